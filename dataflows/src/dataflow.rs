@@ -1,0 +1,118 @@
+//! What a dataflow is, and how the command line finds it.
+
+use std::sync::Arc;
+
+use clap::ArgMatches;
+use timely::communication::Allocator;
+use timely::communication::allocator::thread::Thread;
+use timely::worker::{Config, Worker};
+
+use crate::record::{Malformed, Record};
+use crate::source::{Driver, Turn};
+use crate::{Activator, Flow, SyncActivator};
+
+/// A dataflow: its options, and how it is built from them.
+///
+/// The options are the fields, as `clap` reads them; the doc comment of the type is the dataflow's help.
+pub trait Dataflow: clap::Args + Send + Sync + 'static {
+    /// The name under which `cutwater run` knows it.
+    const NAME: &'static str;
+
+    /// Builds the dataflow. Called once on every worker, and once before that to learn its inputs and outputs:
+    /// it must build the same graph each time, and do nothing else.
+    fn build(&self, flow: &Flow<'_>);
+}
+
+/// A dataflow with its options read.
+pub trait Build: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &'static str;
+    /// Builds it, as [`Dataflow::build`].
+    fn build(&self, flow: &Flow<'_>);
+}
+
+impl<D: Dataflow> Build for D {
+    fn name(&self) -> &'static str {
+        D::NAME
+    }
+    fn build(&self, flow: &Flow<'_>) {
+        Dataflow::build(self, flow);
+    }
+}
+
+/// A line of the registry.
+pub struct Entry {
+    name: &'static str,
+    arguments: fn(clap::Command) -> clap::Command,
+    parse: fn(&ArgMatches) -> Result<Arc<dyn Build>, clap::Error>,
+}
+
+/// The registry's line for dataflow `D`.
+pub fn entry<D: Dataflow>() -> Entry {
+    Entry {
+        name: D::NAME,
+        arguments: D::augment_args,
+        parse: |matches| Ok(Arc::new(D::from_arg_matches(matches)?)),
+    }
+}
+
+impl Entry {
+    /// The dataflow's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Adds the dataflow's own options and help to a command.
+    pub fn arguments(&self, command: clap::Command) -> clap::Command {
+        (self.arguments)(command)
+    }
+
+    /// Reads the dataflow's options.
+    ///
+    /// # Errors
+    /// If they are not as its arguments say.
+    pub fn parse(&self, matches: &ArgMatches) -> Result<Arc<dyn Build>, clap::Error> {
+        (self.parse)(matches)
+    }
+}
+
+/// What a dataflow reads and writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// The names of its inputs.
+    pub inputs: Vec<String>,
+    /// Its outputs.
+    pub outputs: Vec<OutputShape>,
+}
+
+/// The name and columns of an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputShape {
+    /// The output's name.
+    pub name: String,
+    /// The columns that tell one row from another.
+    pub key: Vec<String>,
+    /// The other columns.
+    pub value: Vec<String>,
+}
+
+impl Shape {
+    /// Learns the shape of a dataflow by building it once, on a worker that never runs.
+    ///
+    /// # Panics
+    /// If the dataflow breaks the rules of [`Flow`]: that is a fault of the dataflow's code, found at once.
+    pub fn of(dataflow: &dyn Build) -> Self {
+        struct Idle;
+        impl Driver for Idle {
+            fn attach(&mut self, _here: Activator, _anywhere: SyncActivator) {}
+            fn turn(&mut self, _: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>) -> Turn {
+                Turn::Yield
+            }
+        }
+        let mut worker = Worker::new(Config::default(), Allocator::Thread(Thread::default()), None);
+        worker.dataflow(|scope| {
+            let parts = Flow::build(scope, dataflow, Box::new(|_| Box::new(Idle)));
+            Shape { inputs: parts.inputs, outputs: parts.outputs.into_iter().map(|output| output.shape).collect() }
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! From records to rows.
+
+use std::marker::PhantomData;
+
+use crate::combine::Combiner;
+use crate::record::{Malformed, Record};
+use crate::row::Row;
+
+/// Turns records into rows, inside the source operator, on the borrowed record.
+pub trait Decode: 'static {
+    /// The rows it makes.
+    type Row: Row;
+
+    /// Appends the rows of one record.
+    ///
+    /// # Errors
+    /// A record that can't be read is [`Malformed`]: it becomes a dead letter and the rest goes on. Return the
+    /// error before the first row: rows already pushed stay.
+    fn decode(&mut self, record: &Record<'_>, rows: &mut Rows<'_, Self::Row>) -> Result<(), Malformed>;
+}
+
+/// Takes the rows of a record and sums equal ones.
+pub struct Rows<'a, R> {
+    combiner: &'a mut Combiner,
+    row: PhantomData<R>,
+}
+
+impl<'a, R: Row> Rows<'a, R> {
+    /// Rows that are summed in `combiner`.
+    pub fn new(combiner: &'a mut Combiner) -> Self {
+        Rows { combiner, row: PhantomData }
+    }
+
+    /// Adds a row once.
+    #[inline]
+    pub fn push(&mut self, row: R::Ref<'_>) {
+        self.combiner.add_with(1, |out| R::encode(row, out));
+    }
+}

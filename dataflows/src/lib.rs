@@ -1,0 +1,88 @@
+//! Cutwater's dataflows, and what they are written against.
+//!
+//! A dataflow sees named inputs, its own options and named outputs, and nothing else: this crate depends on
+//! timely and differential dataflow, not on Kafka. To add one, write a file like [`word_count`] and a line in
+//! [`registry`].
+//!
+//! ```
+//! use cutwater_dataflows::prelude::*;
+//!
+//! /// Counts lines by their first letter
+//! #[derive(clap::Args)]
+//! struct Initials {}
+//!
+//! struct Initial;
+//! impl Decode for Initial {
+//!     type Row = Text;
+//!     fn decode(&mut self, record: &Record<'_>, rows: &mut Rows<'_, Text>) -> Result<(), Malformed> {
+//!         let line = record.value.ok_or(Malformed::because("null value"))?;
+//!         let line = std::str::from_utf8(line).map_err(|_| Malformed::because("not UTF-8"))?;
+//!         if let Some(letter) = line.chars().next() {
+//!             rows.push(letter.encode_utf8(&mut [0; 4]));
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! impl Dataflow for Initials {
+//!     const NAME: &'static str = "initials";
+//!     fn build(&self, flow: &Flow<'_>) {
+//!         flow.input("lines").decode(Initial).count().output("initials", &["letter"], &["lines"]);
+//!     }
+//! }
+//! # let shape = Shape::of(&Initials {});
+//! # assert_eq!(shape.inputs, ["lines"]);
+//! # assert_eq!(shape.outputs[0].key, ["letter"]);
+//! ```
+//!
+//! # Layout
+//! In the order in which they are best read:
+//!
+//! - [`record`], [`decode`], [`row`]: what comes in, and what it becomes
+//! - [`flow`]: inputs, collections and outputs; [`operators`]: what is done to them
+//! - [`combine`], [`flat`]: equal rows summed before they leave the worker, and the batches that carry them
+//! - [`source`]: the operator that reads, and the interface to the runtime that drives it
+//! - [`render`], [`dead_letter`]: what goes out
+//! - [`dataflow`]: options, registry, shape; [`word_count`]: a dataflow
+
+pub mod combine;
+pub mod dataflow;
+pub mod dead_letter;
+pub mod decode;
+pub mod flat;
+pub mod flow;
+pub mod operators;
+pub mod record;
+pub mod render;
+pub mod row;
+pub mod source;
+pub mod testing;
+pub mod word_count;
+
+pub use dataflow::{Build, Dataflow, Entry, OutputShape, Shape, entry};
+pub use flow::{Collection, Flow, Input, Output, Parts};
+
+use timely::scheduling::activate;
+
+/// The logical time of records: a batch of them, the same on all workers. Counts from 1 without gaps.
+pub type Epoch = u64;
+/// How often a row appeared (positive) or was withdrawn (negative).
+pub type Diff = i64;
+/// Has an operator run again, from its own worker.
+pub type Activator = activate::Activator;
+/// Has an operator run again, from any thread.
+pub type SyncActivator = activate::SyncActivator;
+
+/// What a dataflow is written with.
+pub mod prelude {
+    pub use crate::dataflow::{Dataflow, Shape, entry};
+    pub use crate::decode::{Decode, Rows};
+    pub use crate::flow::{Collection, Flow};
+    pub use crate::record::{Malformed, Record};
+    pub use crate::row::{Row, Text};
+}
+
+/// The dataflows that come with Cutwater.
+pub fn registry() -> Vec<Entry> {
+    vec![entry::<word_count::WordCount>()]
+}

@@ -1,0 +1,154 @@
+//! The source operator, without the world outside: it decodes what its [`Driver`] hands it, sums rows for
+//! the open epoch, and sends them when the driver closes it.
+//!
+//! The driver lives in the runtime. It knows the feed (Kafka, a file, a test's), decides when an epoch
+//! closes, and keeps the cut. The operator knows capabilities. So dataflows need nothing of Kafka to compile,
+//! and the decoder is called with its type known.
+
+use serde::{Deserialize, Serialize};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
+use timely::dataflow::{Scope, Stream};
+
+use crate::combine::Combiner;
+use crate::dead_letter::{self, DeadLetter};
+use crate::decode::{Decode, Rows};
+use crate::flat::FlatBatch;
+use crate::record::{Malformed, Record};
+use crate::row::Row;
+use crate::{Activator, Epoch, SyncActivator};
+
+/// What one worker read for one input in one epoch: its part of the cut, and figures about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The partitions whose next offset moved in this epoch.
+    pub moved: Vec<Moved>,
+    /// Records read.
+    pub records: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+    /// Rows they decoded to, equal ones counted each time.
+    pub rows: u64,
+    /// Records that became dead letters.
+    pub dead_letters: u64,
+    /// Microseconds since the Unix epoch at which the first record of the epoch was read.
+    pub first_read: u64,
+}
+
+/// A partition whose next offset moved.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Moved {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The offset after the last record of the epoch.
+    pub next: i64,
+    /// The end of the partition as last heard from the broker: `end - next` is the lag.
+    pub end: i64,
+}
+
+/// What the source operator does next.
+#[derive(Debug)]
+pub enum Turn {
+    /// Nothing for now. The driver has seen to it that the operator is activated again.
+    Yield,
+    /// Closes the open epoch with this report, and turns again.
+    Close(Report),
+    /// Closes the open epoch with this report, and ends the input.
+    Done(Report),
+}
+
+/// Feeds a source operator.
+pub trait Driver: 'static {
+    /// Says how to have the operator run again: from its own worker, and from any thread.
+    fn attach(&mut self, here: Activator, anywhere: SyncActivator);
+
+    /// One turn: hands some records to `decode`, which says whether the record was well-formed, and returns
+    /// what the operator does next.
+    fn turn(&mut self, decode: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>) -> Turn;
+}
+
+/// The streams of a source operator.
+pub(crate) struct Source<'s> {
+    /// The decoded rows, summed for each worker and epoch.
+    pub(crate) rows: Stream<'s, Epoch, FlatBatch>,
+    /// Records that could not be decoded.
+    pub(crate) dead_letters: Stream<'s, Epoch, FlatBatch>,
+    /// One report for each epoch in which something was read.
+    pub(crate) reports: Stream<'s, Epoch, Vec<Report>>,
+}
+
+/// Builds the source operator of an input.
+pub(crate) fn source<'s, D: Decode>(
+    scope: Scope<'s, Epoch>,
+    input: &str,
+    mut driver: Box<dyn Driver>,
+    mut decoder: D,
+) -> Source<'s> {
+    let mut builder = OperatorBuilder::new(format!("Source: {input}"), scope);
+    let (rows, rows_stream) = builder.new_output::<FlatBatch>();
+    let (dead, dead_stream) = builder.new_output::<FlatBatch>();
+    let (reports, reports_stream) = builder.new_output::<Vec<Report>>();
+    let address = builder.operator_info().address;
+    driver.attach(
+        scope.activator_for(address.clone()),
+        scope.worker().sync_activator_for(address.to_vec()),
+    );
+
+    builder.build(move |mut capabilities| {
+        // Epochs count from 1: time 0 stays free for what is there before the first record.
+        for capability in &mut capabilities {
+            capability.downgrade(&1);
+        }
+        let mut capabilities = Some(capabilities);
+        let mut rows = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(rows);
+        let mut dead = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(dead);
+        let mut reports = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(reports);
+        let mut open = Combiner::default();
+        let mut letters = FlatBatch::default();
+        let mut scratch = Vec::new();
+
+        move |_frontiers| {
+            let Some(held) = &mut capabilities else { return };
+            loop {
+                let turn = driver.turn(&mut |record| {
+                    let result = decoder.decode(record, &mut Rows::<D::Row>::new(&mut open));
+                    if let Err(reason) = &result {
+                        scratch.clear();
+                        DeadLetter::encode(dead_letter::row(record, reason).borrow(), &mut scratch);
+                        letters.push(&scratch, 1);
+                    }
+                    result
+                });
+                let (mut report, done) = match turn {
+                    Turn::Yield => return,
+                    Turn::Close(report) => (report, false),
+                    Turn::Done(report) => (report, true),
+                };
+                report.rows = open.added();
+                let mut batch = open.take();
+                if !batch.is_empty() {
+                    rows.activate().session(&held[0]).give_container(&mut batch);
+                }
+                if !letters.is_empty() {
+                    dead.activate().session(&held[1]).give_container(&mut letters);
+                    letters.clear();
+                }
+                if report.records > 0 || !report.moved.is_empty() {
+                    reports.activate().session(&held[2]).give(report);
+                }
+                if done {
+                    capabilities = None;
+                    return;
+                }
+                for capability in held.iter_mut() {
+                    let next = *capability.time() + 1;
+                    capability.downgrade(&next);
+                }
+            }
+        }
+    });
+
+    Source { rows: rows_stream, dead_letters: dead_stream, reports: reports_stream }
+}
