@@ -4,6 +4,7 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::flat::FlatBatch;
+use crate::row::Row;
 
 /// The hash by which rows are distributed among workers. Fixed: XXH3-64 of the row's encoding, seed 0.
 #[inline]
@@ -40,13 +41,11 @@ impl Combiner {
         self.table.insert_unique(hash, (index, tag), |&(index, _)| row_hash(batch.row(index as usize)));
     }
 
-    /// Adds `count` to the row that `encode` appends to the buffer it is given.
+    /// Adds `count` to the row.
     #[inline]
-    pub fn add_with(&mut self, count: i64, encode: impl FnOnce(&mut Vec<u8>)) {
+    pub fn add_row<R: Row>(&mut self, row: R::Ref<'_>, count: i64) {
         let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        encode(&mut scratch);
-        self.add(&scratch, count);
+        R::with_encoding(row, &mut scratch, |encoded| self.add(encoded, count));
         self.scratch = scratch;
     }
 
@@ -79,6 +78,7 @@ impl Combiner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::Text;
 
     #[test]
     fn equal_rows_are_summed_and_zeros_vanish() {
@@ -87,7 +87,7 @@ mod tests {
             for word in ["the", "a", "the", "", "gone", ""] {
                 combiner.add(word.as_bytes(), 1);
             }
-            combiner.add_with(-1, |out| out.extend_from_slice(b"gone"));
+            combiner.add_row::<Text>("gone", -1);
             assert_eq!(combiner.added(), 7, "round {round}");
             let batch = combiner.take();
             assert_eq!(batch.iter().collect::<Vec<_>>(), [(&b"the"[..], 2), (b"a", 1), (b"", 2)]);

@@ -7,9 +7,10 @@ use timely::communication::Allocator;
 use timely::communication::allocator::thread::Thread;
 use timely::worker::{Config, Worker};
 
+use crate::flow::{Flow, Parts, Render};
 use crate::record::{Malformed, Record};
 use crate::source::{Driver, Turn};
-use crate::{Activator, Flow, SyncActivator};
+use crate::{Activator, SyncActivator};
 
 /// A dataflow: its options, and how it is built from them.
 ///
@@ -102,17 +103,32 @@ impl Shape {
     /// # Panics
     /// If the dataflow breaks the rules of [`Flow`]: that is a fault of the dataflow's code, found at once.
     pub fn of(dataflow: &dyn Build) -> Self {
-        struct Idle;
-        impl Driver for Idle {
-            fn attach(&mut self, _here: Activator, _anywhere: SyncActivator) {}
-            fn turn(&mut self, _: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>) -> Turn {
-                Turn::Yield
-            }
-        }
-        let mut worker = Worker::new(Config::default(), Allocator::Thread(Thread::default()), None);
-        worker.dataflow(|scope| {
-            let parts = Flow::build(scope, dataflow, Box::new(|_| Box::new(Idle)));
-            Shape { inputs: parts.inputs, outputs: parts.outputs.into_iter().map(|output| output.shape).collect() }
+        rehearse(dataflow, |parts| Shape {
+            inputs: parts.inputs,
+            outputs: parts.outputs.into_iter().map(|output| output.shape).collect(),
         })
     }
+}
+
+/// How the rows of each output are shown, by the output's name, in the order of their declaration.
+///
+/// # Panics
+/// As [`Shape::of`].
+pub fn renders(dataflow: &dyn Build) -> Vec<(String, Render)> {
+    rehearse(dataflow, |parts| {
+        parts.outputs.into_iter().map(|output| (output.shape.name, output.render)).collect()
+    })
+}
+
+/// Builds a dataflow on a worker that never runs.
+fn rehearse<T>(dataflow: &dyn Build, read: impl FnOnce(Parts<'_>) -> T) -> T {
+    struct Idle;
+    impl Driver for Idle {
+        fn attach(&mut self, _here: Activator, _anywhere: SyncActivator) {}
+        fn turn(&mut self, _: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>) -> Turn {
+            Turn::Yield
+        }
+    }
+    let mut worker = Worker::new(Config::default(), Allocator::Thread(Thread::default()), None);
+    worker.dataflow(|scope| read(Flow::build(scope, dataflow, Box::new(|_| Box::new(Idle)))))
 }

@@ -1,8 +1,12 @@
 //! Dead letters: records that could not be decoded, as rows.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::dataflow::OutputShape;
+use crate::flow::Render;
 use crate::record::{Malformed, Record};
 use crate::row::{Row, Text};
 
@@ -25,6 +29,44 @@ pub(crate) fn row(record: &Record<'_>, reason: &Malformed) -> DeadLetter {
     )
 }
 
+/// Shows dead letters.
+pub fn render() -> Render {
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    let shape = OutputShape { name: "dead-letters".to_owned(), key: names(&KEY), value: names(&VALUE) };
+    Arc::new(move |batches| crate::render::render::<DeadLetter>(&shape, batches))
+}
+
 fn base64(bytes: &[u8]) -> Text {
     Text::from(STANDARD.encode(bytes).as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flat::FlatBatch;
+    use crate::record::NoHeaders;
+
+    #[test]
+    fn a_dead_letter_keeps_where_it_was_why_and_its_bytes() {
+        let record = Record {
+            topic: "t",
+            partition: 3,
+            offset: 7,
+            timestamp: Some(5),
+            key: None,
+            value: Some(b"\xff\x00"),
+            headers: &NoHeaders,
+        };
+        let mut bytes = Vec::new();
+        DeadLetter::encode(row(&record, &Malformed::because("bad")).borrow(), &mut bytes);
+        let mut batch = FlatBatch::default();
+        batch.push(&bytes, 1);
+        let shown = render()(&[batch]);
+        assert_eq!(shown[0].key, br#"{"topic":"t","partition":3,"offset":7}"#);
+        let whole = concat!(
+            r#"{"topic":"t","partition":3,"offset":7,"#,
+            r#""timestamp":5,"reason":"bad","key_base64":null,"value_base64":"/wA="}"#
+        );
+        assert_eq!(String::from_utf8_lossy(&shown[0].row), whole);
+    }
 }

@@ -34,6 +34,6 @@ impl<'a, R: Row> Rows<'a, R> {
     /// Adds a row once.
     #[inline]
     pub fn push(&mut self, row: R::Ref<'_>) {
-        self.combiner.add_with(1, |out| R::encode(row, out));
+        self.combiner.add_row::<R>(row, 1);
     }
 }

@@ -70,6 +70,13 @@ pub trait Row: ExchangeData + Hash {
     fn borrow(&self) -> Self::Ref<'_>;
     /// Appends the row's encoding.
     fn encode(row: Self::Ref<'_>, out: &mut Vec<u8>);
+    /// Shows the row's encoding to `read`, by way of `scratch` where it has to be made.
+    #[inline]
+    fn with_encoding<T>(row: Self::Ref<'_>, scratch: &mut Vec<u8>, read: impl FnOnce(&[u8]) -> T) -> T {
+        scratch.clear();
+        Self::encode(row, scratch);
+        read(scratch)
+    }
     /// The row that has this encoding.
     ///
     /// # Panics
@@ -89,6 +96,10 @@ impl Row for Text {
     #[inline]
     fn encode(row: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(row.as_bytes());
+    }
+    #[inline]
+    fn with_encoding<T>(row: &str, _scratch: &mut Vec<u8>, read: impl FnOnce(&[u8]) -> T) -> T {
+        read(row.as_bytes())
     }
     fn decode(bytes: &[u8]) -> Self {
         Text(CompactString::from_utf8(bytes).expect("encoded from text"))

@@ -24,7 +24,7 @@ pub(crate) fn flatten<'s, R: Row>(rows: StreamVec<'s, Epoch, (R, Epoch, Diff)>) 
                     let (_, combiner) = pending
                         .entry(epoch)
                         .or_insert_with(|| (capability.delayed(&epoch, 0), spare.pop().unwrap_or_default()));
-                    combiner.add_with(diff, |out| R::encode(row.borrow(), out));
+                    combiner.add_row::<R>(row.borrow(), diff);
                 }
             });
             while let Some(first) = pending.first_entry() {

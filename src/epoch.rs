@@ -1,0 +1,241 @@
+//! Epochs: when a worker closes the open one, and how the others learn of it.
+//!
+//! The first worker that has records, and whose epoch has been open for the shortest time, closes it and
+//! announces that to all. The others close the same epoch when they hear of it, whether they have records or
+//! not. So an idle worker holds nothing back, no epoch is closed while nothing comes in, and an epoch closes
+//! everywhere at about the same time.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use cutwater_dataflows::{Activator, Epoch};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Scope;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
+use timely::dataflow::operators::vec::Broadcast;
+use timely::progress::Antichain;
+
+/// When epochs close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochOptions {
+    /// The shortest time an epoch stays open.
+    pub shortest: Duration,
+    /// Records of a worker and input after which an epoch closes earlier.
+    pub max_records: usize,
+    /// Bytes of keys and values, likewise.
+    pub max_bytes: usize,
+    /// How many closed epochs may be unfinished.
+    pub in_flight: usize,
+}
+
+impl Default for EpochOptions {
+    fn default() -> Self {
+        EpochOptions {
+            shortest: Duration::from_millis(100),
+            max_records: 1_000_000,
+            max_bytes: 64 << 20,
+            in_flight: 2,
+        }
+    }
+}
+
+/// Announced in place of an epoch: all inputs end.
+const STOP: Epoch = Epoch::MAX;
+
+/// A worker's view of its epochs, shared by its source drivers.
+pub struct Clock {
+    options: EpochOptions,
+    /// All epochs below are published.
+    frontier: Epoch,
+    /// The newest epoch that any source of this worker has open, and since when.
+    open: Epoch,
+    opened: Instant,
+    /// Epochs up to this one are to be closed.
+    close_through: Epoch,
+    /// What this worker has to tell the others.
+    announce: Vec<Epoch>,
+    stopping: bool,
+    sources: Vec<Activator>,
+    live_sources: usize,
+    announcer: Option<Activator>,
+}
+
+/// May the open epoch be closed?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// It may, now.
+    Now,
+    /// Not before that time has passed.
+    In(Duration),
+    /// Not before another epoch is published: as many as may be are unfinished.
+    Blocked,
+}
+
+impl Clock {
+    /// A clock at epoch 1, with nothing published.
+    pub fn new(options: EpochOptions) -> Rc<RefCell<Self>> {
+        Rc::new(RefCell::new(Clock {
+            options,
+            frontier: 0,
+            open: 1,
+            opened: Instant::now(),
+            close_through: 0,
+            announce: Vec::new(),
+            stopping: false,
+            sources: Vec::new(),
+            live_sources: 0,
+            announcer: None,
+        }))
+    }
+
+    /// The options.
+    pub fn options(&self) -> &EpochOptions {
+        &self.options
+    }
+
+    /// All epochs below it are published.
+    pub fn frontier(&self) -> Epoch {
+        self.frontier
+    }
+
+    /// True once the inputs are to end.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// True iff `epoch` is to be closed.
+    pub fn is_due(&self, epoch: Epoch) -> bool {
+        epoch <= self.close_through
+    }
+
+    /// May `epoch`, which has records, be closed? `full` says that it has reached a cap.
+    pub fn closing(&self, epoch: Epoch, full: bool) -> Closing {
+        // Epoch 0 is never used, so nothing is unfinished before the first epoch.
+        let unfinished = epoch + 1 - self.frontier.max(1).min(epoch + 1);
+        if unfinished > self.options.in_flight as u64 {
+            return Closing::Blocked;
+        }
+        let left = self.options.shortest.saturating_sub(self.opened.elapsed());
+        if full || left.is_zero() { Closing::Now } else { Closing::In(left) }
+    }
+
+    /// Closes epochs up to this one, here and on all other workers.
+    pub fn close(&mut self, epoch: Epoch) {
+        self.tell(epoch);
+        self.heard(epoch);
+    }
+
+    /// Ends the inputs, here and on all other workers.
+    pub fn stop(&mut self) {
+        if !self.stopping {
+            self.tell(STOP);
+            self.heard(STOP);
+        }
+    }
+
+    /// A source of this worker has opened `epoch`.
+    pub fn opened(&mut self, epoch: Epoch) {
+        if epoch > self.open {
+            self.open = epoch;
+            self.opened = Instant::now();
+        }
+    }
+
+    /// The frontier of what is published has moved.
+    pub fn published(&mut self, frontier: Epoch) {
+        if frontier != self.frontier {
+            self.frontier = frontier;
+            self.activate_sources();
+        }
+    }
+
+    /// A source joins.
+    pub fn join(&mut self, source: Activator) {
+        self.sources.push(source);
+        self.live_sources += 1;
+    }
+
+    /// A source has ended.
+    pub fn leave(&mut self) {
+        self.live_sources -= 1;
+        if let Some(announcer) = &self.announcer {
+            announcer.activate();
+        }
+    }
+
+    fn tell(&mut self, epoch: Epoch) {
+        if let Some(announcer) = &self.announcer {
+            self.announce.push(epoch);
+            announcer.activate();
+        }
+    }
+
+    fn heard(&mut self, epoch: Epoch) {
+        if epoch == STOP {
+            self.stopping = true;
+        } else if epoch > self.close_through {
+            self.close_through = epoch;
+        } else {
+            return;
+        }
+        self.activate_sources();
+    }
+
+    fn activate_sources(&self) {
+        self.sources.iter().for_each(Activator::activate);
+    }
+}
+
+/// Builds the operator that carries announcements between workers. Call it before the sources are built.
+///
+/// Its output feeds its own input on all workers. The input is connected to no output, so the loop delays no
+/// frontier, and its capability follows the announcements only so that it can send them.
+pub fn announce(scope: Scope<'_, Epoch>, clock: &Rc<RefCell<Clock>>) {
+    if scope.peers() == 1 {
+        return;
+    }
+    let mut builder = OperatorBuilder::new("Announce".to_owned(), scope);
+    let (output, stream) = builder.new_output::<Vec<Epoch>>();
+    let none: [(usize, Antichain<u64>); 0] = [];
+    let mut input = builder.new_input_connection(stream.broadcast(), Pipeline, none);
+    let address = builder.operator_info().address;
+    clock.borrow_mut().announcer = Some(scope.activator_for(address));
+    let clock = Rc::clone(clock);
+    builder.build(move |mut capabilities| {
+        let mut capability = capabilities.pop();
+        let mut output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
+        move |_| {
+            let mut clock = clock.borrow_mut();
+            input.for_each(|_, epochs| epochs.drain(..).for_each(|epoch| clock.heard(epoch)));
+            let announcements = std::mem::take(&mut clock.announce);
+            if let Some(held) = &mut capability {
+                output.activate().session(&*held).give_iterator(announcements.into_iter());
+                if clock.live_sources == 0 {
+                    capability = None;
+                }
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_closes_when_its_time_has_come_and_few_are_unfinished() {
+        let clock = Clock::new(EpochOptions { shortest: Duration::from_secs(3600), ..EpochOptions::default() });
+        let mut clock = clock.borrow_mut();
+        assert!(matches!(clock.closing(1, false), Closing::In(_)));
+        assert_eq!(clock.closing(1, true), Closing::Now);
+        clock.close(1);
+        assert!(clock.is_due(1) && !clock.is_due(2));
+        assert_eq!(clock.closing(2, true), Closing::Now);
+        clock.close(2);
+        assert_eq!(clock.closing(3, true), Closing::Blocked, "1 and 2 are unfinished");
+        clock.published(2);
+        assert_eq!(clock.closing(3, true), Closing::Now);
+    }
+}

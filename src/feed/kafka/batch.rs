@@ -1,0 +1,210 @@
+//! Many messages in one call: the consumer's queue, read by `rd_kafka_consume_batch_queue`. The only module
+//! of this crate with `unsafe`.
+//!
+//! rdkafka's own `poll` hands out one message a call, behind an allocation of its own, and tells of the end
+//! of a partition without its topic. This reads a batch of pointers at once and says where every end was.
+//!
+//! # Why the unsafe code is sound
+//! - The queue handle and the messages belong to a client that [`Batches`] keeps alive: it holds the consumer
+//!   in an [`Arc`], and drops (destroys) the queue handle before it.
+//! - librdkafka fills the first `n` places of the buffer with pointers to messages that are ours until
+//!   `rd_kafka_message_destroy`. Each is destroyed exactly once, by the [`Message`] that owns it, also when
+//!   the caller's closure panics: pointers not yet handed over are then leaked, never used.
+//! - A message's key, value, topic name and headers are borrowed from the [`Message`] that the closure sees
+//!   by reference, so nothing outlives the message.
+//! - librdkafka's queues may be used from any thread, but this type is used by one (it is not `Sync`).
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::ptr::{NonNull, null, null_mut};
+use std::sync::Arc;
+
+use cutwater_dataflows::record::{Headers, Record};
+use rdkafka::bindings as sys;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::types::RDKafkaErrorCode;
+
+/// Reads a consumer's queue.
+pub(super) struct Batches<C: ConsumerContext + 'static> {
+    queue: NonNull<sys::rd_kafka_queue_t>,
+    buffer: Vec<*mut sys::rd_kafka_message_t>,
+    consumer: Arc<BaseConsumer<C>>,
+}
+
+/// One thing that a consumer's queue held.
+pub(super) enum Event<'a> {
+    /// A record.
+    Record(Record<'a>),
+    /// The end of a partition: all below `offset` was handed over or is a gap.
+    End { topic: &'a str, partition: i32, offset: i64 },
+    /// An error, of one partition where `topic` is not empty.
+    Error { topic: &'a str, partition: i32, code: RDKafkaErrorCode, text: String },
+}
+
+impl<C: ConsumerContext> Batches<C> {
+    /// Reads the queue of `consumer`, up to `size` messages a call. The consumer must not be polled by other
+    /// means from then on.
+    ///
+    /// # Panics
+    /// If the consumer has no group: then it has no queue.
+    pub(super) fn new(consumer: Arc<BaseConsumer<C>>, size: usize) -> Self {
+        // SAFETY: the pointer is that of a live client.
+        let queue = unsafe { sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
+        let queue = NonNull::new(queue).expect("a consumer with a group has a queue");
+        Batches { queue, buffer: vec![null_mut(); size], consumer }
+    }
+
+    /// The consumer.
+    pub(super) fn consumer(&self) -> &Arc<BaseConsumer<C>> {
+        &self.consumer
+    }
+
+    /// Hands what the queue holds to `each`, at most `most` and at most as many as the buffer takes, without
+    /// waiting. Returns how many that were: fewer than asked for means that the queue is empty.
+    pub(super) fn poll(&mut self, most: usize, each: &mut dyn FnMut(Event<'_>)) -> usize {
+        let most = most.min(self.buffer.len());
+        // SAFETY: the queue is alive, and the buffer has room for `most` pointers.
+        let read =
+            unsafe { sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, self.buffer.as_mut_ptr(), most) };
+        // Negative is an error of the call itself, which a live queue does not give.
+        let read = usize::try_from(read).unwrap_or(0);
+        for &message in &self.buffer[..read] {
+            // SAFETY: the pointer came from the call above and is used once.
+            if let Some(message) = unsafe { Message::from_raw(message) } {
+                each(message.event());
+            }
+        }
+        read
+    }
+
+    /// The end of a partition as last heard from the broker; `None` before the first answer.
+    pub(super) fn known_end(&self, topic: &str, partition: i32) -> Option<i64> {
+        let topic = CString::new(topic).ok()?;
+        let (mut low, mut high) = (-1, -1);
+        // SAFETY: the client is alive, the name is a C string, and both places are ours.
+        unsafe {
+            sys::rd_kafka_get_watermark_offsets(
+                self.consumer.client().native_ptr(),
+                topic.as_ptr(),
+                partition,
+                &raw mut low,
+                &raw mut high,
+            );
+        }
+        (high >= 0).then_some(high)
+    }
+}
+
+impl<C: ConsumerContext> Drop for Batches<C> {
+    fn drop(&mut self) {
+        // SAFETY: got from `rd_kafka_queue_get_consumer`, destroyed once, while the client is alive.
+        unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+    }
+}
+
+/// A message that is ours.
+struct Message(NonNull<sys::rd_kafka_message_t>);
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        // SAFETY: ours, and destroyed once.
+        unsafe { sys::rd_kafka_message_destroy(self.0.as_ptr()) }
+    }
+}
+
+impl Message {
+    /// # Safety
+    /// `message` is null, or a message that nobody else owns.
+    unsafe fn from_raw(message: *mut sys::rd_kafka_message_t) -> Option<Self> {
+        NonNull::new(message).map(Message)
+    }
+
+    fn raw(&self) -> &sys::rd_kafka_message_t {
+        // SAFETY: alive until `self` is dropped, and not written meanwhile.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn event(&self) -> Event<'_> {
+        let raw = self.raw();
+        let (topic, partition) = (self.topic(), raw.partition);
+        let code = RDKafkaErrorCode::from(raw.err);
+        match code {
+            RDKafkaErrorCode::NoError => {
+                let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+                // SAFETY: the message is alive, and the place is ours.
+                let timestamp = unsafe { sys::rd_kafka_message_timestamp(raw, &raw mut kind) };
+                Event::Record(Record {
+                    topic,
+                    partition,
+                    offset: raw.offset,
+                    timestamp: (timestamp >= 0).then_some(timestamp),
+                    // SAFETY: librdkafka gives pointer and length of memory that lives as long as the message.
+                    key: unsafe { bytes(raw.key, raw.key_len) },
+                    // SAFETY: likewise.
+                    value: unsafe { bytes(raw.payload, raw.len) },
+                    headers: self,
+                })
+            }
+            RDKafkaErrorCode::PartitionEOF => Event::End { topic, partition, offset: raw.offset },
+            code => {
+                // SAFETY: the message is alive; the text is a C string that lives as long.
+                let text = unsafe { sys::rd_kafka_message_errstr(raw) };
+                let text = if text.is_null() {
+                    code.to_string()
+                } else {
+                    // SAFETY: not null, so a C string.
+                    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+                };
+                Event::Error { topic, partition, code, text }
+            }
+        }
+    }
+
+    /// The topic's name; empty where the message is of no topic.
+    fn topic(&self) -> &str {
+        let topic = self.raw().rkt;
+        if topic.is_null() {
+            return "";
+        }
+        // SAFETY: a message keeps its topic alive, and a topic has a name.
+        let name = unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(topic)) };
+        // Kafka's topic names are ASCII.
+        name.to_str().unwrap_or("")
+    }
+}
+
+/// # Safety
+/// `pointer` is null, or `length` bytes are there and stay as they are for `'a`.
+unsafe fn bytes<'a>(pointer: *const std::ffi::c_void, length: usize) -> Option<&'a [u8]> {
+    // SAFETY: as the caller says.
+    (!pointer.is_null()).then(|| unsafe { std::slice::from_raw_parts(pointer.cast(), length) })
+}
+
+impl Headers for Message {
+    fn last(&self, name: &str) -> Option<&[u8]> {
+        let mut headers = null_mut();
+        // SAFETY: the message is alive and the place is ours; the headers live as long as the message.
+        if RDKafkaErrorCode::from(unsafe { sys::rd_kafka_message_headers(self.raw(), &raw mut headers) })
+            != RDKafkaErrorCode::NoError
+        {
+            return None;
+        }
+        let mut found = None;
+        for index in 0.. {
+            let (mut key, mut value, mut length) = (null(), null(), 0);
+            // SAFETY: the headers are alive and the places are ours; an index past the last is an error code.
+            let code = unsafe {
+                sys::rd_kafka_header_get_all(headers, index, &raw mut key, &raw mut value, &raw mut length)
+            };
+            if RDKafkaErrorCode::from(code) != RDKafkaErrorCode::NoError {
+                break;
+            }
+            // SAFETY: a header has a name, and it lives as long as the message.
+            if unsafe { CStr::from_ptr(key) }.to_bytes() == name.as_bytes() {
+                // SAFETY: librdkafka gives pointer and length of memory that lives as long as the message.
+                found = unsafe { bytes(value, length) };
+            }
+        }
+        found
+    }
+}

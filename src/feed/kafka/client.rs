@@ -1,0 +1,200 @@
+//! Clients of a Kafka cluster: their settings, and what becomes of their logs.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::ProducerContext;
+
+/// How to reach a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Bootstrap servers, `host:port` with commas between.
+    pub brokers: String,
+    /// librdkafka properties, for consumers and producers; they win over our defaults.
+    pub properties: Vec<(String, String)>,
+    /// How long to wait for the first answer of a broker.
+    pub connect_timeout: Duration,
+}
+
+/// Properties on which the exactness of the cut depends.
+const OURS: [(&str, &str); 4] = [
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("enable.partition.eof", "true"),
+    ("auto.offset.reset", "error"),
+];
+
+/// What a fast reader of small records needs. librdkafka's defaults stop fetching at 100,000 queued records and
+/// then wait for a second; the bound is the queue's 64 MiB instead.
+const FETCH: [(&str, &str); 4] = [
+    ("queued.min.messages", "10000000"),
+    ("queued.max.messages.kbytes", "65536"),
+    ("fetch.queue.backoff.ms", "1"),
+    ("isolation.level", "read_committed"),
+];
+
+impl Settings {
+    /// A consumer of `group`.
+    ///
+    /// # Errors
+    /// If librdkafka does not take a property.
+    pub fn consumer(&self, group: &str) -> Result<BaseConsumer<Client>> {
+        let mut config = self.base();
+        config.set("group.id", group);
+        for (key, value) in FETCH {
+            config.set(key, value);
+        }
+        self.finish(config, &OURS, "consumer")
+    }
+
+    /// A client that only asks for metadata and offsets.
+    ///
+    /// # Errors
+    /// If librdkafka does not take a property.
+    pub fn metadata(&self) -> Result<BaseConsumer<Client>> {
+        let mut config = self.base();
+        config.set("isolation.level", "read_committed");
+        self.finish(config, &[], "consumer")
+    }
+
+    /// The configuration of an idempotent producer: every record once and in order in spite of retries.
+    ///
+    /// # Errors
+    /// If a property that must be ours is set otherwise.
+    pub fn producer(&self) -> Result<ClientConfig> {
+        let mut config = self.base();
+        // A batch waits this long for more records: librdkafka's 5 ms would be most of an epoch's latency.
+        config.set("linger.ms", "2").set("compression.type", "lz4");
+        self.complete(&mut config, &[("enable.idempotence", "true")])?;
+        Ok(config)
+    }
+
+    fn base(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers).set("client.id", "cutwater");
+        config.set_log_level(RDKafkaLogLevel::Info);
+        config
+    }
+
+    fn complete(&self, config: &mut ClientConfig, fixed: &[(&str, &str)]) -> Result<()> {
+        for (key, value) in &self.properties {
+            if let Some((_, ours)) = fixed.iter().find(|(ours, _)| ours == key)
+                && value != ours
+            {
+                bail!("--set {key}={value}: Cutwater needs {key}={ours}, its exactness depends on it");
+            }
+            config.set(key, value);
+        }
+        for (key, value) in fixed {
+            config.set(*key, *value);
+        }
+        Ok(())
+    }
+
+    fn finish(
+        &self,
+        mut config: ClientConfig,
+        fixed: &[(&str, &str)],
+        what: &str,
+    ) -> Result<BaseConsumer<Client>> {
+        self.complete(&mut config, fixed)?;
+        config.create_with_context(Client::default()).map_err(refused).with_context(|| format!("making a {what}"))
+    }
+}
+
+/// A property that librdkafka does not take, in words.
+pub fn refused(error: KafkaError) -> anyhow::Error {
+    match error {
+        KafkaError::ClientConfig(_, text, key, value) => {
+            anyhow::anyhow!("--set {key}={value}: {text}")
+        }
+        error => error.into(),
+    }
+}
+
+/// How often, at most, an outage is logged.
+const REMIND: Duration = Duration::from_secs(10);
+
+/// Takes the logs of a client. Of an unreachable broker it tells once in a while, not at every attempt.
+#[derive(Default)]
+pub struct Client {
+    outage: Mutex<Outage>,
+}
+
+#[derive(Default)]
+struct Outage {
+    since: Option<Instant>,
+    told: Option<Instant>,
+    last: String,
+}
+
+impl Client {
+    /// What the client last said of an unreachable broker.
+    pub fn last_failure(&self) -> Option<String> {
+        let outage = self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        outage.since.map(|_| outage.last.clone())
+    }
+
+    /// A broker has answered: if it was out of reach before, that is over.
+    pub fn answered(&self) {
+        let mut outage = self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(since) = outage.since.take()
+            && outage.told.take().is_some()
+        {
+            tracing::info!("the broker answers again, after {:.1} s", since.elapsed().as_secs_f64());
+        }
+    }
+
+    fn failed(&self, text: &str) {
+        let mut outage = self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let now = Instant::now();
+        outage.since.get_or_insert(now);
+        text.clone_into(&mut outage.last);
+        if outage.told.is_none_or(|told| now - told >= REMIND) {
+            outage.told = Some(now);
+            tracing::warn!("{text}; trying again");
+        }
+    }
+}
+
+impl ClientContext for Client {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        // librdkafka begins its lines with `[thrd:NAME]: `.
+        let text = text.split_once("]: ").map_or(text, |(_, text)| text);
+        match facility {
+            "FAIL" | "ERROR" => self.failed(text),
+            // It warns of each property that is not for this kind of client; --set is for all kinds.
+            "CONFWARN" => tracing::debug!(target: "librdkafka", "{text}"),
+            _ => match level {
+                RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                    tracing::error!(target: "librdkafka", "{facility}: {text}");
+                }
+                RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", "{facility}: {text}"),
+                RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                    tracing::info!(target: "librdkafka", "{facility}: {text}");
+                }
+                RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", "{facility}: {text}"),
+            },
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        match error {
+            KafkaError::Global(code) => self.failed(&format!("{reason} ({code})")),
+            error => tracing::error!("{error}: {reason}"),
+        }
+    }
+}
+
+impl ConsumerContext for Client {}
+
+/// Deliveries are watched by the sink's own context; this one is for producers that need none.
+impl ProducerContext for Client {
+    type DeliveryOpaque = ();
+    fn delivery(&self, _: &rdkafka::message::DeliveryResult<'_>, (): ()) {}
+}

@@ -1,0 +1,163 @@
+//! Topics: finding those that are named, and telling what comes close where one is missing.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::Metadata;
+use regex::Regex;
+
+use super::client::{Client, Settings};
+
+/// Topics that an input is bound to: one by its name, or all whose names match.
+#[derive(Clone, Debug)]
+pub enum Pattern {
+    /// One topic.
+    Name(String),
+    /// All topics whose names match, those included that are made later.
+    Regex(Regex),
+}
+
+impl Pattern {
+    /// Reads `NAME`, or `^REGEX`, which is matched against the whole name.
+    ///
+    /// # Errors
+    /// If the expression is not one.
+    pub fn parse(text: &str) -> Result<Self> {
+        if let Some(rest) = text.strip_prefix('^') {
+            match Regex::new(&format!("^(?:{})$", rest.strip_suffix('$').unwrap_or(rest))) {
+                Ok(regex) => Ok(Pattern::Regex(regex)),
+                Err(error) => bail!("--topic {text}: not a regular expression: {error}"),
+            }
+        } else if text.is_empty() {
+            bail!("--topic: the topic's name is empty")
+        } else {
+            Ok(Pattern::Name(text.to_owned()))
+        }
+    }
+
+    /// True iff the topic is one of those.
+    pub fn matches(&self, topic: &str) -> bool {
+        match self {
+            Pattern::Name(name) => name == topic,
+            // Kafka's own topics begin with two underscores.
+            Pattern::Regex(regex) => regex.is_match(topic) && !topic.starts_with("__"),
+        }
+    }
+}
+
+/// A topic and how many partitions it has.
+pub type Topic = (String, i32);
+
+/// How long one request for metadata may take.
+const REQUEST: Duration = Duration::from_secs(5);
+/// How often to say that a broker does not answer.
+const TELL: Duration = Duration::from_secs(5);
+
+/// Waits until a broker of the cluster answers.
+///
+/// # Errors
+/// If none has after the connect timeout: it says who was asked and what was heard last.
+pub fn connect(client: &BaseConsumer<Client>, settings: &Settings) -> Result<()> {
+    let start = Instant::now();
+    let mut told = start;
+    loop {
+        let left = settings.connect_timeout.saturating_sub(start.elapsed());
+        // Waits by itself, up to that time, for a broker that is up.
+        let error = match client.fetch_metadata(None, left.clamp(Duration::from_millis(100), Duration::from_secs(2))) {
+            Ok(_) => {
+                client.context().answered();
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let heard = client.context().last_failure().unwrap_or_else(|| error.to_string());
+        if left.is_zero() {
+            bail!(
+                "no broker at {} answered within {} ({heard}); is the address right and the broker up? \
+                 --connect-timeout sets how long to wait",
+                settings.brokers,
+                humantime::format_duration(settings.connect_timeout),
+            );
+        }
+        if told.elapsed() >= TELL {
+            told = Instant::now();
+            tracing::warn!(
+                "no answer from {} yet ({heard}); trying for another {} s",
+                settings.brokers,
+                left.as_secs()
+            );
+        }
+    }
+}
+
+/// The topics that match any of `patterns`, in order of their names.
+///
+/// # Errors
+/// If the cluster does not answer, or a named topic is not there: it names those that come close.
+pub fn find(client: &BaseConsumer<Client>, patterns: &[&Pattern]) -> Result<Vec<Topic>> {
+    let metadata = client.fetch_metadata(None, REQUEST)?;
+    client.context().answered();
+    let all = all(&metadata);
+    for pattern in patterns {
+        if let Pattern::Name(name) = pattern
+            && !all.iter().any(|(topic, _)| topic == name)
+        {
+            bail!(missing(name, &all));
+        }
+    }
+    Ok(all.into_iter().filter(|(topic, _)| patterns.iter().any(|pattern| pattern.matches(topic))).collect())
+}
+
+fn all(metadata: &Metadata) -> Vec<Topic> {
+    let mut topics: Vec<Topic> = metadata
+        .topics()
+        .iter()
+        .filter(|topic| topic.error().is_none() && !topic.partitions().is_empty())
+        // Partition numbers are dense: as many as there are.
+        .map(|topic| (topic.name().to_owned(), topic.partitions().len() as i32))
+        .collect();
+    topics.sort();
+    topics
+}
+
+fn missing(name: &str, all: &[Topic]) -> String {
+    let mut close: Vec<(f64, &str)> = all
+        .iter()
+        .filter(|(topic, _)| !topic.starts_with("__"))
+        .map(|(topic, _)| (strsim::jaro_winkler(name, topic), topic.as_str()))
+        .filter(|&(likeness, _)| likeness > 0.75)
+        .collect();
+    close.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    let close: Vec<String> = close.iter().take(3).map(|(_, topic)| format!("{topic:?}")).collect();
+    let hint = if close.is_empty() {
+        match all.iter().filter(|(topic, _)| !topic.starts_with("__")).count() {
+            0 => "the cluster has no topics".to_owned(),
+            n => format!("none of the cluster's {n} topics has a name like it"),
+        }
+    } else {
+        format!("did you mean {}?", close.join(" or "))
+    };
+    format!("there is no topic {name:?}: {hint}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_names_and_spare_kafkas_own() {
+        let pattern = Pattern::parse("^log-.*").unwrap();
+        assert!(pattern.matches("log-a") && !pattern.matches("a-log-a"));
+        assert!(!Pattern::parse("^.*").unwrap().matches("__consumer_offsets"));
+        assert!(Pattern::parse("^(").is_err() && Pattern::parse("").is_err());
+    }
+
+    #[test]
+    fn a_missing_topic_names_those_that_come_close() {
+        let all = [("lines".to_owned(), 1), ("orders".to_owned(), 1), ("__x".to_owned(), 1)];
+        assert_eq!(missing("line", &all), "there is no topic \"line\": did you mean \"lines\"?");
+        assert!(missing("zebra", &all).ends_with("none of the cluster's 2 topics has a name like it"));
+        assert!(missing("zebra", &[]).ends_with("the cluster has no topics"));
+    }
+}

@@ -1,0 +1,1 @@
+//! A feed made from a seed.

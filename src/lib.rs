@@ -1,0 +1,9 @@
+//! Cutwater's runtime.
+pub mod epoch;
+pub mod fault;
+pub mod feed;
+pub mod job;
+pub mod publish;
+pub mod sink;
+pub mod source;
+pub mod status;

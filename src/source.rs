@@ -1,0 +1,233 @@
+//! Drives the source operators: reads a feed within bounds, closes epochs, keeps the cut.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use cutwater_dataflows::record::{Malformed, Record};
+use cutwater_dataflows::source::{Driver, Moved, Report, Turn};
+use cutwater_dataflows::{Activator, Epoch, SyncActivator};
+
+use crate::epoch::{Clock, Closing};
+use crate::fault::Fault;
+use crate::feed::{Budget, Feed, Polled};
+
+/// Records that one turn reads at most, so that the other operators run in between.
+const TURN: usize = 1 << 14;
+/// For how long a full epoch may wait before the partitions are paused. Shorter waits are left to the
+/// client's queue, whose bound is in bytes: pausing throws away what was fetched ahead.
+const HOLD_AFTER: Duration = Duration::from_secs(1);
+/// How often a held feed is polled.
+const HOLD_POLL: Duration = Duration::from_millis(100);
+
+/// The driver of one input on one worker.
+pub struct Source {
+    feed: Box<dyn Feed>,
+    clock: Rc<RefCell<Clock>>,
+    fault: Fault,
+    here: Option<Activator>,
+    /// The open epoch.
+    epoch: Epoch,
+    read: Report,
+    /// When the operator will run again by itself.
+    timer: Option<Instant>,
+    blocked_since: Option<Instant>,
+    /// Closed epochs that are not published yet, with their part of the cut.
+    unpublished: VecDeque<(Epoch, Vec<Moved>)>,
+    done: bool,
+}
+
+/// A source, shared by its operator and the worker's loop: the last word to the feed comes after the operator
+/// has gone.
+#[derive(Clone)]
+pub struct Shared(Rc<RefCell<Source>>);
+
+impl Shared {
+    /// A source that reads `feed`.
+    pub fn new(feed: Box<dyn Feed>, clock: &Rc<RefCell<Clock>>, fault: &Fault) -> Self {
+        Shared(Rc::new(RefCell::new(Source {
+            feed,
+            clock: Rc::clone(clock),
+            fault: fault.clone(),
+            here: None,
+            epoch: 1,
+            read: Report::default(),
+            timer: None,
+            blocked_since: None,
+            unpublished: VecDeque::new(),
+            done: false,
+        })))
+    }
+
+    /// Tells the feed that all is published. Call it once, after the dataflow has ended well.
+    pub fn finish(self) {
+        let mut source = self.0.borrow_mut();
+        let rest: Vec<Moved> = source.unpublished.drain(..).flat_map(|(_, moved)| moved).collect();
+        source.feed.published(&rest, true);
+    }
+}
+
+impl Driver for Shared {
+    fn attach(&mut self, here: Activator, anywhere: SyncActivator) {
+        let mut source = self.0.borrow_mut();
+        source.feed.wake(Arc::new(move || {
+            // Fails only when the worker has gone, and then there is nobody to wake.
+            let _ = anywhere.activate();
+        }));
+        source.here = Some(here.clone());
+        let clock = Rc::clone(&source.clock);
+        clock.borrow_mut().join(here);
+    }
+
+    fn turn(&mut self, decode: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>) -> Turn {
+        let mut source = self.0.borrow_mut();
+        match source.turn(decode) {
+            Ok(turn) => turn,
+            Err(error) => {
+                source.fault.raise(error);
+                Turn::Yield
+            }
+        }
+    }
+}
+
+impl Source {
+    fn turn(&mut self, decode: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>) -> anyhow::Result<Turn> {
+        self.forget_published();
+        let mut left = TURN;
+        loop {
+            if self.clock.borrow().is_stopping() || self.done {
+                self.clock.borrow_mut().leave();
+                return Ok(Turn::Done(self.close()));
+            }
+            if self.clock.borrow().is_due(self.epoch) {
+                let report = self.close();
+                self.feed.boundary()?;
+                return Ok(Turn::Close(report));
+            }
+            let mut room = self.room();
+            if self.read.records == 0 {
+                // Nothing of this epoch has been read: this is still its boundary.
+                self.feed.boundary()?;
+            } else {
+                let closing = self.clock.borrow().closing(self.epoch, room.records == 0);
+                match closing {
+                    Closing::Now => {
+                        self.clock.borrow_mut().close(self.epoch);
+                        continue;
+                    }
+                    Closing::In(delay) => self.run_again_in(delay),
+                    Closing::Blocked => {}
+                }
+            }
+            if left == 0 {
+                self.activate();
+                return Ok(Turn::Yield);
+            }
+            if room.records == 0 {
+                self.run_again_in(HOLD_POLL);
+                if self.blocked_since.get_or_insert_with(Instant::now).elapsed() < HOLD_AFTER {
+                    return Ok(Turn::Yield);
+                }
+            } else {
+                self.blocked_since = None;
+            }
+            room.records = room.records.min(left);
+            let before = self.read.records;
+            let polled = self.poll(room, decode)?;
+            left = left.saturating_sub((self.read.records - before) as usize);
+            match polled {
+                Polled::Ended => self.done = true,
+                Polled::More if room.records > 0 => {}
+                // Come back once more for what was read in this turn: its epoch may be closed.
+                Polled::Waiting if self.read.records > before => {}
+                Polled::More | Polled::Waiting => return Ok(Turn::Yield),
+            }
+        }
+    }
+
+    /// What the caps leave of the open epoch. Nothing, once either cap is reached.
+    fn room(&self) -> Budget {
+        let clock = self.clock.borrow();
+        let options = clock.options();
+        let records = options.max_records.saturating_sub(self.read.records as usize);
+        let bytes = options.max_bytes.saturating_sub(self.read.bytes as usize);
+        if records == 0 || bytes == 0 { Budget { records: 0, bytes: 0 } } else { Budget { records, bytes } }
+    }
+
+    fn poll(
+        &mut self,
+        budget: Budget,
+        decode: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>,
+    ) -> anyhow::Result<Polled> {
+        let read = &mut self.read;
+        self.feed.poll(budget, &mut |record| {
+            if read.records == 0 {
+                read.first_read = micros_since_epoch();
+            }
+            read.records += 1;
+            read.bytes += record.size() as u64;
+            if let Err(reason) = decode(record) {
+                read.dead_letters += 1;
+                log_dead_letter(record, &reason, read.dead_letters);
+            }
+        })
+    }
+
+    /// Closes the open epoch and opens the next.
+    fn close(&mut self) -> Report {
+        let mut report = std::mem::take(&mut self.read);
+        report.moved = self.feed.moved();
+        if !report.moved.is_empty() {
+            self.unpublished.push_back((self.epoch, report.moved.clone()));
+        }
+        self.epoch += 1;
+        self.timer = None;
+        self.blocked_since = None;
+        self.clock.borrow_mut().opened(self.epoch);
+        report
+    }
+
+    /// Tells the feed what has been published since the last turn.
+    fn forget_published(&mut self) {
+        let frontier = self.clock.borrow().frontier();
+        while self.unpublished.front().is_some_and(|&(epoch, _)| epoch < frontier) {
+            let (_, moved) = self.unpublished.pop_front().expect("there is a front");
+            self.feed.published(&moved, false);
+        }
+    }
+
+    fn run_again_in(&mut self, delay: Duration) {
+        let now = Instant::now();
+        if self.timer.is_none_or(|timer| timer <= now || timer > now + delay) {
+            self.timer = Some(now + delay);
+            if let Some(here) = &self.here {
+                here.activate_after(delay);
+            }
+        }
+    }
+
+    fn activate(&self) {
+        if let Some(here) = &self.here {
+            here.activate();
+        }
+    }
+}
+
+/// Dead letters of one epoch and worker that are logged one by one.
+const LOGGED: u64 = 3;
+
+fn log_dead_letter(record: &Record<'_>, reason: &Malformed, number: u64) {
+    if number <= LOGGED {
+        let Record { topic, partition, offset, .. } = record;
+        tracing::warn!("dead letter: {topic} partition {partition} offset {offset}: {}", reason.0);
+    } else if number == LOGGED + 1 {
+        tracing::warn!("more dead letters in this epoch; the summary counts them, --dead-letter keeps them all");
+    }
+}
+
+fn micros_since_epoch() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+}
