@@ -226,7 +226,8 @@ mod tests {
 
     #[test]
     fn an_epoch_closes_when_its_time_has_come_and_few_are_unfinished() {
-        let clock = Clock::new(EpochOptions { shortest: Duration::from_secs(3600), ..EpochOptions::default() });
+        let clock =
+            Clock::new(EpochOptions { shortest: Duration::from_secs(3600), ..EpochOptions::default() });
         let mut clock = clock.borrow_mut();
         assert!(matches!(clock.closing(1, false), Closing::In(_)));
         assert_eq!(clock.closing(1, true), Closing::Now);

@@ -121,7 +121,10 @@ pub fn run(job: Job, workers: Workers, stop: &Stop, fault: &Fault) -> Result<()>
     } else {
         let results = guards.join();
         if !fault.is_raised() {
-            results.into_iter().collect::<Result<Vec<()>, _>>().map_err(|panic| anyhow!("a worker panicked: {panic}"))?;
+            results
+                .into_iter()
+                .collect::<Result<Vec<()>, _>>()
+                .map_err(|panic| anyhow!("a worker panicked: {panic}"))?;
         }
         publishing.join();
     }
@@ -170,7 +173,8 @@ impl Setup {
             .inputs
             .iter()
             .map(|input| {
-                let feed = self.feeds.open(input, place).with_context(|| format!("opening input {input:?}"))?;
+                let feed =
+                    self.feeds.open(input, place).with_context(|| format!("opening input {input:?}"))?;
                 Ok((input.clone(), feed))
             })
             .collect();

@@ -1,9 +1,27 @@
-//! Cutwater's runtime.
+//! Cutwater's runtime: reads Kafka into a timely dataflow, epoch by epoch, and publishes what it makes of them.
+//!
+//! # Layout
+//! In the order in which a record meets them:
+//!
+//! - [`cli`]: options and configuration, and the job they make; [`supervise`], [`cluster`]: the processes of it
+//! - [`feed`]: where records come from, [`feed::kafka`] above all
+//! - [`source`], [`epoch`]: reading within bounds, and when epochs close
+//! - [`job`]: what each worker builds and how it lives
+//! - [`publish`], [`sink`]: one place through which all rows leave, and where they go
+//! - [`status`], [`fault`], [`signals`], [`exit`]: figures, the first error, and the end
+
+pub mod cli;
+pub mod cluster;
 pub mod epoch;
+pub mod exit;
 pub mod fault;
 pub mod feed;
 pub mod job;
 pub mod publish;
+pub mod signals;
 pub mod sink;
 pub mod source;
 pub mod status;
+pub mod supervise;
+
+pub use cli::main;

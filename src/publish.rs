@@ -153,8 +153,7 @@ pub fn publish<'s>(
         .into_iter()
         .map(|output| builder.new_input(output, ExchangeCore::new(|_: &(&[u8], i64)| 0)))
         .collect();
-    let mut reports =
-        builder.new_input(scope.concatenate(reports), Exchange::new(|_: &Report| 0));
+    let mut reports = builder.new_input(scope.concatenate(reports), Exchange::new(|_: &Report| 0));
     if let Some(publisher) = &publisher {
         let address = builder.operator_info().address.to_vec();
         let activator = scope.worker().sync_activator_for(address);
@@ -168,15 +167,17 @@ pub fn publish<'s>(
             for (index, input) in rows.iter_mut().enumerate() {
                 input.for_each(|capability, batch| {
                     let Some(epoch) = capability.least().copied() else { return };
-                    let (_, content) =
-                        pending.entry(epoch).or_insert_with(|| (capability.delayed(&epoch, 0), Content::default()));
+                    let (_, content) = pending
+                        .entry(epoch)
+                        .or_insert_with(|| (capability.delayed(&epoch, 0), Content::default()));
                     content.changes.entry(index).or_default().push(std::mem::take(batch));
                 });
             }
             reports.for_each(|capability, batch| {
                 let Some(epoch) = capability.least().copied() else { return };
-                let (_, content) =
-                    pending.entry(epoch).or_insert_with(|| (capability.delayed(&epoch, 0), Content::default()));
+                let (_, content) = pending
+                    .entry(epoch)
+                    .or_insert_with(|| (capability.delayed(&epoch, 0), Content::default()));
                 content.reports.append(batch);
             });
             let Some(publisher) = &publisher else { return };

@@ -224,7 +224,9 @@ fn log_dead_letter(record: &Record<'_>, reason: &Malformed, number: u64) {
         let Record { topic, partition, offset, .. } = record;
         tracing::warn!("dead letter: {topic} partition {partition} offset {offset}: {}", reason.0);
     } else if number == LOGGED + 1 {
-        tracing::warn!("more dead letters in this epoch; the summary counts them, --dead-letter keeps them all");
+        tracing::warn!(
+            "more dead letters in this epoch; the summary counts them, --dead-letter keeps them all"
+        );
     }
 }
 

@@ -86,7 +86,8 @@ impl Status {
             }
         }
         if let Some(first) = reports.iter().filter(|r| r.records > 0).map(|r| r.first_read).min() {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
+            let now =
+                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
             figures.latency = Duration::from_micros(now.saturating_sub(first));
             let micros = figures.latency.as_micros() as u64;
             figures.latencies.saturating_record(micros);

@@ -1,5 +1,6 @@
 //! What a dataflow is, and how the command line finds it.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use clap::ArgMatches;
@@ -14,8 +15,9 @@ use crate::{Activator, SyncActivator};
 
 /// A dataflow: its options, and how it is built from them.
 ///
-/// The options are the fields, as `clap` reads them; the doc comment of the type is the dataflow's help.
-pub trait Dataflow: clap::Args + Send + Sync + 'static {
+/// The options are the fields, as `clap` reads them; the doc comment of the type is the dataflow's help. Two
+/// dataflows are taken for the same when their debug form is.
+pub trait Dataflow: clap::Args + Debug + Send + Sync + 'static {
     /// The name under which `cutwater run` knows it.
     const NAME: &'static str;
 
@@ -25,7 +27,7 @@ pub trait Dataflow: clap::Args + Send + Sync + 'static {
 }
 
 /// A dataflow with its options read.
-pub trait Build: Send + Sync {
+pub trait Build: Debug + Send + Sync {
     /// Its name.
     fn name(&self) -> &'static str;
     /// Builds it, as [`Dataflow::build`].

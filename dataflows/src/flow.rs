@@ -22,10 +22,11 @@ use crate::{Diff, Epoch};
 pub struct Flow<'s> {
     scope: Scope<'s, Epoch>,
     parts: Rc<RefCell<Parts<'s>>>,
-    drivers: Drivers,
+    drivers: Rc<RefCell<DriverOf>>,
 }
 
-type Drivers = Rc<RefCell<Box<dyn FnMut(&str) -> Box<dyn Driver>>>>;
+/// Gives the driver of the input of that name.
+pub type DriverOf = Box<dyn FnMut(&str) -> Box<dyn Driver>>;
 
 /// What the runtime is given of a dataflow that was built.
 #[derive(Default)]
@@ -55,11 +56,7 @@ pub type Render = Arc<dyn Fn(&[FlatBatch]) -> Vec<Change> + Send + Sync>;
 
 impl<'s> Flow<'s> {
     /// Builds `dataflow` in `scope`, with a driver from `drivers` for each input.
-    pub fn build(
-        scope: Scope<'s, Epoch>,
-        dataflow: &dyn Build,
-        drivers: Box<dyn FnMut(&str) -> Box<dyn Driver>>,
-    ) -> Parts<'s> {
+    pub fn build(scope: Scope<'s, Epoch>, dataflow: &dyn Build, drivers: DriverOf) -> Parts<'s> {
         let parts = Rc::default();
         let drivers = Rc::new(RefCell::new(drivers));
         dataflow.build(&Flow { scope, parts: Rc::clone(&parts), drivers });
@@ -172,7 +169,10 @@ impl<'s, R: Row> Collection<'s, R> {
         };
         let changes = self.flat();
         let mut parts = parts.borrow_mut();
-        assert!(!parts.outputs.iter().any(|other| other.shape.name == name), "output {name:?} is named twice");
+        assert!(
+            !parts.outputs.iter().any(|other| other.shape.name == name),
+            "output {name:?} is named twice"
+        );
         parts.outputs.push(Output { shape, changes, render });
     }
 }

@@ -8,7 +8,7 @@
 //! use cutwater_dataflows::prelude::*;
 //!
 //! /// Counts lines by their first letter
-//! #[derive(clap::Args)]
+//! #[derive(clap::Args, Debug)]
 //! struct Initials {}
 //!
 //! struct Initial;

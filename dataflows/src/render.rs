@@ -52,7 +52,8 @@ mod tests {
     #[test]
     fn changes_are_net_ordered_and_named() {
         type Counted = (Text, i64);
-        let shape = OutputShape { name: "counts".into(), key: vec!["word".into()], value: vec!["count".into()] };
+        let shape =
+            OutputShape { name: "counts".into(), key: vec!["word".into()], value: vec!["count".into()] };
         let batch = |rows: &[(&str, i64, i64)]| {
             let mut batch = FlatBatch::default();
             for &(word, count, diff) in rows {
@@ -68,7 +69,9 @@ mod tests {
         );
         let shown: Vec<_> = changes
             .iter()
-            .map(|c| format!("{} {} {}", String::from_utf8_lossy(&c.key), String::from_utf8_lossy(&c.row), c.diff))
+            .map(|c| {
+                format!("{} {} {}", String::from_utf8_lossy(&c.key), String::from_utf8_lossy(&c.row), c.diff)
+            })
             .collect();
         assert_eq!(
             shown,

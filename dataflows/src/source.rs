@@ -91,10 +91,7 @@ pub(crate) fn source<'s, D: Decode>(
     let (dead, dead_stream) = builder.new_output::<FlatBatch>();
     let (reports, reports_stream) = builder.new_output::<Vec<Report>>();
     let address = builder.operator_info().address;
-    driver.attach(
-        scope.activator_for(address.clone()),
-        scope.worker().sync_activator_for(address.to_vec()),
-    );
+    driver.attach(scope.activator_for(address.clone()), scope.worker().sync_activator_for(address.to_vec()));
 
     builder.build(move |mut capabilities| {
         // Epochs count from 1: time 0 stays free for what is there before the first record.

@@ -10,8 +10,15 @@ use crate::row::Row;
 /// # Errors
 /// Those of the decoder.
 pub fn decoded<D: Decode>(decoder: &mut D, value: Option<&[u8]>) -> Result<Vec<(D::Row, i64)>, Malformed> {
-    let record =
-        Record { topic: "test", partition: 0, offset: 0, timestamp: None, key: None, value, headers: &NoHeaders };
+    let record = Record {
+        topic: "test",
+        partition: 0,
+        offset: 0,
+        timestamp: None,
+        key: None,
+        value,
+        headers: &NoHeaders,
+    };
     let mut combiner = Combiner::default();
     decoder.decode(&record, &mut Rows::new(&mut combiner))?;
     let mut rows: Vec<_> = combiner.take().iter().map(|(row, count)| (D::Row::decode(row), count)).collect();

@@ -38,10 +38,13 @@ impl Kafka {
         let probe = settings.metadata()?;
         crate::feed::kafka::topics::connect(&probe, settings)?;
         let pattern = crate::feed::kafka::topics::Pattern::Name(topic.to_owned());
-        crate::feed::kafka::topics::find(&probe, &[&pattern])
+        crate::feed::kafka::topics::find(&probe, &[pattern])
             .with_context(|| format!("sink kafka:{topic} (make the topic before)"))?;
-        let producer =
-            settings.producer()?.create_with_context(Deliveries::default()).map_err(refused).context("making a producer")?;
+        let producer = settings
+            .producer()?
+            .create_with_context(Deliveries::default())
+            .map_err(refused)
+            .context("making a producer")?;
         Ok(Kafka { producer, topic: topic.to_owned(), emit })
     }
 
@@ -60,7 +63,9 @@ impl Kafka {
                     self.failed()?;
                     record = back;
                 }
-                Err((error, _)) => return Err(error).with_context(|| format!("writing to topic {}", self.topic)),
+                Err((error, _)) => {
+                    return Err(error).with_context(|| format!("writing to topic {}", self.topic));
+                }
             }
         }
         // Serves delivery reports as they come.

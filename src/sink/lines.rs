@@ -56,8 +56,16 @@ mod tests {
     #[test]
     fn lines_are_as_the_design_says() {
         let changes = [
-            Change { key: br#"{"word":"the"}"#.to_vec(), row: br#"{"word":"the","count":9}"#.to_vec(), diff: -1 },
-            Change { key: br#"{"word":"the"}"#.to_vec(), row: br#"{"word":"the","count":12}"#.to_vec(), diff: 1 },
+            Change {
+                key: br#"{"word":"the"}"#.to_vec(),
+                row: br#"{"word":"the","count":9}"#.to_vec(),
+                diff: -1,
+            },
+            Change {
+                key: br#"{"word":"the"}"#.to_vec(),
+                row: br#"{"word":"the","count":12}"#.to_vec(),
+                diff: 1,
+            },
         ];
         let lines = |emit, changes| {
             let mut out = Vec::new();

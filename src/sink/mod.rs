@@ -114,8 +114,7 @@ mod tests {
         let change = |key: &str, row: &str, diff| Change { key: key.into(), row: row.into(), diff };
         let changes =
             [change("a", "a9", -1), change("a", "a12", 1), change("b", "b1", 1), change("c", "c1", -1)];
-        let expected: [(&[u8], Option<&[u8]>); 3] =
-            [(b"a", Some(b"a12")), (b"b", Some(b"b1")), (b"c", None)];
+        let expected: [(&[u8], Option<&[u8]>); 3] = [(b"a", Some(b"a12")), (b"b", Some(b"b1")), (b"c", None)];
         assert_eq!(upserts(&changes).collect::<Vec<_>>(), expected);
     }
 }

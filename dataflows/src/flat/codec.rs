@@ -37,7 +37,9 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{FlatBatch, start};
 
 #[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
-compile_error!("the flat batch format is read in place: it needs a little-endian machine with 64-bit pointers");
+compile_error!(
+    "the flat batch format is read in place: it needs a little-endian machine with 64-bit pointers"
+);
 
 const MAGIC: u32 = u32::from_le_bytes(*b"CWFB");
 const VERSION: u32 = 1;

@@ -18,31 +18,35 @@ const SLACK: usize = 1 << 16;
 /// Sums all changes on the worker where they are, and sends what is left at [`END`], once the input has
 /// ended. Holds at most about twice the rows that are left.
 pub fn accumulate<'s>(changes: Stream<'s, Epoch, FlatBatch>) -> Stream<'s, Epoch, FlatBatch> {
-    changes.unary_frontier::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, "Accumulate", |mut capability, _| {
-        capability.downgrade(&END);
-        let mut held = Some((capability, Combiner::default()));
-        let mut limit = SLACK;
-        move |(input, frontier), output| {
-            let Some((capability, combiner)) = &mut held else { return };
-            input.for_each(|_, batch| {
-                for (row, diff) in batch.iter() {
-                    combiner.add(row, diff);
+    changes.unary_frontier::<CapacityContainerBuilder<FlatBatch>, _, _, _>(
+        Pipeline,
+        "Accumulate",
+        |mut capability, _| {
+            capability.downgrade(&END);
+            let mut held = Some((capability, Combiner::default()));
+            let mut limit = SLACK;
+            move |(input, frontier), output| {
+                let Some((capability, combiner)) = &mut held else { return };
+                input.for_each(|_, batch| {
+                    for (row, diff) in batch.iter() {
+                        combiner.add(row, diff);
+                    }
+                });
+                if combiner.len() > limit {
+                    let left = combiner.take();
+                    for (row, diff) in left.iter() {
+                        combiner.add(row, diff);
+                    }
+                    limit = SLACK.max(2 * combiner.len());
                 }
-            });
-            if combiner.len() > limit {
-                let left = combiner.take();
-                for (row, diff) in left.iter() {
-                    combiner.add(row, diff);
+                if frontier.is_empty() {
+                    let mut left = combiner.take();
+                    if !left.is_empty() {
+                        output.session(&*capability).give_container(&mut left);
+                    }
+                    held = None;
                 }
-                limit = SLACK.max(2 * combiner.len());
             }
-            if frontier.is_empty() {
-                let mut left = combiner.take();
-                if !left.is_empty() {
-                    output.session(&*capability).give_container(&mut left);
-                }
-                held = None;
-            }
-        }
-    })
+        },
+    )
 }

@@ -3,9 +3,7 @@
 use differential_dataflow::operators::CountTotal;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use differential_dataflow::trace::implementations::{KeyBatcher, KeySpine};
-use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Operator;
 
 use crate::flow::Collection;
 use crate::operators::flatten::{by_row, unflatten_with};
@@ -19,12 +17,7 @@ impl<'s, R: Row> Collection<'s, R> {
     /// arrangement: an epoch costs what changed in it. The trace is compacted to the last complete epoch.
     pub fn count(self) -> Collection<'s, (R, i64)> {
         let flow = self.flow().clone();
-        let exchanged = self.flat().unary::<CapacityContainerBuilder<_>, _, _, _>(by_row(), "Exchange", |_, _| {
-            |input, output| {
-                input.for_each(|capability, batch| output.session(&capability).give_container(batch));
-            }
-        });
-        let keyed = unflatten_with(exchanged, |row: R, epoch, diff: Diff| ((row, ()), epoch, diff));
+        let keyed = unflatten_with(by_row(self.flat()), |row: R, epoch, diff: Diff| ((row, ()), epoch, diff));
         let arranged = arrange_core::<_, _, KeyBatcher<R, Epoch, Diff>, KeySpine<R, Epoch, Diff>>(
             keyed,
             Pipeline,

@@ -14,7 +14,9 @@ use crate::{Diff, Epoch};
 
 /// Sums equal rows of an epoch on the worker where they are, and sends them as one batch when the epoch is
 /// complete. What changed back and forth within the epoch is gone.
-pub(crate) fn flatten<'s, R: Row>(rows: StreamVec<'s, Epoch, (R, Epoch, Diff)>) -> Stream<'s, Epoch, FlatBatch> {
+pub(crate) fn flatten<'s, R: Row>(
+    rows: StreamVec<'s, Epoch, (R, Epoch, Diff)>,
+) -> Stream<'s, Epoch, FlatBatch> {
     rows.unary_frontier::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, "Flatten", |_, _| {
         let mut pending: BTreeMap<Epoch, (Capability<Epoch>, Combiner)> = BTreeMap::new();
         let mut spare = Vec::new();
@@ -68,7 +70,12 @@ pub(crate) fn unflatten_with<'s, R: Row, U: Clone + 'static>(
 }
 
 /// Distributes rows among the workers by their hash.
-pub(crate) fn by_row()
--> ExchangeCore<CapacityContainerBuilder<FlatBatch>, impl for<'a> FnMut(&(&'a [u8], i64)) -> u64> {
-    ExchangeCore::new(|row: &(&[u8], i64)| row_hash(row.0))
+pub(crate) fn by_row<'s>(stream: Stream<'s, Epoch, FlatBatch>) -> Stream<'s, Epoch, FlatBatch> {
+    let pact =
+        ExchangeCore::<CapacityContainerBuilder<FlatBatch>, _>::new(|row: &(&[u8], i64)| row_hash(row.0));
+    stream.unary::<CapacityContainerBuilder<_>, _, _, _>(pact, "Exchange", |_, _| {
+        |input, output| {
+            input.for_each(|capability, batch| output.session(&capability).give_container(batch));
+        }
+    })
 }

@@ -64,8 +64,9 @@ impl<C: ConsumerContext> Batches<C> {
     pub(super) fn poll(&mut self, most: usize, each: &mut dyn FnMut(Event<'_>)) -> usize {
         let most = most.min(self.buffer.len());
         // SAFETY: the queue is alive, and the buffer has room for `most` pointers.
-        let read =
-            unsafe { sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, self.buffer.as_mut_ptr(), most) };
+        let read = unsafe {
+            sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, self.buffer.as_mut_ptr(), most)
+        };
         // Negative is an error of the call itself, which a live queue does not give.
         let read = usize::try_from(read).unwrap_or(0);
         for &message in &self.buffer[..read] {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::ProducerContext;
 
 /// How to reach a cluster.
@@ -103,7 +103,10 @@ impl Settings {
         what: &str,
     ) -> Result<BaseConsumer<Client>> {
         self.complete(&mut config, fixed)?;
-        config.create_with_context(Client::default()).map_err(refused).with_context(|| format!("making a {what}"))
+        config
+            .create_with_context(Client::default())
+            .map_err(refused)
+            .with_context(|| format!("making a {what}"))
     }
 }
 
@@ -171,7 +174,10 @@ impl ClientContext for Client {
             // It warns of each property that is not for this kind of client; --set is for all kinds.
             "CONFWARN" => tracing::debug!(target: "librdkafka", "{text}"),
             _ => match level {
-                RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                RDKafkaLogLevel::Emerg
+                | RDKafkaLogLevel::Alert
+                | RDKafkaLogLevel::Critical
+                | RDKafkaLogLevel::Error => {
                     tracing::error!(target: "librdkafka", "{facility}: {text}");
                 }
                 RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", "{facility}: {text}"),
@@ -185,6 +191,8 @@ impl ClientContext for Client {
 
     fn error(&self, error: KafkaError, reason: &str) {
         match error {
+            // A consumer that is closed tells of the partitions it had read to the end.
+            KafkaError::Global(RDKafkaErrorCode::PartitionEOF) => {}
             KafkaError::Global(code) => self.failed(&format!("{reason} ({code})")),
             error => tracing::error!("{error}: {reason}"),
         }

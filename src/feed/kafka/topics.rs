@@ -64,7 +64,9 @@ pub fn connect(client: &BaseConsumer<Client>, settings: &Settings) -> Result<()>
     loop {
         let left = settings.connect_timeout.saturating_sub(start.elapsed());
         // Waits by itself, up to that time, for a broker that is up.
-        let error = match client.fetch_metadata(None, left.clamp(Duration::from_millis(100), Duration::from_secs(2))) {
+        let error = match client
+            .fetch_metadata(None, left.clamp(Duration::from_millis(100), Duration::from_secs(2)))
+        {
             Ok(_) => {
                 client.context().answered();
                 return Ok(());
@@ -95,7 +97,7 @@ pub fn connect(client: &BaseConsumer<Client>, settings: &Settings) -> Result<()>
 ///
 /// # Errors
 /// If the cluster does not answer, or a named topic is not there: it names those that come close.
-pub fn find(client: &BaseConsumer<Client>, patterns: &[&Pattern]) -> Result<Vec<Topic>> {
+pub fn find(client: &BaseConsumer<Client>, patterns: &[Pattern]) -> Result<Vec<Topic>> {
     let metadata = client.fetch_metadata(None, REQUEST)?;
     client.context().answered();
     let all = all(&metadata);

@@ -1,0 +1,103 @@
+//! Logs and progress: both go to standard error, and don't break each other's lines.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::LazyLock;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::Result;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::options::LogArgs;
+use super::usage;
+
+/// All that is drawn on standard error.
+static PROGRESS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+/// Put before each line of a process of several.
+static PREFIX: OnceLock<String> = OnceLock::new();
+
+/// Starts logging to standard error.
+///
+/// # Errors
+/// If the filter is not one.
+pub fn start(args: &LogArgs) -> Result<()> {
+    let filter = if args.quiet { "error" } else { &args.log };
+    let filter = EnvFilter::try_new(filter).map_err(|error| usage(format!("--log {filter}: {error}")))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(Stderr)
+        // The library's tests and embedding programs may have a subscriber of their own.
+        .try_init()
+        .ok();
+    Ok(())
+}
+
+/// From now on, lines of this process begin with its index.
+pub fn name_process(process: usize) {
+    let _ = PREFIX.set(format!("[process {process}] "));
+}
+
+/// Writes a line to standard error, above the progress. For what is neither rows nor log: the summary.
+pub fn say(line: &str) {
+    PROGRESS.suspend(|| eprintln!("{line}"));
+}
+
+/// The prefix of this process's lines.
+pub fn prefix() -> &'static str {
+    PREFIX.get().map_or("", String::as_str)
+}
+
+/// A line that shows the state of a run, where standard error is a terminal and rows don't go to one.
+#[must_use]
+pub fn spinner(quiet: bool) -> Option<ProgressBar> {
+    if quiet || !io::stderr().is_terminal() || io::stdout().is_terminal() {
+        return None;
+    }
+    let bar = PROGRESS.add(ProgressBar::new_spinner());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    Some(bar)
+}
+
+/// A bar that shows how much of `total` bytes is done; without a total, how much is done.
+#[must_use]
+pub fn bytes_bar(quiet: bool, total: Option<u64>) -> Option<ProgressBar> {
+    if quiet || !io::stderr().is_terminal() {
+        return None;
+    }
+    let (bar, style) = match total {
+        Some(total) => {
+            (ProgressBar::new(total), "{wide_bar} {bytes}/{total_bytes} ({bytes_per_sec}, {eta} left) {msg}")
+        }
+        None => (ProgressBar::new_spinner(), "{spinner} {bytes} ({bytes_per_sec}) {msg}"),
+    };
+    bar.set_style(ProgressStyle::with_template(style).expect("the template is valid"));
+    Some(PROGRESS.add(bar))
+}
+
+/// Standard error, line by line.
+struct Stderr;
+
+impl<'a> MakeWriter<'a> for Stderr {
+    type Writer = Line;
+    fn make_writer(&'a self) -> Line {
+        Line
+    }
+}
+
+struct Line;
+
+impl Write for Line {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // One write a line: lines of several processes must not mix.
+        let whole = [prefix().as_bytes(), line].concat();
+        PROGRESS.suspend(|| io::stderr().write_all(&whole))?;
+        Ok(line.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

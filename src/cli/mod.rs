@@ -1,0 +1,137 @@
+//! The command line.
+
+mod config;
+mod list;
+pub mod log;
+mod options;
+pub mod run;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use cutwater_dataflows::Entry;
+
+use options::{LogArgs, RunArgs};
+
+/// What the user typed can't be: exit code 2.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// A usage error, as an `anyhow` error.
+pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
+    Usage(text.into()).into()
+}
+
+/// The whole program, for these dataflows: reads the command line, does what it says.
+///
+/// A crate of your own dataflows is a `main` that calls this:
+///
+/// ```no_run
+/// use cutwater_dataflows::{entry, word_count::WordCount};
+///
+/// fn main() -> std::process::ExitCode {
+///     cutwater::main(&[entry::<WordCount>()])
+/// }
+/// ```
+pub fn main(registry: &[Entry]) -> ExitCode {
+    crate::exit::report_panics();
+    match try_main(registry, std::env::args_os().collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if let Some(clap) = error.downcast_ref::<clap::Error>() {
+                // Help and version are no errors; their exit code is 0.
+                let _ = clap.print();
+                return ExitCode::from(u8::try_from(clap.exit_code()).unwrap_or(2));
+            }
+            crate::exit::report(&error);
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn try_main(registry: &[Entry], args: Vec<OsString>) -> Result<()> {
+    let command = config::apply(command(registry), &args)?;
+    let matches = command.try_get_matches_from(args)?;
+    let (name, matches) = matches.subcommand().expect("clap requires a subcommand");
+    log::start(&LogArgs::from_arg_matches(matches)?)?;
+    match name {
+        "run" => run_dataflow(registry, matches),
+        "list" => {
+            list::list(registry);
+            Ok(())
+        }
+        name => unreachable!("clap knows no subcommand {name}"),
+    }
+}
+
+fn run_dataflow(registry: &[Entry], matches: &ArgMatches) -> Result<()> {
+    let (name, matches) = matches.subcommand().expect("clap requires a dataflow");
+    let entry = registry.iter().find(|entry| entry.name() == name).expect("clap knows the registry's names");
+    run::run(
+        &RunArgs::from_arg_matches(matches)?,
+        &LogArgs::from_arg_matches(matches)?,
+        entry.parse(matches)?,
+    )
+}
+
+/// The command line, with a subcommand of `run` for each dataflow.
+fn command(registry: &[Entry]) -> Command {
+    let run = RunArgs::augment_args(Command::new("run"))
+        .about("Run a dataflow")
+        .long_about(
+            "Run a dataflow: read its inputs from Kafka, keep its outputs exact, epoch by epoch.\n\n\
+             `cutwater run DATAFLOW --help` lists these options and the dataflow's own.",
+        )
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand_value_name("DATAFLOW")
+        .subcommand_help_heading("Dataflows")
+        .disable_help_subcommand(true)
+        .mut_args(|arg| arg.global(true))
+        .subcommands(registry.iter().map(|entry| {
+            entry.arguments(Command::new(entry.name()).next_help_heading("Options of the dataflow"))
+        }));
+    let command = Command::new("cutwater")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Exact, incremental answers over Kafka: every output belongs to a cut of the input")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommands([
+            run,
+            Command::new("list").about("List the dataflows, what they read and write, and their options"),
+        ]);
+    LogArgs::augment_args(command).mut_args(|arg| arg.global(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command(&cutwater_dataflows::registry()).debug_assert();
+    }
+
+    #[test]
+    fn options_are_taken_before_and_after_the_dataflow() {
+        for args in
+            [["cutwater", "run", "-b", "x:1", "word-count"], ["cutwater", "run", "word-count", "-b", "x:1"]]
+        {
+            let matches = command(&cutwater_dataflows::registry()).try_get_matches_from(args).unwrap();
+            let (_, run) = matches.subcommand().unwrap();
+            let (_, dataflow) = run.subcommand().unwrap();
+            assert_eq!(RunArgs::from_arg_matches(dataflow).unwrap().kafka.brokers.as_deref(), Some("x:1"));
+        }
+    }
+}

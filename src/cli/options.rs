@@ -1,0 +1,106 @@
+//! The options of `cutwater run`, as typed.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::epoch::EpochOptions;
+use crate::feed::kafka::{From, OnDataLoss};
+use crate::sink::{Emit, Target};
+
+/// How to reach a cluster.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Kafka")]
+pub struct KafkaArgs {
+    /// Bootstrap servers
+    #[arg(short, long, env = "CUTWATER_BROKERS", value_name = "HOST:PORT,...")]
+    pub brokers: Option<String>,
+    /// Any librdkafka property, for consumer and producer; repeatable
+    #[arg(short = 'X', long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// How long to wait for the first answer of a broker, and for the other processes
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub connect_timeout: Duration,
+}
+
+/// The options of `cutwater run`.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+
+    /// Bind an input to a topic; TOPIC alone binds the only input; ^REGEX is allowed; repeatable
+    #[arg(short, long, value_name = "NAME=TOPIC", help_heading = "Input")]
+    pub topic: Vec<String>,
+    /// Where to start: earliest, latest, committed, timestamp:MS or offset:N
+    #[arg(long, value_name = "WHERE", default_value = "earliest", help_heading = "Input")]
+    pub from: From,
+    /// Stop at the offsets that are the end now
+    #[arg(long, help_heading = "Input")]
+    pub until_end: bool,
+    /// What to do where wanted records have expired
+    #[arg(long, value_enum, value_name = "fail|continue", default_value_t = OnDataLoss::Fail, hide_possible_values = true, help_heading = "Input")]
+    pub on_data_loss: OnDataLoss,
+
+    /// Worker threads a process
+    #[arg(short, long, value_name = "N", default_value = "1", help_heading = "Cluster")]
+    pub workers: NonZeroUsize,
+    /// Processes; without --process all are started here
+    #[arg(short = 'n', long, value_name = "N", default_value = "1", help_heading = "Cluster")]
+    pub processes: NonZeroUsize,
+    /// Run only process I of them; needs --hostfile
+    #[arg(short, long, value_name = "I", help_heading = "Cluster")]
+    pub process: Option<usize>,
+    /// One host:port a line, one line a process
+    #[arg(long, value_name = "FILE", help_heading = "Cluster")]
+    pub hostfile: Option<PathBuf>,
+
+    /// Shortest time an epoch stays open
+    #[arg(short, long, value_name = "DURATION", default_value = "100ms", value_parser = humantime::parse_duration, help_heading = "Epochs")]
+    pub epoch: Duration,
+    /// Records of a worker after which an epoch closes earlier
+    #[arg(long, value_name = "N", default_value_t = at_least_one(EpochOptions::default().max_records), help_heading = "Epochs")]
+    pub max_records: NonZeroUsize,
+    /// Bytes of a worker's records after which an epoch closes earlier
+    #[arg(long, value_name = "N", default_value_t = at_least_one(EpochOptions::default().max_bytes), help_heading = "Epochs")]
+    pub max_bytes: NonZeroUsize,
+    /// Closed epochs that may be unfinished
+    #[arg(long, value_name = "N", default_value_t = at_least_one(EpochOptions::default().in_flight), help_heading = "Epochs")]
+    pub in_flight: NonZeroUsize,
+
+    /// Send an output to stdout, kafka:TOPIC, file:PATH or none; SINK alone binds the only output; repeatable
+    /// [default: stdout]
+    #[arg(short = 'o', long, value_name = "OUTPUT=SINK", help_heading = "Output")]
+    pub to: Vec<String>,
+    /// What sinks get [default: changes to stdout and file, upserts to kafka]; final needs --until-end
+    #[arg(
+        long,
+        value_enum,
+        value_name = "changes|upserts|final",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    pub emit: Option<Emit>,
+    /// Keep records that could not be decoded, in a sink as of --to
+    #[arg(long, value_name = "SINK", help_heading = "Output")]
+    pub dead_letter: Option<Target>,
+}
+
+fn at_least_one(number: usize) -> NonZeroUsize {
+    NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Options of every subcommand.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "General")]
+pub struct LogArgs {
+    /// TOML file with options by their long names; flags win
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to log to standard error: a level, or target=level,...
+    #[arg(long, value_name = "FILTER", default_value = "info,librdkafka=warn")]
+    pub log: String,
+    /// Log errors only, and draw no progress
+    #[arg(long)]
+    pub quiet: bool,
+}

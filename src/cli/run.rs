@@ -1,0 +1,330 @@
+//! `cutwater run`: from options to a job.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use cutwater_dataflows::{Build, Shape};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::log;
+use super::options::{KafkaArgs, LogArgs, RunArgs};
+use super::usage;
+use crate::cluster::Cluster;
+use crate::epoch::EpochOptions;
+use crate::fault::Fault;
+use crate::feed::kafka::client::Settings;
+use crate::feed::kafka::topics::Pattern;
+use crate::feed::kafka::{KafkaFeeds, Reading};
+use crate::job::{self, Binding, DEAD_LETTERS, Job, Stop};
+use crate::sink::{self, Emit, Sink, Target};
+use crate::status::Status;
+use crate::{signals, supervise};
+
+/// Runs a dataflow as the options say: here, or in several processes that are started and watched here.
+pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -> Result<()> {
+    let shape = Shape::of(&*dataflow);
+    let plan = Plan::new(args, &shape, dataflow.name())?;
+    let inherited = supervise::inherited()?;
+    if args.processes.get() > 1 && args.process.is_none() {
+        return supervise::supervise(args.processes.get());
+    }
+    let process = args.process.unwrap_or(0);
+    if args.processes.get() > 1 {
+        log::name_process(process);
+    }
+    let fault = Fault::default();
+    let stop = stop_on_signals()?;
+    let (addresses, listener) = match inherited {
+        Some((addresses, listener)) => {
+            supervise::watch_supervisor();
+            (addresses, Some(listener))
+        }
+        None => (hosts(args)?, None),
+    };
+    let cluster = Cluster {
+        workers: args.workers.get(),
+        process,
+        addresses,
+        listener,
+        fingerprint: fingerprint(args, &*dataflow),
+        timeout: args.kafka.connect_timeout,
+    };
+    // The sinks of worker 0 take all rows; the other processes open none.
+    let (outputs, dead_letters) = plan.open(process == 0)?;
+    let feeds = KafkaFeeds::connect(plan.settings, plan.reading, plan.inputs, &fault)?;
+    let workers = cluster.connect()?;
+    let status = Status::default();
+    let job = Job {
+        dataflow,
+        feeds: Arc::new(feeds),
+        epochs: plan.epochs,
+        outputs,
+        dead_letters,
+        status: status.clone(),
+    };
+    stop.started();
+    let bar = (process == 0).then(|| Progress::start(general.quiet, status.clone())).flatten();
+    let result = job::run(job, workers, &stop.stop, &fault);
+    drop(bar);
+    if result.is_ok() && process == 0 && !general.quiet {
+        log::say(&format!("done: {}", status.figures().line()));
+    }
+    result
+}
+
+/// The sinks of each output, and those of dead letters.
+type Sinks = (Vec<Binding>, Vec<Box<dyn Sink>>);
+
+/// What the options mean for this dataflow.
+struct Plan {
+    settings: Settings,
+    reading: Reading,
+    inputs: BTreeMap<String, Vec<Pattern>>,
+    epochs: EpochOptions,
+    /// For each output, in order.
+    outputs: Vec<Vec<Target>>,
+    dead_letter: Option<Target>,
+    emit: Option<Emit>,
+}
+
+impl Plan {
+    fn new(args: &RunArgs, shape: &Shape, name: &str) -> Result<Self> {
+        let settings = settings(&args.kafka)?;
+        let mut inputs: BTreeMap<String, Vec<Pattern>> = BTreeMap::new();
+        for text in &args.topic {
+            let (input, topic) = bind("--topic", text, "input", &shape.inputs)?;
+            let pattern = Pattern::parse(topic).map_err(|error| usage(error.to_string()))?;
+            inputs.entry(input.to_owned()).or_default().push(pattern);
+        }
+        if let Some(unbound) = shape.inputs.iter().find(|input| !inputs.contains_key(*input)) {
+            return Err(usage(match shape.inputs.len() {
+                1 => format!("{name} reads input {unbound:?}: say from which topic with --topic TOPIC"),
+                _ => format!(
+                    "{name} reads input {unbound:?}: say from which topic with --topic {unbound}=TOPIC"
+                ),
+            }));
+        }
+        let names: Vec<String> = shape.outputs.iter().map(|output| output.name.clone()).collect();
+        let mut outputs: Vec<Vec<Target>> = vec![Vec::new(); names.len()];
+        for text in &args.to {
+            let (output, target) = bind("--to", text, "output", &names)?;
+            let target = target.parse().map_err(|error| usage(format!("--to {text}: {error}")))?;
+            let index = names.iter().position(|name| name == output).expect("bound to one of them");
+            outputs[index].push(target);
+        }
+        for targets in outputs.iter_mut().filter(|targets| targets.is_empty()) {
+            targets.push(Target::Stdout);
+        }
+        if args.emit == Some(Emit::Final) && !args.until_end {
+            return Err(usage("--emit final shows the rows after the end: it needs --until-end"));
+        }
+        check_cluster(args)?;
+        let group = args
+            .kafka
+            .set
+            .iter()
+            .rev()
+            .find_map(|property| property.strip_prefix("group.id="))
+            .map_or_else(|| format!("cutwater-{name}"), str::to_owned);
+        Ok(Plan {
+            settings,
+            reading: Reading {
+                from: args.from,
+                until_end: args.until_end,
+                on_data_loss: args.on_data_loss,
+                group,
+            },
+            inputs,
+            epochs: EpochOptions {
+                shortest: args.epoch,
+                max_records: args.max_records.get(),
+                max_bytes: args.max_bytes.get(),
+                in_flight: args.in_flight.get(),
+            },
+            outputs,
+            dead_letter: args.dead_letter.clone(),
+            emit: args.emit,
+        })
+    }
+
+    /// Opens the sinks, where rows arrive here.
+    fn open(&self, here: bool) -> Result<Sinks> {
+        let open = |target: &Target, emit: Emit| -> Result<Option<Box<dyn Sink>>> {
+            if here { sink::open(target, emit, &self.settings) } else { Ok(None) }
+        };
+        let outputs = self
+            .outputs
+            .iter()
+            .map(|targets| {
+                let sinks = targets
+                    .iter()
+                    .filter_map(|target| open(target, self.emit.unwrap_or(target.default_emit())).transpose())
+                    .collect::<Result<_>>()?;
+                Ok(Binding { at_end: self.emit == Some(Emit::Final), sinks })
+            })
+            .collect::<Result<_>>()?;
+        // Dead letters never change: what --emit says of rows that do is not for them.
+        let dead_letters = match &self.dead_letter {
+            Some(target) => open(target, target.default_emit()).context(DEAD_LETTERS)?.into_iter().collect(),
+            None => Vec::new(),
+        };
+        Ok((outputs, dead_letters))
+    }
+}
+
+/// How to reach the cluster that the options name.
+///
+/// # Errors
+/// If they name none, or a property is no `KEY=VALUE`.
+pub fn settings(args: &KafkaArgs) -> Result<Settings> {
+    let Some(brokers) = args.brokers.clone().filter(|brokers| !brokers.is_empty()) else {
+        return Err(usage("which cluster? Name its brokers with --brokers HOST:PORT or CUTWATER_BROKERS"));
+    };
+    let properties = args
+        .set
+        .iter()
+        .map(|property| match property.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+            _ => Err(usage(format!("--set {property}: expected KEY=VALUE"))),
+        })
+        .collect::<Result<_>>()?;
+    Ok(Settings { brokers, properties, connect_timeout: args.connect_timeout })
+}
+
+/// Splits `NAME=REST`, where `NAME` is one of `names`; without a name, `text` is for the only one.
+fn bind<'a>(option: &str, text: &'a str, what: &str, names: &'a [String]) -> Result<(&'a str, &'a str)> {
+    if let Some((name, rest)) = text.split_once('=')
+        && let Some(name) = names.iter().find(|known| *known == name)
+    {
+        return Ok((name, rest));
+    }
+    // An expression or a path may hold the sign as well.
+    match (names, text.split_once('=')) {
+        ([only], None) => Ok((only, text)),
+        ([only], Some(_)) if text.starts_with('^') || text.contains(':') => Ok((only, text)),
+        (_, Some((name, _))) => {
+            Err(usage(format!("{option} {text}: there is no {what} {name:?}, but {}", names.join(", "))))
+        }
+        (names, None) => {
+            Err(usage(format!("{option} {text}: for which {what}? There are {}", names.join(", "))))
+        }
+    }
+}
+
+fn check_cluster(args: &RunArgs) -> Result<()> {
+    let processes = args.processes.get();
+    match args.process {
+        Some(process) if process >= processes => Err(usage(format!(
+            "--process {process}: there are {processes} processes (--processes), counted from 0"
+        ))),
+        Some(_) if processes > 1 && args.hostfile.is_none() && !supervise::is_supervised() => {
+            Err(usage("--process needs --hostfile: where do the other processes listen?"))
+        }
+        None if args.hostfile.is_some() && processes > 1 => {
+            Err(usage("--hostfile is for processes on several hosts: say with --process which one this is"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The addresses of all processes.
+fn hosts(args: &RunArgs) -> Result<Vec<String>> {
+    let (processes, Some(path)) = (args.processes.get(), &args.hostfile) else { return Ok(Vec::new()) };
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading --hostfile {shown}"))?;
+    let hosts: Vec<String> = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim())
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect();
+    if let Some(wrong) =
+        hosts.iter().find(|host| host.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()))
+    {
+        bail!("--hostfile {shown}: {wrong:?} is no host:port");
+    }
+    if hosts.len() < processes {
+        bail!("--hostfile {shown} has {} lines, but there are {processes} processes", hosts.len());
+    }
+    Ok(hosts.into_iter().take(processes).collect())
+}
+
+/// Equal in processes that build the same dataflow and read the same input.
+fn fingerprint(args: &RunArgs, dataflow: &dyn Build) -> u64 {
+    let RunArgs { topic, from, until_end, workers, processes, emit, .. } = args;
+    let version = env!("CARGO_PKG_VERSION");
+    let name = dataflow.name();
+    xxh3_64(
+        format!(
+            "{version} {name} {dataflow:?} {topic:?} {from:?} {until_end} {workers} {processes} {emit:?}"
+        )
+        .as_bytes(),
+    )
+}
+
+/// Has signals stop the run.
+struct StopOnSignals {
+    stop: Stop,
+    started: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl StopOnSignals {
+    /// There is an epoch to be finished from now on.
+    fn started(&self) {
+        self.started.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+fn stop_on_signals() -> Result<StopOnSignals> {
+    let (stop, started) = (Stop::default(), Arc::new(std::sync::atomic::AtomicBool::new(false)));
+    let asked = signals::listen()?;
+    let (inner, begun) = (stop.clone(), Arc::clone(&started));
+    std::thread::spawn(move || {
+        for () in asked {
+            if !begun.load(std::sync::atomic::Ordering::Relaxed) {
+                // Nothing was read yet.
+                std::process::exit(0);
+            }
+            if inner.is_requested() {
+                log::say("stopped at once, as asked twice");
+                std::process::exit(1);
+            }
+            tracing::info!("stopping: finishing the open epoch; once more to stop at once");
+            inner.request();
+        }
+    });
+    Ok(StopOnSignals { stop, started })
+}
+
+/// Shows the status while it lives.
+struct Progress {
+    ended: crossbeam_channel::Sender<()>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Progress {
+    fn start(quiet: bool, status: Status) -> Option<Self> {
+        let bar = log::spinner(quiet)?;
+        let (ended, end) = crossbeam_channel::bounded::<()>(0);
+        let thread = std::thread::spawn(move || {
+            while let Err(crossbeam_channel::RecvTimeoutError::Timeout) =
+                end.recv_timeout(std::time::Duration::from_millis(200))
+            {
+                bar.set_message(status.figures().line());
+            }
+            bar.finish_and_clear();
+        });
+        Some(Progress { ended, thread: Some(thread) })
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        // Dropping the sender ends the thread.
+        self.ended = crossbeam_channel::bounded(0).0;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The cluster: connects the processes of a run to one another, for timely's communication.
+//!
+//! Timely's own set-up prints to standard output, which belongs to the rows, waits without a word and takes any
+//! peer. So we make the connections and hand it the sockets: process `i` listens, connects to those below it,
+//! and both sides say who they are and what they run before a message passes.
+
+use std::collections::BTreeSet;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use timely::CommunicationConfig;
+use timely::communication::allocator::ProcessBuilder;
+use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
+use timely::communication::{AllocatorBuilder, Hooks};
+
+use crate::job::Workers;
+
+/// This process's place among the others.
+pub struct Cluster {
+    /// Worker threads of each process.
+    pub workers: usize,
+    /// The index of this process.
+    pub process: usize,
+    /// Where each process listens, `host:port`. One process needs none.
+    pub addresses: Vec<String>,
+    /// Our listener, where somebody has bound it before.
+    pub listener: Option<TcpListener>,
+    /// Equal in all processes that run the same dataflow with the same options.
+    pub fingerprint: u64,
+    /// How long to wait for the others.
+    pub timeout: Duration,
+}
+
+const MAGIC: [u8; 8] = *b"CUTWATR1";
+/// How often to look for peers.
+const RETRY: Duration = Duration::from_millis(50);
+/// How often to say for whom we wait.
+const TELL: Duration = Duration::from_secs(5);
+/// How long a peer that has connected may take to say who it is.
+const GREETING: Duration = Duration::from_secs(5);
+
+impl Cluster {
+    /// Connects to all other processes and makes the workers of this one.
+    ///
+    /// # Errors
+    /// If a peer does not come in time or runs something else: it names the peer.
+    pub fn connect(mut self) -> Result<Workers> {
+        if self.addresses.len() <= 1 {
+            let (builders, connections) = CommunicationConfig::Process(self.workers)
+                .try_build()
+                .map_err(|error| anyhow!("making workers: {error}"))?;
+            return Ok(Workers { builders, connections, peers: false });
+        }
+        let deadline = Instant::now() + self.timeout;
+        let listener = match self.listener.take() {
+            Some(listener) => listener,
+            None => {
+                let address = &self.addresses[self.process];
+                TcpListener::bind(address)
+                    .with_context(|| format!("process {} can't listen at {address}", self.process))?
+            }
+        };
+        listener.set_nonblocking(true)?;
+        let mut sockets: Vec<Option<TcpStream>> =
+            (0..self.process).map(|peer| self.call(peer, deadline).map(Some)).collect::<Result<_>>()?;
+        sockets.resize_with(self.addresses.len(), || None);
+        self.answer(&listener, &mut sockets, deadline)?;
+        tracing::debug!("process {}: connected to all {} others", self.process, self.addresses.len() - 1);
+
+        let hooks = Hooks::default();
+        let threads = ProcessBuilder::new_typed_vector(self.workers, hooks.refill.clone(), None);
+        let (builders, connections) =
+            initialize_networking_from_sockets(threads, sockets, self.process, self.workers, hooks)
+                .context("starting the communication between processes")?;
+        let builders = builders.into_iter().map(AllocatorBuilder::Tcp).collect();
+        Ok(Workers { builders, connections: Box::new(connections), peers: true })
+    }
+
+    /// Connects to a process below us.
+    fn call(&self, peer: usize, deadline: Instant) -> Result<TcpStream> {
+        let address = &self.addresses[peer];
+        let mut told = Instant::now();
+        loop {
+            match self.greet(address, peer) {
+                Ok(socket) => return Ok(socket),
+                Err(Greeting::Wrong(error)) => return Err(error),
+                Err(Greeting::Absent(error)) if Instant::now() >= deadline => {
+                    bail!("process {peer} at {address} did not come within {:?}: {error}", self.timeout)
+                }
+                Err(Greeting::Absent(error)) => {
+                    if told.elapsed() >= TELL {
+                        told = Instant::now();
+                        tracing::info!("waiting for process {peer} at {address} ({error})");
+                    }
+                    std::thread::sleep(RETRY);
+                }
+            }
+        }
+    }
+
+    fn greet(&self, address: &str, peer: usize) -> std::result::Result<TcpStream, Greeting> {
+        let mut socket = TcpStream::connect(address).map_err(|e| Greeting::Absent(e.into()))?;
+        self.introduce(&mut socket).map_err(Greeting::Absent)?;
+        let (index, fingerprint) = read_greeting(&mut socket).map_err(Greeting::Absent)?;
+        self.check(address, index, fingerprint).map_err(Greeting::Wrong)?;
+        if index != peer {
+            return Err(Greeting::Wrong(anyhow!(
+                "{address} is process {index}, not {peer}: do all host files have the same lines in the same order?"
+            )));
+        }
+        Ok(socket)
+    }
+
+    /// Takes the connections of the processes above us.
+    fn answer(
+        &self,
+        listener: &TcpListener,
+        sockets: &mut [Option<TcpStream>],
+        deadline: Instant,
+    ) -> Result<()> {
+        let mut waiting: BTreeSet<usize> = (self.process + 1..self.addresses.len()).collect();
+        let mut told = Instant::now();
+        while !waiting.is_empty() {
+            match listener.accept() {
+                Ok((mut socket, from)) => {
+                    socket.set_nonblocking(false)?;
+                    let (index, fingerprint) = match read_greeting(&mut socket) {
+                        Ok(greeting) => greeting,
+                        Err(error) => {
+                            tracing::warn!("a connection from {from} is no Cutwater process: {error}");
+                            continue;
+                        }
+                    };
+                    // Answer before the check: the other side is to learn what is wrong as well.
+                    self.introduce(&mut socket)?;
+                    self.check(&from.to_string(), index, fingerprint)?;
+                    ensure!(
+                        waiting.remove(&index),
+                        "process {index} at {from} has come twice, or is none of the {} of this cluster",
+                        self.addresses.len()
+                    );
+                    sockets[index] = Some(socket);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let missing = || {
+                        let named: Vec<_> = waiting
+                            .iter()
+                            .map(|&peer| format!("{peer} ({})", self.addresses[peer]))
+                            .collect();
+                        named.join(", ")
+                    };
+                    if Instant::now() >= deadline {
+                        bail!("these processes did not come within {:?}: {}", self.timeout, missing());
+                    }
+                    if told.elapsed() >= TELL {
+                        told = Instant::now();
+                        tracing::info!("process {} waits for process {}", self.process, missing());
+                    }
+                    std::thread::sleep(RETRY);
+                }
+                Err(error) => return Err(error).context("taking a connection of another process"),
+            }
+        }
+        Ok(())
+    }
+
+    fn introduce(&self, socket: &mut TcpStream) -> Result<()> {
+        socket.set_nodelay(true)?;
+        let mut greeting = [0; 24];
+        greeting[..8].copy_from_slice(&MAGIC);
+        greeting[8..16].copy_from_slice(&(self.process as u64).to_le_bytes());
+        greeting[16..].copy_from_slice(&self.fingerprint.to_le_bytes());
+        Ok(socket.write_all(&greeting)?)
+    }
+
+    fn check(&self, from: &str, index: usize, fingerprint: u64) -> Result<()> {
+        ensure!(
+            fingerprint == self.fingerprint,
+            "process {index} at {from} was started with another program, dataflow or options: all but --process \
+             must be the same"
+        );
+        Ok(())
+    }
+}
+
+enum Greeting {
+    /// Nobody there, or not ready.
+    Absent(anyhow::Error),
+    /// Somebody else there.
+    Wrong(anyhow::Error),
+}
+
+fn read_greeting(socket: &mut TcpStream) -> Result<(usize, u64)> {
+    socket.set_read_timeout(Some(GREETING))?;
+    let mut greeting = [0; 24];
+    socket.read_exact(&mut greeting)?;
+    socket.set_read_timeout(None)?;
+    ensure!(greeting[..8] == MAGIC, "it speaks another protocol");
+    let word = |at: usize| u64::from_le_bytes(greeting[at..at + 8].try_into().expect("eight bytes"));
+    Ok((word(8) as usize, word(16)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(process: usize, addresses: &[String], listener: TcpListener, fingerprint: u64) -> Cluster {
+        let timeout = Duration::from_secs(20);
+        Cluster {
+            workers: 1,
+            process,
+            addresses: addresses.to_vec(),
+            listener: Some(listener),
+            fingerprint,
+            timeout,
+        }
+    }
+
+    fn listeners(count: usize) -> (Vec<TcpListener>, Vec<String>) {
+        let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let addresses = listeners.iter().map(|l| l.local_addr().unwrap().to_string()).collect();
+        (listeners, addresses)
+    }
+
+    #[test]
+    fn peers_that_run_something_else_are_refused_by_both_sides() {
+        let (mut listeners, addresses) = listeners(2);
+        let one = process(1, &addresses, listeners.pop().unwrap(), 7);
+        let zero = process(0, &addresses, listeners.pop().unwrap(), 8);
+        let other = std::thread::spawn(move || one.connect().err().map(|error| error.to_string()));
+        let error = zero.connect().err().unwrap().to_string();
+        assert!(error.contains("process 1") && error.contains("options"), "{error}");
+        let error = other.join().unwrap().unwrap();
+        assert!(error.contains("process 0") && error.contains("options"), "{error}");
+    }
+
+    #[test]
+    fn who_does_not_come_is_named() {
+        let (mut listeners, addresses) = listeners(2);
+        let mut zero = process(0, &addresses, listeners.remove(0), 7);
+        zero.timeout = Duration::from_millis(100);
+        let error = zero.connect().err().unwrap().to_string();
+        assert!(error.contains(&format!("1 ({})", addresses[1])), "{error}");
+    }
+}

@@ -1,0 +1,189 @@
+//! Starts all processes of a cluster on this machine and watches over them.
+
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use crossbeam_channel::{Receiver, select, tick, unbounded};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::signals;
+
+/// Tells a process where all listen. Its own listener is its standard input: bound before it starts, so that no
+/// other program can take the port.
+const PEERS: &str = "CUTWATER_PEERS";
+/// How a supervised process says that it ended because a peer did. The supervisor looks for the peer then.
+pub const LOST_PEER: u8 = 75;
+/// How long after the first death to look for its cause among others.
+const CAUSE: Duration = Duration::from_millis(300);
+/// How long the others may take to end by themselves.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What the supervisor has given this process, if it is supervised: the addresses of all, and the listener.
+///
+/// # Errors
+/// If standard input is not a listener.
+pub fn inherited() -> Result<Option<(Vec<String>, TcpListener)>> {
+    let Ok(peers) = std::env::var(PEERS) else { return Ok(None) };
+    let addresses = peers.split(',').map(str::to_owned).collect();
+    let input: OwnedFd = std::io::stdin().as_fd().try_clone_to_owned()?;
+    let listener = TcpListener::from(input);
+    listener.local_addr().with_context(|| format!("{PEERS} is set, but standard input is no listener"))?;
+    Ok(Some((addresses, listener)))
+}
+
+/// True in a process that a supervisor has started.
+pub fn is_supervised() -> bool {
+    std::env::var_os(PEERS).is_some()
+}
+
+/// Ends this process when its supervisor has gone: nobody is left to read its rows or to end it.
+pub fn watch_supervisor() {
+    let supervisor = std::os::unix::process::parent_id();
+    std::thread::spawn(move || {
+        while std::os::unix::process::parent_id() == supervisor {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        eprintln!("error: the supervisor has gone");
+        std::process::exit(1);
+    });
+}
+
+/// Runs this very command line in `processes` processes, and waits for them. Signals are passed on.
+///
+/// # Errors
+/// If a process can't be started, or one ends otherwise than well: it names the one and says how it ended. The
+/// others are ended before that.
+pub fn supervise(processes: usize) -> Result<()> {
+    let listeners = (0..processes)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<std::io::Result<Vec<_>>>()
+        .context("finding free ports for the processes")?;
+    let addresses = listeners
+        .iter()
+        .map(|l| Ok(l.local_addr()?.to_string()))
+        .collect::<std::io::Result<Vec<_>>>()?
+        .join(",");
+    let program = std::env::current_exe().context("finding this program")?;
+    // Before the first process: a signal that comes now must not leave one behind.
+    let asked = signals::listen()?;
+    let mut family = Family { members: Vec::new() };
+    let (ended, ends) = unbounded();
+    for (process, listener) in listeners.into_iter().enumerate() {
+        let mut child = Command::new(&program)
+            .args(std::env::args_os().skip(1))
+            .args(["--process", &process.to_string()])
+            .env(PEERS, &addresses)
+            .stdin(Stdio::from(OwnedFd::from(listener)))
+            // A group of its own: Ctrl-C reaches the supervisor alone, which passes it on once.
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("starting process {process}"))?;
+        family.members.push(Member { pid: pid(&child), status: None });
+        let ended = ended.clone();
+        std::thread::spawn(move || ended.send((process, child.wait())));
+    }
+    family.watch(&ends, &asked)
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(child.id().cast_signed())
+}
+
+/// All processes, by index.
+struct Family {
+    members: Vec<Member>,
+}
+
+struct Member {
+    pid: Pid,
+    status: Option<ExitStatus>,
+}
+
+type End = (usize, std::io::Result<ExitStatus>);
+
+impl Family {
+    fn watch(&mut self, ends: &Receiver<End>, asked: &Receiver<()>) -> Result<()> {
+        let mut stopping = false;
+        while self.members.iter().any(|member| member.status.is_none()) {
+            select! {
+                recv(ends) -> end => self.note(end?)?,
+                recv(asked) -> _ => {
+                    if stopping {
+                        self.signal(Signal::SIGKILL);
+                        bail!("stopped at once, as asked twice");
+                    }
+                    stopping = true;
+                    self.signal(Signal::SIGTERM);
+                }
+            }
+            if self.members.iter().any(|member| member.status.is_some_and(|status| !status.success())) {
+                return self.bury(ends);
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, (process, status): End) -> Result<()> {
+        self.members[process].status =
+            Some(status.with_context(|| format!("waiting for process {process}"))?);
+        Ok(())
+    }
+
+    /// One has ended badly: ends the others and says which it was.
+    fn bury(&mut self, ends: &Receiver<End>) -> Result<()> {
+        self.wait(ends, CAUSE)?;
+        let cause = self.cause();
+        self.signal(Signal::SIGTERM);
+        self.wait(ends, GRACE)?;
+        self.signal(Signal::SIGKILL);
+        self.wait(ends, GRACE)?;
+        bail!("{cause}; the other processes were ended")
+    }
+
+    /// Notes who ends, until all have or the time is over.
+    fn wait(&mut self, ends: &Receiver<End>, time: Duration) -> Result<()> {
+        let deadline = tick(time);
+        let start = Instant::now();
+        while self.members.iter().any(|member| member.status.is_none()) && start.elapsed() < time {
+            select! {
+                recv(ends) -> end => self.note(end?)?,
+                recv(deadline) -> _ => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The death that was not the consequence of another: by a signal first, then by an error of its own.
+    fn cause(&self) -> String {
+        let dead = self.members.iter().enumerate().filter_map(|(process, member)| {
+            let status = member.status.filter(|status| !status.success())?;
+            let rank = match (status.signal(), status.code()) {
+                (Some(_), _) => 0,
+                (None, Some(code)) if code != i32::from(LOST_PEER) => 1,
+                _ => 2,
+            };
+            Some((rank, process, member.pid, status))
+        });
+        let (_, process, pid, status) = dead.min_by_key(|&(rank, ..)| rank).expect("one has ended badly");
+        let how = match status.signal() {
+            Some(number) => {
+                let name = Signal::try_from(number).map_or_else(|_| number.to_string(), |s| s.to_string());
+                format!("was ended by signal {name}")
+            }
+            None => format!("ended with exit code {}", status.code().unwrap_or(1)),
+        };
+        format!("process {process} (pid {pid}) {how}")
+    }
+
+    fn signal(&self, signal: Signal) {
+        for member in self.members.iter().filter(|member| member.status.is_none()) {
+            // Fails only when it has just ended.
+            let _ = kill(member.pid, signal);
+        }
+    }
+}
