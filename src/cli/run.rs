@@ -189,7 +189,9 @@ pub fn settings(args: &KafkaArgs) -> Result<Settings> {
             _ => Err(usage(format!("--set {property}: expected KEY=VALUE"))),
         })
         .collect::<Result<_>>()?;
-    Ok(Settings { brokers, properties, connect_timeout: args.connect_timeout })
+    let settings = Settings { brokers, properties, connect_timeout: args.connect_timeout };
+    settings.check().map_err(|error| usage(format!("{error:#}")))?;
+    Ok(settings)
 }
 
 /// Splits `NAME=REST`, where `NAME` is one of `names`; without a name, `text` is for the only one.

@@ -73,6 +73,7 @@ pub fn connect(client: &BaseConsumer<Client>, settings: &Settings) -> Result<()>
             }
             Err(error) => error,
         };
+        serve(client);
         let heard = client.context().last_failure().unwrap_or_else(|| error.to_string());
         if left.is_zero() {
             bail!(
@@ -93,11 +94,17 @@ pub fn connect(client: &BaseConsumer<Client>, settings: &Settings) -> Result<()>
     }
 }
 
+/// Hands the client's errors to its context. Without this they would wait, and pile up.
+fn serve(client: &BaseConsumer<Client>) {
+    while client.poll(Duration::ZERO).is_some() {}
+}
+
 /// The topics that match any of `patterns`, in order of their names.
 ///
 /// # Errors
 /// If the cluster does not answer, or a named topic is not there: it names those that come close.
 pub fn find(client: &BaseConsumer<Client>, patterns: &[Pattern]) -> Result<Vec<Topic>> {
+    serve(client);
     let metadata = client.fetch_metadata(None, REQUEST)?;
     client.context().answered();
     let all = all(&metadata);
