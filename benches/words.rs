@@ -1,0 +1,165 @@
+//! The word path from memory, without Kafka, beside its baseline: one thread that splits the same lines and counts
+//! them in one hash map (the question of McSherry, Isard and Murray, "Scalability! But at what COST?", HotOS 2015:
+//! how many cores does a system need to beat one plain thread?).
+//!
+//! `cargo bench --bench words [-- WORDS]` prints both, several times in turn, and the ratio of their medians.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use cutwater::epoch::EpochOptions;
+use cutwater::fault::Fault;
+use cutwater::feed::{Budget, Feed, Feeds, Place, Polled, Waker};
+use cutwater::job::{self, Binding, Job, Stop, Workers};
+use cutwater::sink::Sink;
+use cutwater::status::Status;
+use cutwater_dataflows::Epoch;
+use cutwater_dataflows::record::{NoHeaders, Record};
+use cutwater_dataflows::render::Change;
+use cutwater_dataflows::source::Moved;
+use cutwater_dataflows::word_count::{Tokenizer, WordCount};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use rand_distr::{Distribution, Zipf};
+
+/// Words a line.
+const WORDS: usize = 10;
+/// Distinct words.
+const VOCABULARY: usize = 200_000;
+/// Runs of each contestant.
+const ROUNDS: usize = 5;
+
+fn main() -> Result<()> {
+    let words = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(20_000_000);
+    let lines = Arc::new(lines(words));
+    println!("{words} Zipf words in {} lines, {VOCABULARY} distinct; median of {ROUNDS}", lines.len());
+    let (mut plain, mut one, mut two) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        plain.push(hash_map(&lines));
+        one.push(cutwater(&lines, 1)?);
+        two.push(cutwater(&lines, 2)?);
+    }
+    let (plain, one, two) = (median(plain), median(one), median(two));
+    let show = |name: &str, time: Duration, ratio: f64, of: &str| {
+        println!(
+            "{name:<22} {:>6.2} s  {:>6.1} M words/s  {ratio:.2} of {of}",
+            time.as_secs_f64(),
+            words as f64 / 1e6 / time.as_secs_f64()
+        );
+    };
+    show("hash map, one thread", plain, 1.0, "itself");
+    show("cutwater, 1 worker", one, plain.as_secs_f64() / one.as_secs_f64(), "the hash map");
+    show("cutwater, 2 workers", two, one.as_secs_f64() / two.as_secs_f64(), "one worker");
+    Ok(())
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn lines(words: usize) -> Vec<Vec<u8>> {
+    let mut random = SmallRng::seed_from_u64(1);
+    let vocabulary: Vec<String> = (0..VOCABULARY)
+        .map(|_| (0..random.random_range(3..10)).map(|_| random.random_range(b'a'..=b'z') as char).collect())
+        .collect();
+    let zipf = Zipf::new(VOCABULARY as f64, 1.0).expect("the parameters are valid");
+    (0..words.div_ceil(WORDS))
+        .map(|_| {
+            let line: Vec<&str> =
+                (0..WORDS).map(|_| vocabulary[zipf.sample(&mut random) as usize - 1].as_str()).collect();
+            line.join(" ").into_bytes()
+        })
+        .collect()
+}
+
+fn hash_map(lines: &[Vec<u8>]) -> Duration {
+    let start = Instant::now();
+    let mut counts: HashMap<&str, u64, std::hash::BuildHasherDefault<xxhash_rust::xxh3::Xxh3Default>> =
+        HashMap::default();
+    for line in lines {
+        for word in std::str::from_utf8(line).expect("generated").split_whitespace() {
+            *counts.entry(word).or_default() += 1;
+        }
+    }
+    std::hint::black_box(counts.len());
+    start.elapsed()
+}
+
+fn cutwater(lines: &Arc<Vec<Vec<u8>>>, workers: usize) -> Result<Duration> {
+    let (builders, connections) =
+        timely::CommunicationConfig::Process(workers).try_build().map_err(anyhow::Error::msg)?;
+    let job = Job {
+        dataflow: Arc::new(WordCount { tokenizer: Tokenizer::Whitespace }),
+        feeds: Arc::new(Memory(Arc::clone(lines))),
+        epochs: EpochOptions::default(),
+        outputs: vec![Binding { at_end: false, sinks: vec![Box::new(Drop)] }],
+        dead_letters: Vec::new(),
+        status: Status::default(),
+    };
+    let start = Instant::now();
+    job::run(job, Workers { builders, connections, peers: false }, &Stop::default(), &Fault::default())?;
+    Ok(start.elapsed())
+}
+
+/// Takes rows and drops them.
+struct Drop;
+
+impl Sink for Drop {
+    fn write(&mut self, _epoch: Epoch, _output: &str, changes: &[Change]) -> Result<()> {
+        std::hint::black_box(changes.len());
+        Ok(())
+    }
+    fn commit(&mut self, _epoch: Epoch) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Lines in memory: worker `i` of `n` reads every `n`th block of them.
+struct Memory(Arc<Vec<Vec<u8>>>);
+
+impl Feeds for Memory {
+    fn open(&self, _input: &str, place: Place) -> Result<Box<dyn Feed>> {
+        let share = self.0.len().div_ceil(place.workers);
+        let start = (place.worker * share).min(self.0.len());
+        let end = (start + share).min(self.0.len());
+        Ok(Box::new(Share { lines: Arc::clone(&self.0), next: start, end }))
+    }
+}
+
+struct Share {
+    lines: Arc<Vec<Vec<u8>>>,
+    next: usize,
+    end: usize,
+}
+
+impl Feed for Share {
+    fn wake(&mut self, _waker: Waker) {}
+
+    fn poll(&mut self, budget: Budget, each: &mut dyn FnMut(&Record<'_>)) -> Result<Polled> {
+        let until = self.end.min(self.next + budget.records);
+        for line in &self.lines[self.next..until] {
+            each(&Record {
+                topic: "memory",
+                partition: 0,
+                offset: 0,
+                timestamp: None,
+                key: None,
+                value: Some(line),
+                headers: &NoHeaders,
+            });
+        }
+        self.next = until;
+        Ok(if until == self.end { Polled::Ended } else { Polled::More })
+    }
+
+    fn moved(&mut self) -> Vec<Moved> {
+        Vec::new()
+    }
+    fn boundary(&mut self) -> Result<()> {
+        Ok(())
+    }
+    fn published(&mut self, _moved: &[Moved], _last: bool) {}
+}
