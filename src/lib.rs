@@ -25,3 +25,8 @@ pub mod status;
 pub mod supervise;
 
 pub use cli::main;
+
+/// Has the code of the guide compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/dataflows.md")]
+pub struct Guide;
