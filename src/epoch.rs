@@ -151,6 +151,11 @@ impl Clock {
         }
     }
 
+    /// Has the sources run, whether or not something has come.
+    pub fn nudge(&self) {
+        self.activate_sources();
+    }
+
     /// A source joins.
     pub fn join(&mut self, source: Activator) {
         self.sources.push(source);

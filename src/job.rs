@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use cutwater_dataflows::dataflow::renders;
@@ -76,8 +76,9 @@ pub struct Workers {
     pub peers: bool,
 }
 
-/// The longest time a worker sleeps. Workers are woken by records, messages and timers; this bounds how late
-/// they notice that they are to stop, and what a lost wake-up could cost.
+/// The longest time a worker sleeps and its sources are not run. They are woken by records, messages and timers;
+/// this bounds how late they notice that they are to stop, do what is due by time (commit offsets), and what a
+/// lost wake-up could cost.
 const TICK: Duration = Duration::from_millis(250);
 
 /// Runs the job to its end: until all feeds have ended, or `stop` is requested, or an error.
@@ -205,6 +206,7 @@ impl Setup {
             changes.push(scope.concatenate(parts.dead_letters));
             publish(scope, changes, parts.reports, publisher).probe_with(&probe);
         });
+        let mut nudged = Instant::now();
         while worker.has_dataflows() {
             worker.step_or_park(Some(TICK));
             if self.fault.is_raised() {
@@ -216,6 +218,10 @@ impl Setup {
             let frontier = probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Epoch::MAX);
             let mut clock = clock.borrow_mut();
             clock.published(frontier);
+            if nudged.elapsed() >= TICK {
+                nudged = Instant::now();
+                clock.nudge();
+            }
             if self.stop.is_requested() {
                 clock.stop();
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use cutwater_dataflows::Epoch;
+use cutwater_dataflows::operators::accumulate::END;
 use cutwater_dataflows::render::Change;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -49,9 +50,13 @@ impl Kafka {
     }
 
     fn send(&self, epoch: Epoch, key: &[u8], value: Option<&[u8]>) -> Result<()> {
-        let number = epoch.to_string();
-        let headers = OwnedHeaders::new().insert(Header { key: "epoch", value: Some(&number) });
-        let mut record = BaseRecord::to(&self.topic).key(key).headers(headers);
+        let mut record = BaseRecord::to(&self.topic).key(key);
+        // What is sent once, after the end, belongs to no epoch.
+        if epoch != END {
+            let number = epoch.to_string();
+            record =
+                record.headers(OwnedHeaders::new().insert(Header { key: "epoch", value: Some(&number) }));
+        }
         if let Some(value) = value {
             record = record.payload(value);
         }

@@ -285,6 +285,46 @@ impl KafkaFeed {
     }
 }
 
+impl KafkaFeed {
+    /// Commits the offsets of what is published, unless that was done a moment ago.
+    fn commit(&mut self) {
+        if self.uncommitted.is_empty() || self.committed.elapsed() < COMMIT {
+            return;
+        }
+        self.committed = Instant::now();
+        let list = self.take_uncommitted();
+        if let Err(error) = self.consumer().commit(&list, CommitMode::Async) {
+            tracing::debug!("committing offsets: {error}");
+        }
+    }
+
+    /// Commits what is left, and waits for the answer, but not forever: the broker may be away, and the run is
+    /// over all the same.
+    fn commit_last(&mut self) {
+        if self.uncommitted.is_empty() {
+            return;
+        }
+        let list = self.take_uncommitted();
+        let consumer = Arc::clone(self.consumer());
+        let (done, waiting) = crossbeam_channel::bounded(1);
+        std::thread::spawn(move || done.send(consumer.commit(&list, CommitMode::Sync)));
+        match waiting.recv_timeout(LAST_COMMIT) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("the last offsets were not committed to the group: {error}"),
+            Err(_) => tracing::warn!("the last offsets were not committed to the group: no answer"),
+        }
+    }
+
+    fn take_uncommitted(&mut self) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), next) in std::mem::take(&mut self.uncommitted) {
+            // Fails for offsets below zero only.
+            let _ = list.add_partition_offset(&topic, partition, Offset::Offset(next));
+        }
+        list
+    }
+}
+
 /// An error that a batch held; handled after the batch.
 struct Trouble {
     topic: String,
@@ -307,6 +347,7 @@ impl Feed for KafkaFeed {
         if self.client.is_none() {
             return Ok(Polled::Waiting);
         }
+        self.commit();
         self.hold(budget.records == 0)?;
         let mut left = Budget { records: budget.records.max(1), ..budget };
         loop {
@@ -400,32 +441,8 @@ impl Feed for KafkaFeed {
         for Moved { topic, partition, next, .. } in moved {
             self.uncommitted.insert((topic.clone(), *partition), *next);
         }
-        if self.uncommitted.is_empty() || !(last || self.committed.elapsed() >= COMMIT) {
-            return;
-        }
-        let Some(client) = &self.client else { return };
-        let mut list = TopicPartitionList::new();
-        for ((topic, partition), next) in std::mem::take(&mut self.uncommitted) {
-            // Fails for offsets below zero only.
-            let _ = list.add_partition_offset(&topic, partition, Offset::Offset(next));
-        }
-        self.committed = Instant::now();
-        if !last {
-            if let Err(error) = client.consumer().commit(&list, CommitMode::Async) {
-                tracing::debug!("committing offsets: {error}");
-            }
-            return;
-        }
-        // The broker may be away; the run is over all the same.
-        let (done, waiting) = crossbeam_channel::bounded(1);
-        let consumer = Arc::clone(client.consumer());
-        std::thread::spawn(move || {
-            let _ = done.send(consumer.commit(&list, CommitMode::Sync));
-        });
-        match waiting.recv_timeout(LAST_COMMIT) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!("the last offsets were not committed to the group: {error}"),
-            Err(_) => tracing::warn!("the last offsets were not committed to the group: no answer"),
+        if last {
+            self.commit_last();
         }
     }
 }
