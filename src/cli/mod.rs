@@ -1,10 +1,11 @@
 //! The command line.
 
 mod config;
+mod kafka;
 mod list;
 pub mod log;
 mod options;
-pub mod run;
+mod run;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

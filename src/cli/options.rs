@@ -4,24 +4,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::kafka::KafkaArgs;
 use crate::epoch::EpochOptions;
 use crate::feed::kafka::{From, OnDataLoss};
 use crate::sink::{Emit, Target};
-
-/// How to reach a cluster.
-#[derive(clap::Args, Clone, Debug)]
-#[command(next_help_heading = "Kafka")]
-pub struct KafkaArgs {
-    /// Bootstrap servers
-    #[arg(short, long, env = "CUTWATER_BROKERS", value_name = "HOST:PORT,...")]
-    pub brokers: Option<String>,
-    /// Any librdkafka property, for consumer and producer; repeatable
-    #[arg(short = 'X', long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-    /// How long to wait for the first answer of a broker, and for the other processes
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
-    pub connect_timeout: Duration,
-}
 
 /// The options of `cutwater run`.
 #[derive(clap::Args, Clone, Debug)]

@@ -8,7 +8,7 @@ use cutwater_dataflows::{Build, Shape};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::log;
-use super::options::{KafkaArgs, LogArgs, RunArgs};
+use super::options::{LogArgs, RunArgs};
 use super::usage;
 use crate::cluster::Cluster;
 use crate::epoch::EpochOptions;
@@ -34,7 +34,12 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
         log::name_process(process);
     }
     let fault = Fault::default();
-    let stop = stop_on_signals()?;
+    let stop = Stop::default();
+    let request = stop.clone();
+    let work = signals::stop_by(move || {
+        tracing::info!("stopping: finishing the open epoch; once more to stop at once");
+        request.request();
+    })?;
     let (addresses, listener) = match inherited {
         Some((addresses, listener)) => {
             supervise::watch_supervisor();
@@ -63,9 +68,9 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
         dead_letters,
         status: status.clone(),
     };
-    stop.started();
+    work.begun();
     let bar = (process == 0).then(|| Progress::start(general.quiet, status.clone())).flatten();
-    let result = job::run(job, workers, &stop.stop, &fault);
+    let result = job::run(job, workers, &stop, &fault);
     drop(bar);
     if result.is_ok() && process == 0 && !general.quiet {
         log::say(&format!("done: {}", status.figures().line()));
@@ -90,7 +95,7 @@ struct Plan {
 
 impl Plan {
     fn new(args: &RunArgs, shape: &Shape, name: &str) -> Result<Self> {
-        let settings = settings(&args.kafka)?;
+        let settings = args.kafka.settings()?;
         let mut inputs: BTreeMap<String, Vec<Pattern>> = BTreeMap::new();
         for text in &args.topic {
             let (input, topic) = bind("--topic", text, "input", &shape.inputs)?;
@@ -173,27 +178,6 @@ impl Plan {
     }
 }
 
-/// How to reach the cluster that the options name.
-///
-/// # Errors
-/// If they name none, or a property is no `KEY=VALUE`.
-pub fn settings(args: &KafkaArgs) -> Result<Settings> {
-    let Some(brokers) = args.brokers.clone().filter(|brokers| !brokers.is_empty()) else {
-        return Err(usage("which cluster? Name its brokers with --brokers HOST:PORT or CUTWATER_BROKERS"));
-    };
-    let properties = args
-        .set
-        .iter()
-        .map(|property| match property.split_once('=') {
-            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-            _ => Err(usage(format!("--set {property}: expected KEY=VALUE"))),
-        })
-        .collect::<Result<_>>()?;
-    let settings = Settings { brokers, properties, connect_timeout: args.connect_timeout };
-    settings.check().map_err(|error| usage(format!("{error:#}")))?;
-    Ok(settings)
-}
-
 /// Splits `NAME=REST`, where `NAME` is one of `names`; without a name, `text` is for the only one.
 fn bind<'a>(option: &str, text: &'a str, what: &str, names: &'a [String]) -> Result<(&'a str, &'a str)> {
     if let Some((name, rest)) = text.split_once('=')
@@ -263,40 +247,6 @@ fn fingerprint(args: &RunArgs, dataflow: &dyn Build) -> u64 {
         )
         .as_bytes(),
     )
-}
-
-/// Has signals stop the run.
-struct StopOnSignals {
-    stop: Stop,
-    started: Arc<std::sync::atomic::AtomicBool>,
-}
-
-impl StopOnSignals {
-    /// There is an epoch to be finished from now on.
-    fn started(&self) {
-        self.started.store(true, std::sync::atomic::Ordering::Relaxed);
-    }
-}
-
-fn stop_on_signals() -> Result<StopOnSignals> {
-    let (stop, started) = (Stop::default(), Arc::new(std::sync::atomic::AtomicBool::new(false)));
-    let asked = signals::listen()?;
-    let (inner, begun) = (stop.clone(), Arc::clone(&started));
-    std::thread::spawn(move || {
-        for () in asked {
-            if !begun.load(std::sync::atomic::Ordering::Relaxed) {
-                // Nothing was read yet.
-                std::process::exit(0);
-            }
-            if inner.is_requested() {
-                log::say("stopped at once, as asked twice");
-                std::process::exit(1);
-            }
-            tracing::info!("stopping: finishing the open epoch; once more to stop at once");
-            inner.request();
-        }
-    });
-    Ok(StopOnSignals { stop, started })
 }
 
 /// Shows the status while it lives.

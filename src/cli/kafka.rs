@@ -1,0 +1,48 @@
+//! The options of every subcommand that reaches a cluster.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::usage;
+use crate::feed::kafka::client::Settings;
+
+/// How to reach a cluster.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Kafka")]
+pub(super) struct KafkaArgs {
+    /// Bootstrap servers
+    #[arg(short, long, env = "CUTWATER_BROKERS", value_name = "HOST:PORT,...")]
+    pub brokers: Option<String>,
+    /// Any librdkafka property, for consumer and producer; repeatable
+    #[arg(short = 'X', long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// How long to wait for the first answer of a broker, and for the other processes
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub connect_timeout: Duration,
+}
+
+impl KafkaArgs {
+    /// How to reach the cluster that the options name.
+    ///
+    /// # Errors
+    /// A usage error if they name none, or a property is no `KEY=VALUE` or one that librdkafka does not take.
+    pub(super) fn settings(&self) -> Result<Settings> {
+        let Some(brokers) = self.brokers.clone().filter(|brokers| !brokers.is_empty()) else {
+            return Err(usage(
+                "which cluster? Name its brokers with --brokers HOST:PORT or CUTWATER_BROKERS",
+            ));
+        };
+        let properties = self
+            .set
+            .iter()
+            .map(|property| match property.split_once('=') {
+                Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+                _ => Err(usage(format!("--set {property}: expected KEY=VALUE"))),
+            })
+            .collect::<Result<_>>()?;
+        let settings = Settings { brokers, properties, connect_timeout: self.connect_timeout };
+        settings.check().map_err(|error| usage(format!("{error:#}")))?;
+        Ok(settings)
+    }
+}
