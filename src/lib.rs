@@ -8,6 +8,7 @@
 //! - [`source`], [`epoch`]: reading within bounds, and when epochs close
 //! - [`job`]: what each worker builds and how it lives
 //! - [`publish`], [`sink`]: one place through which all rows leave, and where they go
+//! - [`produce`]: the other way, lines into a topic
 //! - [`status`], [`fault`], [`signals`], [`exit`]: figures, the first error, and the end
 
 pub mod cli;
@@ -17,6 +18,7 @@ pub mod exit;
 pub mod fault;
 pub mod feed;
 pub mod job;
+pub mod produce;
 pub mod publish;
 pub mod signals;
 pub mod sink;

@@ -5,6 +5,7 @@ mod kafka;
 mod list;
 pub mod log;
 mod options;
+mod produce;
 mod run;
 
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use cutwater_dataflows::Entry;
 
 use options::{LogArgs, RunArgs};
+use produce::ProduceArgs;
 
 /// What the user typed can't be: exit code 2.
 #[derive(Debug)]
@@ -67,6 +69,9 @@ fn try_main(registry: &[Entry], args: Vec<OsString>) -> Result<()> {
     log::start(&LogArgs::from_arg_matches(matches)?)?;
     match name {
         "run" => run_dataflow(registry, matches),
+        "produce" => {
+            produce::produce(&ProduceArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?)
+        }
         "list" => {
             list::list(registry);
             Ok(())
@@ -110,6 +115,9 @@ fn command(registry: &[Entry]) -> Command {
         .disable_help_subcommand(true)
         .subcommands([
             run,
+            ProduceArgs::augment_args(Command::new("produce"))
+                .about(produce::ABOUT.lines().next())
+                .long_about(produce::ABOUT),
             Command::new("list").about("List the dataflows, what they read and write, and their options"),
         ]);
     LogArgs::augment_args(command).mut_args(|arg| arg.global(true))

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::admin::AdminClient;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::ProducerContext;
@@ -86,6 +87,14 @@ impl Settings {
         Ok(config)
     }
 
+    /// A client that makes topics.
+    ///
+    /// # Errors
+    /// If librdkafka does not take a property.
+    pub fn admin(&self) -> Result<AdminClient<Client>> {
+        self.finish(self.base(), &[], "client")
+    }
+
     fn base(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers).set("client.id", "cutwater");
@@ -108,12 +117,12 @@ impl Settings {
         Ok(())
     }
 
-    fn finish(
+    fn finish<C: FromClientConfigAndContext<Client>>(
         &self,
         mut config: ClientConfig,
         fixed: &[(&str, &str)],
         what: &str,
-    ) -> Result<BaseConsumer<Client>> {
+    ) -> Result<C> {
         self.complete(&mut config, fixed)?;
         config
             .create_with_context(Client::default())

@@ -1,9 +1,12 @@
-//! Topics: finding those that are named, and telling what comes close where one is missing.
+//! Topics: finding those that are named, telling what comes close where one is missing, and making one.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
+use futures_executor::block_on;
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::Metadata;
 use regex::Regex;
 
@@ -51,6 +54,8 @@ pub type Topic = (String, i32);
 
 /// How long one request for metadata may take.
 const REQUEST: Duration = Duration::from_secs(5);
+/// How long making a topic may take.
+const CREATE: Duration = Duration::from_secs(30);
 /// How often to say that a broker does not answer.
 const TELL: Duration = Duration::from_secs(5);
 
@@ -104,10 +109,7 @@ fn serve(client: &BaseConsumer<Client>) {
 /// # Errors
 /// If the cluster does not answer, or a named topic is not there: it names those that come close.
 pub fn find(client: &BaseConsumer<Client>, patterns: &[Pattern]) -> Result<Vec<Topic>> {
-    serve(client);
-    let metadata = client.fetch_metadata(None, REQUEST)?;
-    client.context().answered();
-    let all = all(&metadata);
+    let all = list(client)?;
     for pattern in patterns {
         if let Pattern::Name(name) = pattern
             && !all.iter().any(|(topic, _)| topic == name)
@@ -116,6 +118,58 @@ pub fn find(client: &BaseConsumer<Client>, patterns: &[Pattern]) -> Result<Vec<T
         }
     }
     Ok(all.into_iter().filter(|(topic, _)| patterns.iter().any(|pattern| pattern.matches(topic))).collect())
+}
+
+/// All topics of the cluster, in order of their names.
+///
+/// # Errors
+/// If the cluster does not answer.
+pub fn list(client: &BaseConsumer<Client>) -> Result<Vec<Topic>> {
+    serve(client);
+    let metadata = client.fetch_metadata(None, REQUEST)?;
+    client.context().answered();
+    Ok(all(&metadata))
+}
+
+/// Makes a topic, with the cluster's own settings for all but its partitions, and waits until it can be written.
+/// A topic that another made in the meantime will do.
+///
+/// # Errors
+/// If the cluster refuses, or all partitions are not there after 30 seconds.
+pub fn create(client: &BaseConsumer<Client>, settings: &Settings, name: &str, partitions: i32) -> Result<()> {
+    let doing = || format!("making topic {name:?} with {partitions} partitions");
+    let options = AdminOptions::new().request_timeout(Some(CREATE)).operation_timeout(Some(CREATE));
+    // -1: as many copies as the cluster makes by default.
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
+    let results = block_on(settings.admin()?.create_topics([&topic], &options)).with_context(doing)?;
+    for result in results {
+        match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((_, code)) => return Err(code).with_context(doing),
+        }
+    }
+    // The broker that made it knows it before the others do.
+    let deadline = Instant::now() + CREATE;
+    while !is_led(client, name)? {
+        if Instant::now() > deadline {
+            return Err(anyhow!("not all of them have a leader after {} s", CREATE.as_secs()))
+                .with_context(doing);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// True iff the topic is there and each of its partitions has a leader.
+fn is_led(client: &BaseConsumer<Client>, name: &str) -> Result<bool> {
+    serve(client);
+    let metadata = client.fetch_metadata(None, REQUEST)?;
+    Ok(metadata.topics().iter().any(|topic| {
+        topic.name() == name
+            && topic.error().is_none()
+            && !topic.partitions().is_empty()
+            && topic.partitions().iter().all(|partition| partition.leader() >= 0)
+    }))
 }
 
 fn all(metadata: &Metadata) -> Vec<Topic> {
@@ -130,7 +184,8 @@ fn all(metadata: &Metadata) -> Vec<Topic> {
     topics
 }
 
-fn missing(name: &str, all: &[Topic]) -> String {
+/// What to say of a topic that is not among `all`: it names those that come close.
+pub fn missing(name: &str, all: &[Topic]) -> String {
     let mut close: Vec<(f64, &str)> = all
         .iter()
         .filter(|(topic, _)| !topic.starts_with("__"))

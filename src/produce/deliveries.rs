@@ -1,0 +1,117 @@
+//! What became of the records: which were acknowledged, which failed and why.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::ProducerContext;
+
+use crate::feed::kafka::client::Client;
+
+/// Counts deliveries and keeps the first failed one.
+#[derive(Default)]
+pub(super) struct Deliveries {
+    client: Client,
+    records: AtomicU64,
+    bytes: AtomicU64,
+    hopeless: AtomicBool,
+    first: Mutex<Option<Failure>>,
+}
+
+/// A record that was not delivered.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Failure {
+    /// Its number, from 0.
+    pub record: usize,
+    /// Bytes of its key and value.
+    pub bytes: usize,
+    /// Why.
+    pub error: KafkaError,
+    /// What was last heard of a broker out of reach.
+    pub outage: Option<String>,
+}
+
+impl Deliveries {
+    /// How many records were acknowledged, and the bytes of their keys and values.
+    pub(super) fn acknowledged(&self) -> (u64, u64) {
+        (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// True once a record failed for a reason that others share.
+    pub(super) fn hopeless(&self) -> bool {
+        self.hopeless.load(Ordering::Relaxed)
+    }
+
+    /// The failed record with the lowest number.
+    pub(super) fn first_failure(&self) -> Option<Failure> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// This record was not delivered.
+    pub(super) fn failed(&self, record: usize, bytes: usize, error: KafkaError) {
+        // A record that is too large says nothing about the others.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+            self.hopeless.store(true, Ordering::Relaxed);
+        }
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        if first.as_ref().is_none_or(|first| record < first.record) {
+            *first = Some(Failure { record, bytes, error, outage: self.client.last_failure() });
+        }
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.client.log(level, facility, text);
+    }
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.client.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    /// The record's number.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, record: usize) {
+        match result {
+            Ok(message) => {
+                self.client.answered();
+                let bytes = message.key_len() + message.payload_len();
+                self.records.fetch_add(1, Ordering::Relaxed);
+                self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            }
+            Err((error, message)) => {
+                self.failed(record, message.key_len() + message.payload_len(), error.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_failure_is_that_of_the_first_record() {
+        let error = |code| KafkaError::MessageProduction(code);
+        let deliveries = Deliveries::default();
+        deliveries.failed(7, 1, error(RDKafkaErrorCode::MessageSizeTooLarge));
+        deliveries.failed(3, 2, error(RDKafkaErrorCode::MessageSizeTooLarge));
+        assert!(!deliveries.hopeless());
+        deliveries.failed(5, 3, error(RDKafkaErrorCode::MessageTimedOut));
+        assert!(deliveries.hopeless());
+        assert_eq!(
+            deliveries.first_failure(),
+            Some(Failure {
+                record: 3,
+                bytes: 2,
+                error: error(RDKafkaErrorCode::MessageSizeTooLarge),
+                outage: None
+            })
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! The pace of records that are not to be sent as fast as they can.
+
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+/// How far behind its time a record may be made up for. More would be a burst after every outage.
+const SLACK: Duration = Duration::from_millis(100);
+
+/// So many records a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    gap: Duration,
+}
+
+impl FromStr for Rate {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<f64>() {
+            Ok(rate) if rate >= 0.001 => Ok(Rate { gap: Duration::from_secs_f64(rate.recip()) }),
+            _ => Err("expected a number of 0.001 or more".to_owned()),
+        }
+    }
+}
+
+/// When records are due.
+pub struct Pace {
+    gap: Duration,
+    due: Instant,
+}
+
+impl Pace {
+    /// The first record is due now.
+    pub fn new(rate: Rate, now: Instant) -> Self {
+        Pace { gap: rate.gap, due: now }
+    }
+
+    /// How long to wait with the next record.
+    pub fn next(&mut self, now: Instant) -> Duration {
+        // Each is due a gap after the one before, not after now: what a sleep lasts too long is made up for.
+        let due = self.due.max(now.checked_sub(SLACK).unwrap_or(now));
+        self.due = due + self.gap;
+        due.saturating_duration_since(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn records_are_due_evenly_whatever_waiting_takes() {
+        let start = Instant::now();
+        let mut pace = Pace::new("100".parse().unwrap(), start);
+        assert_eq!(pace.next(start), Duration::ZERO);
+        assert_eq!(pace.next(start), 10 * MS);
+        assert_eq!(pace.next(start + 13 * MS), 7 * MS);
+        // A bit late, and back on time with the one after.
+        assert_eq!(pace.next(start + 35 * MS), Duration::ZERO);
+        assert_eq!(pace.next(start + 35 * MS), 5 * MS);
+    }
+
+    #[test]
+    fn a_long_pause_is_no_reason_for_a_burst() {
+        let start = Instant::now();
+        let mut pace = Pace::new("100".parse().unwrap(), start);
+        let later = start + 10_000 * MS;
+        let at_once = (0..1000).take_while(|_| pace.next(later).is_zero()).count();
+        assert_eq!(at_once, 11);
+    }
+
+    #[test]
+    fn rates_are_checked() {
+        for wrong in ["0", "-1", "NaN", "", "fast", "1e-30"] {
+            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+        }
+        for right in ["0.001", "1", "1e30", "inf"] {
+            assert!(right.parse::<Rate>().is_ok(), "{right}");
+        }
+    }
+}
