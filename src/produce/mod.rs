@@ -22,7 +22,9 @@ use pace::{Pace, Rate};
 use place::Places;
 
 /// What suits a load of lines; properties of the user win.
-const DEFAULTS: [(&str, &str); 5] = [
+const DEFAULTS: [(&str, &str); 6] = [
+    // Spread over several partitions, few records gather in 2 ms: twice as many a second go with 20.
+    ("linger.ms", "20"),
     // The broker decides which record is too large.
     ("message.max.bytes", "100000000"),
     // Room for the longest line. By default a gigabyte may wait.
@@ -118,7 +120,7 @@ impl Production {
         let all = topics::list(&client)?;
         let there = all.iter().find(|(name, _)| name == topic).map(|&(_, partitions)| partitions);
         match (there, order.partitions) {
-            (None, None) => bail!("{}; --partitions N makes a missing topic", topics::missing(topic, &all)),
+            (None, None) => bail!("{} (--partitions N makes a missing topic)", topics::missing(topic, &all)),
             (None, Some(wanted)) => {
                 topics::create(&client, settings, topic, wanted)?;
                 tracing::info!("made topic {topic}, {wanted} partitions");
@@ -131,7 +133,7 @@ impl Production {
         }
         let mut config = settings.producer()?;
         for (key, value) in DEFAULTS {
-            if config.get(key).is_none() {
+            if settings.properties.iter().all(|(of_user, _)| of_user != key) {
                 config.set(key, value);
             }
         }
@@ -224,20 +226,24 @@ impl Production {
         }
     }
 
-    /// Hands a record to the producer, once it has room. False if asked to stop before.
+    /// Hands a record to the producer, once it has room. False if it has to stop before.
     fn send(&self, number: u64, key: Option<&[u8]>, value: &[u8], stop: &Receiver<()>) -> Result<bool> {
         let mut record = BaseRecord::with_opaque_to(&self.order.topic, number as usize).payload(value);
         if let Some(key) = key {
             record = record.key(key);
         }
+        let mut empty = false;
         loop {
             let Err((error, back)) = self.producer.send(record) else { return Ok(true) };
             match error.rdkafka_error_code() {
-                // An empty queue won't ever have more room.
-                Some(RDKafkaErrorCode::QueueFull) if self.producer.in_flight_count() > 0 => {
-                    if asked(stop, ROOM) {
+                Some(RDKafkaErrorCode::QueueFull) if empty => {
+                    bail!("the line has more bytes than queue.buffering.max.kbytes lets wait");
+                }
+                Some(RDKafkaErrorCode::QueueFull) => {
+                    if asked(stop, ROOM) || self.producer.context().hopeless() {
                         return Ok(false);
                     }
+                    empty = self.producer.in_flight_count() == 0;
                     record = back;
                 }
                 Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
@@ -245,7 +251,7 @@ impl Production {
                     self.producer.context().failed(number as usize, bytes, error);
                     return Ok(true);
                 }
-                _ => return Err(error.into()),
+                _ => bail!("{}", text(&error)),
             }
         }
     }
@@ -267,19 +273,23 @@ fn asked(stop: &Receiver<()>, time: Duration) -> bool {
 }
 
 fn describe(failure: &Failure, places: &Places) -> String {
-    let code = failure.error.rdkafka_error_code();
-    let error = code.map_or_else(|| failure.error.to_string(), |code| code.to_string());
-    let hint = match code {
+    let hint = match failure.error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-            "; what fits is said by the topic's max.message.bytes".to_owned()
+            "; the topic's max.message.bytes limits records, and batches of them (-X batch.size)".to_owned()
         }
         _ => failure.outage.as_ref().map_or_else(String::new, |outage| format!("; {outage}")),
     };
     format!(
-        "{} ({} bytes): {error}{hint}",
+        "{} ({} bytes): {}{hint}",
         places.of(failure.record as u64),
-        HumanCount(failure.bytes as u64)
+        HumanCount(failure.bytes as u64),
+        text(&failure.error),
     )
+}
+
+/// The error without rdkafka's words around it.
+fn text(error: &KafkaError) -> String {
+    error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string())
 }
 
 #[cfg(test)]
