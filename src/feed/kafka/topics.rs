@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use futures_executor::block_on;
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use regex::Regex;
 
@@ -141,7 +141,15 @@ pub fn create(client: &BaseConsumer<Client>, settings: &Settings, name: &str, pa
     let options = AdminOptions::new().request_timeout(Some(CREATE)).operation_timeout(Some(CREATE));
     // -1: as many copies as the cluster makes by default.
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
-    let results = block_on(settings.admin()?.create_topics([&topic], &options)).with_context(doing)?;
+    let admin = settings.admin()?;
+    let results = block_on(admin.create_topics([&topic], &options))
+        .map_err(|error| match error {
+            KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut) => {
+                anyhow!("no controller of the cluster has answered within {} s", CREATE.as_secs())
+            }
+            error => error.into(),
+        })
+        .with_context(doing)?;
     for result in results {
         match result {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
