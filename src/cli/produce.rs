@@ -35,7 +35,8 @@ pub(super) struct ProduceArgs {
     /// Topic to write to
     #[arg(short, long, value_name = "TOPIC", value_parser = NonEmptyStringValueParser::new(), help_heading = "Records")]
     pub topic: String,
-    /// Make the topic with N partitions where it is missing; one that is there is left as it is
+    /// Make the topic with N partitions where it is missing; one that is there is left as it is. Without this a
+    /// missing topic is an error, unless the cluster makes topics when they are named
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..), help_heading = "Records")]
     pub partitions: Option<i32>,
     /// What is before the first SEPARATOR of a line is the record's key, what follows its value; a line without

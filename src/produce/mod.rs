@@ -120,6 +120,9 @@ impl Production {
         let all = topics::list(&client)?;
         let there = all.iter().find(|(name, _)| name == topic).map(|&(_, partitions)| partitions);
         match (there, order.partitions) {
+            (None, None) if topics::invite(&client, settings, topic)? => {
+                tracing::info!("the cluster has made topic {topic}");
+            }
             (None, None) => bail!("{} (--partitions N makes a missing topic)", topics::missing(topic, &all)),
             (None, Some(wanted)) => {
                 topics::create(&client, settings, topic, wanted)?;

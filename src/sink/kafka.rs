@@ -12,7 +12,7 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
 use super::{Emit, Sink, lines, upserts};
 use crate::feed::kafka::client::{Client, Settings, refused};
@@ -21,11 +21,11 @@ use crate::feed::kafka::client::{Client, Settings, refused};
 /// `message.timeout.ms` (5 minutes).
 const FLUSH: Duration = Duration::from_secs(330);
 /// How long to wait for room in the producer's queue at a time.
-const ROOM: Duration = Duration::from_millis(50);
+const ROOM: Duration = Duration::from_millis(5);
 
 /// Writes to a topic.
 pub struct Kafka {
-    producer: BaseProducer<Deliveries>,
+    producer: ThreadedProducer<Deliveries>,
     topic: String,
     emit: Emit,
 }
@@ -64,7 +64,7 @@ impl Kafka {
             match self.producer.send(record) {
                 Ok(()) => break,
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    self.producer.poll(ROOM);
+                    std::thread::sleep(ROOM);
                     self.failed()?;
                     record = back;
                 }
@@ -73,8 +73,6 @@ impl Kafka {
                 }
             }
         }
-        // Serves delivery reports as they come.
-        self.producer.poll(Duration::ZERO);
         Ok(())
     }
 

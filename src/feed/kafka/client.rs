@@ -87,6 +87,16 @@ impl Settings {
         Ok(config)
     }
 
+    /// A client whose questions have the cluster make missing topics, if the cluster is set up to.
+    ///
+    /// # Errors
+    /// If librdkafka does not take a property.
+    pub fn inviting(&self) -> Result<BaseConsumer<Client>> {
+        let mut config = self.base();
+        config.set("allow.auto.create.topics", "true");
+        self.finish(config, &[], "client")
+    }
+
     /// A client that makes topics.
     ///
     /// # Errors
@@ -193,7 +203,8 @@ impl ClientContext for Client {
         match facility {
             "FAIL" | "ERROR" => self.failed(text),
             // It warns of each property that is not for this kind of client; --set is for all kinds.
-            "CONFWARN" => tracing::debug!(target: "librdkafka", "{text}"),
+            // A broker that has just come up can't give producer ids yet; librdkafka asks again.
+            "CONFWARN" | "GETPID" => tracing::debug!(target: "librdkafka", "{text}"),
             _ => match level {
                 RDKafkaLogLevel::Emerg
                 | RDKafkaLogLevel::Alert

@@ -56,6 +56,8 @@ pub type Topic = (String, i32);
 const REQUEST: Duration = Duration::from_secs(5);
 /// How long making a topic may take.
 const CREATE: Duration = Duration::from_secs(30);
+/// How long a cluster may take to make a topic that was named to it.
+const INVITE: Duration = Duration::from_secs(3);
 /// How often to say that a broker does not answer.
 const TELL: Duration = Duration::from_secs(5);
 
@@ -166,6 +168,26 @@ pub fn create(client: &BaseConsumer<Client>, settings: &Settings, name: &str, pa
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
+}
+
+/// Names a missing topic to the cluster as its producers do: a cluster that makes topics when they are first named
+/// makes it, with partitions of its own choice. False if it doesn't.
+///
+/// # Errors
+/// If the cluster does not answer.
+pub fn invite(client: &BaseConsumer<Client>, settings: &Settings, name: &str) -> Result<bool> {
+    let inviting = settings.inviting()?;
+    let deadline = Instant::now() + INVITE;
+    loop {
+        inviting.fetch_metadata(Some(name), REQUEST).with_context(|| format!("asking for topic {name:?}"))?;
+        if is_led(client, name)? {
+            return Ok(true);
+        }
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// True iff the topic is there and each of its partitions has a leader.
