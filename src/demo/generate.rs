@@ -56,6 +56,29 @@ pub(super) struct Recount {
 }
 
 impl Recount {
+    fn new(seed: u64) -> Self {
+        let text = Text::new(seed);
+        let drawn = vec![0; text.words().len()];
+        Recount { text, drawn, lines: 0, bytes: 0 }
+    }
+
+    /// That of the first `lines` lines of `seed`.
+    #[cfg(test)]
+    pub(super) fn of(seed: u64, lines: u64) -> Self {
+        let mut recount = Recount::new(seed);
+        let mut line = String::new();
+        (0..lines).for_each(|_| recount.draw(&mut line));
+        recount
+    }
+
+    /// Draws the next line, and counts it.
+    fn draw(&mut self, line: &mut String) {
+        let Recount { text, drawn, lines, bytes } = self;
+        text.line(line, |word| drawn[word] += 1);
+        *lines += 1;
+        *bytes += line.len() as u64;
+    }
+
     /// How often each word that was drawn at all was drawn.
     pub(super) fn words(&self) -> HashMap<&str, u64> {
         let words = self.text.words().iter().map(String::as_str);
@@ -90,9 +113,7 @@ impl Generator {
         let thread = std::thread::Builder::new()
             .name("cutwater:generate".into())
             .spawn(move || {
-                let text = Text::new(seed);
-                let drawn = vec![0; text.words().len()];
-                let recount = Recount { text, drawn, lines: 0, bytes: 0 };
+                let recount = Recount::new(seed);
                 Run { producer, topic, status, rate, recount }.run(&stopped)
             })
             .context("starting the generator's thread")?;
@@ -163,11 +184,8 @@ impl Run {
     }
 
     fn send(&mut self, line: &mut String) -> Result<()> {
-        let Recount { text, drawn, lines, bytes } = &mut self.recount;
-        text.line(line, |word| drawn[word] += 1);
-        let partition = (*lines % self.topic.partitions as u64) as i32;
-        *lines += 1;
-        *bytes += line.len() as u64;
+        let partition = (self.recount.lines % self.topic.partitions as u64) as i32;
+        self.recount.draw(line);
         let mut record =
             BaseRecord::<(), str>::to(&self.topic.name).payload(line.as_str()).partition(partition);
         loop {

@@ -4,9 +4,9 @@
 //! feed, workers and publishing as `cutwater run`. At the end, the counts that the job's changes add up to are
 //! compared with those of the generator, which knows what it drew.
 //!
-//! - [`text`]: words and how often they come; [`generate`]: writing them no faster than they are read
-//! - [`counts`]: the rows that leave the job, and the comparison
-//! - [`picture`], [`table`], [`screen`]: what is shown, and where
+//! - `text`: words and how often they come; `generate`: writing them no faster than they are read
+//! - `counts`: the rows that leave the job, and the comparison
+//! - `picture`, `table`, `screen`: what is shown, and where
 
 mod counts;
 mod generate;
@@ -16,7 +16,7 @@ mod table;
 mod text;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ pub fn run(options: &Options) -> Result<()> {
         options,
         status: status.clone(),
         counts: counts.clone(),
-        running,
+        running: Some(running),
         screen,
         asked: 0,
         start,
@@ -102,11 +102,15 @@ pub fn run(options: &Options) -> Result<()> {
     let recount = demo.watch(generator, &stop)?;
     drop(ManuallyDrop::into_inner(broker));
     let figures = status.figures();
+    verify(&counts, &recount, figures.records, figures.rows)?;
     if !options.quiet {
         log::say(&format!("done: {}", figures.line()));
     }
-    verify(&counts, &recount, figures.records, figures.rows)?;
-    print_top(&counts).context("writing the top words to standard output")?;
+    match print_top(&counts) {
+        // Ctrl-C ends the reader of a pipe, too.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        result => result.context("writing the top words to standard output")?,
+    }
     if !options.quiet {
         log::say(&format!(
             "verified: {} distinct words, {} in all, in {} records: every count equals an independent recount of what \
@@ -181,7 +185,8 @@ struct Demo<'a> {
     options: &'a Options,
     status: Status,
     counts: Counts,
-    running: JoinHandle<Result<()>>,
+    /// The job's thread, until it is joined.
+    running: Option<JoinHandle<Result<()>>>,
     screen: Screen,
     /// How often somebody asked to stop.
     asked: u32,
@@ -207,7 +212,7 @@ impl Demo<'_> {
         stop.request();
         let last = self.picture(Phase::Done, self.status.figures());
         self.screen.close(&last)?;
-        joined(self.running)?;
+        join(self.running)?;
         Ok(recount)
     }
 
@@ -237,10 +242,9 @@ impl Demo<'_> {
 
     /// Shows what there is, and waits a little.
     fn tick(&mut self, phase: Phase) -> Result<()> {
-        if self.running.is_finished() {
-            // The job ends by itself only by an error, which the end of the thread tells.
-            let running = std::mem::replace(&mut self.running, std::thread::spawn(|| Ok(())));
-            joined(running)?;
+        if self.running.as_ref().is_some_and(JoinHandle::is_finished) {
+            // The job ends by itself only by an error.
+            join(self.running.take())?;
             bail!("the job ended before it was asked to");
         }
         let figures = self.status.figures();
@@ -269,8 +273,11 @@ impl Demo<'_> {
     }
 }
 
-fn joined(running: JoinHandle<Result<()>>) -> Result<()> {
-    running.join().map_err(|_| anyhow!("the job panicked"))?
+fn join(running: Option<JoinHandle<Result<()>>>) -> Result<()> {
+    match running {
+        Some(running) => running.join().map_err(|_| anyhow!("the job panicked"))?,
+        None => Ok(()),
+    }
 }
 
 /// Compares what was counted with what was generated.
@@ -283,7 +290,7 @@ fn verify(counts: &Counts, recount: &Recount, records: u64, words: u64) -> Resul
             .map(|(word, found, expected)| format!("{word}: {found} instead of {expected}"))
             .collect();
         bail!(
-            "the counts are wrong: {} words differ from a recount of what was generated: {}{}",
+            "the counts are wrong; those that differ from a recount of what was generated, {} in all: {}{}",
             differences.len(),
             named.join(", "),
             if differences.len() > NAMED { ", ..." } else { "" },
@@ -307,4 +314,60 @@ fn print_top(counts: &Counts) -> io::Result<()> {
         writeln!(out)?;
     }
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::Sink;
+    use cutwater_dataflows::render::Change;
+
+    /// A recount of a hundred lines, and counts that equal it.
+    fn sample() -> (Counts, Recount) {
+        let recount = Recount::of(7, 100);
+        let changes: Vec<Change> = recount
+            .words()
+            .into_iter()
+            .map(|(word, count)| {
+                let row = serde_json::to_vec(&Row { word: word.into(), count: count as i64 }).unwrap();
+                Change { key: Vec::new(), row, diff: 1 }
+            })
+            .collect();
+        let mut counts = Counts::default();
+        counts.write(1, "counts", &changes).unwrap();
+        (counts, recount)
+    }
+
+    fn change(counts: &mut Counts, word: &str, from: i64, to: i64) {
+        let change = |count, diff| {
+            let row = serde_json::to_vec(&Row { word: word.into(), count }).unwrap();
+            Change { key: Vec::new(), row, diff }
+        };
+        counts.write(2, "counts", &[change(from, -1), change(to, 1)]).unwrap();
+    }
+
+    #[test]
+    fn equal_counts_pass() {
+        let (counts, recount) = sample();
+        verify(&counts, &recount, 100, recount.total()).unwrap();
+    }
+
+    #[test]
+    fn a_count_that_differs_fails_and_is_named() {
+        let (mut counts, recount) = sample();
+        let the = recount.words()["the"] as i64;
+        change(&mut counts, "the", the, the + 1);
+        let error = verify(&counts, &recount, 100, recount.total()).unwrap_err().to_string();
+        assert!(
+            error.contains("1 in all") && error.contains(&format!("the: {} instead of {the}", the + 1)),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn records_or_words_that_are_missing_fail() {
+        let (counts, recount) = sample();
+        assert!(verify(&counts, &recount, 99, recount.total()).is_err());
+        assert!(verify(&counts, &recount, 100, recount.total() - 1).is_err());
+    }
 }
