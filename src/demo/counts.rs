@@ -13,18 +13,10 @@ use crate::sink::Sink;
 
 /// A sink that keeps the count of each word, as of the last epoch. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Counts(Arc<Mutex<Held>>);
+pub(super) struct Counts(Arc<Mutex<HashMap<String, i64>>>);
 
-#[derive(Default)]
-struct Held {
-    epoch: Epoch,
-    words: HashMap<String, i64>,
-}
-
-/// The most frequent words as of an epoch.
+/// The most frequent words as of the last epoch.
 pub(super) struct Top {
-    /// The epoch.
-    pub(super) epoch: Epoch,
     /// How many distinct words there are.
     pub(super) distinct: usize,
     /// The most frequent ones, in order.
@@ -45,7 +37,7 @@ impl Counts {
     /// The `number` most frequent words.
     pub(super) fn top(&self, number: usize) -> Top {
         let held = self.lock();
-        let mut words: Vec<(&String, i64)> = held.words.iter().map(|(word, &count)| (word, count)).collect();
+        let mut words: Vec<(&String, i64)> = held.iter().map(|(word, &count)| (word, count)).collect();
         let order = |a: &(&String, i64), b: &(&String, i64)| b.1.cmp(&a.1).then(a.0.cmp(b.0));
         if number < words.len() {
             // Sorting them all would hold up the run.
@@ -54,8 +46,7 @@ impl Counts {
         }
         words.sort_by(order);
         Top {
-            epoch: held.epoch,
-            distinct: held.words.len(),
+            distinct: held.len(),
             words: words.into_iter().map(|(word, count)| (word.clone(), count)).collect(),
         }
     }
@@ -63,13 +54,13 @@ impl Counts {
     /// All words whose count is not `expected`, in order: the word, what was counted, what was expected.
     pub(super) fn differences(&self, expected: &HashMap<&str, u64>) -> Vec<(String, i64, u64)> {
         let held = self.lock();
-        let unexpected = held.words.keys().map(String::as_str).filter(|word| !expected.contains_key(word));
+        let unexpected = held.keys().map(String::as_str).filter(|word| !expected.contains_key(word));
         let mut differences: Vec<(String, i64, u64)> = expected
             .keys()
             .copied()
             .chain(unexpected)
             .map(|word| {
-                (word, held.words.get(word).copied().unwrap_or(0), expected.get(word).copied().unwrap_or(0))
+                (word, held.get(word).copied().unwrap_or(0), expected.get(word).copied().unwrap_or(0))
             })
             .filter(|&(_, found, expected)| u64::try_from(found) != Ok(expected))
             .map(|(word, found, expected)| (word.to_owned(), found, expected))
@@ -78,7 +69,7 @@ impl Counts {
         differences
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, i64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -87,14 +78,13 @@ impl Sink for Counts {
     fn write(&mut self, epoch: Epoch, output: &str, changes: &[Change]) -> Result<()> {
         // Locked once an epoch: nobody sees a part of one.
         let mut held = self.lock();
-        held.epoch = epoch;
         for change in changes {
             let shown = || String::from_utf8_lossy(&change.row);
             let row: Row<'_> = serde_json::from_slice(&change.row)
                 .with_context(|| format!("reading row {} of {output}", shown()))?;
             let sound = match change.diff {
-                1 => held.words.insert(row.word.into_owned(), row.count).is_none(),
-                -1 => held.words.remove(&*row.word) == Some(row.count),
+                1 => held.insert(row.word.into_owned(), row.count).is_none(),
+                -1 => held.remove(&*row.word) == Some(row.count),
                 _ => false,
             };
             if !sound {
@@ -133,7 +123,7 @@ mod tests {
     #[test]
     fn changes_add_up_and_the_most_frequent_come_first() {
         let top = sample().top(2);
-        assert_eq!((top.epoch, top.distinct), (2, 3));
+        assert_eq!(top.distinct, 3);
         assert_eq!(top.words, [("b".to_owned(), 6), ("a".to_owned(), 2)]);
         assert_eq!(sample().top(9).words.len(), 3);
     }
