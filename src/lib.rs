@@ -10,9 +10,11 @@
 //! - [`publish`], [`sink`]: one place through which all rows leave, and where they go
 //! - [`produce`]: the other way, lines into a topic
 //! - [`status`], [`fault`], [`signals`], [`exit`]: figures, the first error, and the end
+//! - [`demo`]: all of it at work, with an in-process broker and generated text
 
 pub mod cli;
 pub mod cluster;
+pub mod demo;
 pub mod epoch;
 pub mod exit;
 pub mod fault;

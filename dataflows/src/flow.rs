@@ -51,7 +51,7 @@ pub struct Output<'s> {
     pub render: Render,
 }
 
-/// See [`crate::render::render`].
+/// See [`render`].
 pub type Render = Arc<dyn Fn(&[FlatBatch]) -> Vec<Change> + Send + Sync>;
 
 impl<'s> Flow<'s> {

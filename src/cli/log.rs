@@ -1,8 +1,7 @@
 //! Logs and progress: both go to standard error, and don't break each other's lines.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::LazyLock;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -15,6 +14,8 @@ use super::usage;
 
 /// All that is drawn on standard error.
 static PROGRESS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+/// What is kept while a picture fills the terminal.
+static HELD: Mutex<Option<Vec<u8>>> = Mutex::new(None);
 /// Put before each line of a process of several.
 static PREFIX: OnceLock<String> = OnceLock::new();
 
@@ -43,7 +44,31 @@ pub fn name_process(process: usize) {
 
 /// Writes a line to standard error, above the progress. For what is neither rows nor log: the summary.
 pub fn say(line: &str) {
-    PROGRESS.suspend(|| eprintln!("{line}"));
+    // Nothing can be done where standard error has gone.
+    let _ = write(format!("{line}\n").as_bytes());
+}
+
+/// Keeps all lines from now on: a picture fills the terminal.
+pub fn hold() {
+    held().get_or_insert_default();
+}
+
+/// Writes the lines that were kept, and those that come as before.
+pub fn release() {
+    let lines = held().take().unwrap_or_default();
+    let _ = write(&lines);
+}
+
+fn held() -> MutexGuard<'static, Option<Vec<u8>>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(lines: &[u8]) -> io::Result<()> {
+    if let Some(held) = &mut *held() {
+        held.extend_from_slice(lines);
+        return Ok(());
+    }
+    PROGRESS.suspend(|| io::stderr().write_all(lines))
 }
 
 /// The prefix of this process's lines.
@@ -94,7 +119,7 @@ impl Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // One write a line: lines of several processes must not mix.
         let whole = [prefix().as_bytes(), line].concat();
-        PROGRESS.suspend(|| io::stderr().write_all(&whole))?;
+        write(&whole)?;
         Ok(line.len())
     }
     fn flush(&mut self) -> io::Result<()> {

@@ -10,12 +10,14 @@ mod run;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use cutwater_dataflows::Entry;
 
-use options::{LogArgs, RunArgs};
+use crate::demo;
+use options::{DemoArgs, LogArgs, RunArgs};
 use produce::ProduceArgs;
 
 /// What the user typed can't be: exit code 2.
@@ -68,6 +70,7 @@ fn try_main(registry: &[Entry], args: Vec<OsString>) -> Result<()> {
     let (name, matches) = matches.subcommand().expect("clap requires a subcommand");
     log::start(&LogArgs::from_arg_matches(matches)?)?;
     match name {
+        "demo" => run_demo(&DemoArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?),
         "run" => run_dataflow(registry, matches),
         "produce" => {
             produce::produce(&ProduceArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?)
@@ -78,6 +81,12 @@ fn try_main(registry: &[Entry], args: Vec<OsString>) -> Result<()> {
         }
         name => unreachable!("clap knows no subcommand {name}"),
     }
+}
+
+fn run_demo(args: &DemoArgs, general: &LogArgs) -> Result<()> {
+    let DemoArgs { seconds, seed, workers, rate } = *args;
+    let length = Duration::from_secs(seconds.into());
+    demo::run(&demo::Options { length, seed, workers, rate, quiet: general.quiet })
 }
 
 fn run_dataflow(registry: &[Entry], matches: &ArgMatches) -> Result<()> {
@@ -107,20 +116,32 @@ fn command(registry: &[Entry]) -> Command {
         .subcommands(registry.iter().map(|entry| {
             entry.arguments(Command::new(entry.name()).next_help_heading("Options of the dataflow"))
         }));
-    let command = Command::new("cutwater")
+    let demo = DemoArgs::augment_args(Command::new("demo"))
+        .about("Show word-count at work: an in-process broker, a generator, a live table; no Kafka needed")
+        .long_about(
+            "Show word-count at work, without a Kafka: start librdkafka's in-process broker, write text with the \
+             word frequencies of natural language to a topic of 4 partitions, and count its words as `cutwater run \
+             word-count` does.\n\n\
+             On a terminal, a live table shows it; elsewhere, a line a second on standard error. The demo ends when \
+             its time is over, or with q or Ctrl-C. Then it counts what is left, compares all counts with an \
+             independent recount of what was generated, prints the 10 most frequent words, as the rows that they \
+             are, to standard output, and fails if any count is wrong.",
+        );
+    LogArgs::augment_args(Command::new("cutwater"))
         .version(env!("CARGO_PKG_VERSION"))
         .about("Exact, incremental answers over Kafka: every output belongs to a cut of the input")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommands([
+            demo,
             run,
             ProduceArgs::augment_args(Command::new("produce"))
                 .about(produce::ABOUT.lines().next())
                 .long_about(produce::ABOUT),
             Command::new("list").about("List the dataflows, what they read and write, and their options"),
-        ]);
-    LogArgs::augment_args(command).mut_args(|arg| arg.global(true))
+        ])
+        .mut_args(|arg| arg.global(true))
 }
 
 #[cfg(test)]

@@ -72,6 +72,23 @@ pub(super) struct RunArgs {
     pub dead_letter: Option<Target>,
 }
 
+/// The options of `cutwater demo`.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct DemoArgs {
+    /// How many seconds to generate text
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    pub seconds: u32,
+    /// Seed of the text: the same seed gives the same lines
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    pub seed: u64,
+    /// Worker threads
+    #[arg(short, long, value_name = "N", default_value = "2")]
+    pub workers: NonZeroUsize,
+    /// Lines a second at most [default: as many as are read]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+}
+
 fn at_least_one(number: usize) -> NonZeroUsize {
     NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN)
 }
