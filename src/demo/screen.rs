@@ -204,7 +204,7 @@ fn line(picture: &Picture) -> String {
         HumanCount(figures.total_lag().max(0) as u64),
     );
     if let Some((word, count)) = top.words.first() {
-        line += &format!("  {word} {}", HumanCount(u64::try_from(*count).unwrap_or(0)));
+        line += &format!("  top word: {word}, {}", HumanCount(u64::try_from(*count).unwrap_or(0)));
     }
     line
 }
