@@ -10,7 +10,6 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use timely::CommunicationConfig;
 use timely::communication::allocator::ProcessBuilder;
 use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
 use timely::communication::{AllocatorBuilder, Hooks};
@@ -48,10 +47,7 @@ impl Cluster {
     /// If a peer does not come in time or runs something else: it names the peer.
     pub fn connect(mut self) -> Result<Workers> {
         if self.addresses.len() <= 1 {
-            let (builders, connections) = CommunicationConfig::Process(self.workers)
-                .try_build()
-                .map_err(|error| anyhow!("making workers: {error}"))?;
-            return Ok(Workers { builders, connections, peers: false });
+            return Workers::threads(self.workers);
         }
         let deadline = Instant::now() + self.timeout;
         let listener = match self.listener.take() {

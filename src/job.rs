@@ -9,6 +9,7 @@ use cutwater_dataflows::dataflow::renders;
 use cutwater_dataflows::operators::accumulate::accumulate;
 use cutwater_dataflows::source::Driver;
 use cutwater_dataflows::{Build, Epoch, Flow, Shape, dead_letter};
+use timely::CommunicationConfig;
 use timely::communication::AllocatorBuilder;
 use timely::dataflow::operators::probe::Handle;
 use timely::dataflow::operators::{Concatenate, Probe};
@@ -17,7 +18,7 @@ use timely::worker::Worker;
 use crate::epoch::{Clock, EpochOptions, announce};
 use crate::fault::Fault;
 use crate::feed::{Feed, Feeds, Place};
-use crate::publish::{Outlet, Publisher, Publishing, publish};
+use crate::publish::{Cuts, Outlet, Publisher, Publishing, publish};
 use crate::sink::Sink;
 use crate::source::Shared;
 use crate::status::Status;
@@ -34,6 +35,8 @@ pub struct Job {
     pub outputs: Vec<Binding>,
     /// Where dead letters go. Their rows are changes, shown as those of an output `dead-letters`.
     pub dead_letters: Vec<Box<dyn Sink>>,
+    /// Hears of every cut before its epoch leaves. Used only in the process with worker 0.
+    pub cuts: Option<Box<dyn Cuts>>,
     /// Figures of the run; only those of the process with worker 0 are filled.
     pub status: Status,
 }
@@ -76,6 +79,19 @@ pub struct Workers {
     pub peers: bool,
 }
 
+impl Workers {
+    /// Threads of this process alone.
+    ///
+    /// # Errors
+    /// If timely can't make them.
+    pub fn threads(count: usize) -> Result<Self> {
+        let (builders, connections) = CommunicationConfig::Process(count)
+            .try_build()
+            .map_err(|error| anyhow!("making workers: {error}"))?;
+        Ok(Workers { builders, connections, peers: false })
+    }
+}
+
 /// The longest time a worker sleeps and its sources are not run. They are woken by records, messages and timers;
 /// this bounds how late they notice that they are to stop, do what is due by time (commit offsets), and what a
 /// lost wake-up could cost.
@@ -87,10 +103,10 @@ const TICK: Duration = Duration::from_millis(250);
 /// The first error of any feed, decoder or sink of this process. With peers, the process must exit then: the
 /// other workers can't go on without it.
 pub fn run(job: Job, workers: Workers, stop: &Stop, fault: &Fault) -> Result<()> {
-    let Job { dataflow, feeds, epochs, outputs, dead_letters, status } = job;
+    let Job { dataflow, feeds, epochs, outputs, dead_letters, cuts, status } = job;
     let shape = Shape::of(&*dataflow);
     let at_end: Vec<bool> = outputs.iter().map(|binding| binding.at_end).collect();
-    let (publisher, publishing) = start_publishing(&*dataflow, outputs, dead_letters, &status, fault)?;
+    let (publisher, publishing) = start_publishing(&*dataflow, outputs, dead_letters, cuts, &status, fault)?;
     let publisher = Mutex::new(Some(publisher));
     let setup = Setup {
         dataflow,
@@ -136,6 +152,7 @@ fn start_publishing(
     dataflow: &dyn Build,
     outputs: Vec<Binding>,
     dead_letters: Vec<Box<dyn Sink>>,
+    cuts: Option<Box<dyn Cuts>>,
     status: &Status,
     fault: &Fault,
 ) -> Result<(Publisher, Publishing)> {
@@ -145,7 +162,7 @@ fn start_publishing(
         .map(|((name, render), binding)| Outlet { name, render, sinks: binding.sinks })
         .collect();
     outlets.push(Outlet { name: DEAD_LETTERS.into(), render: dead_letter::render(), sinks: dead_letters });
-    Publishing::start(outlets, status.clone(), fault.clone())
+    Publishing::start(outlets, cuts, status.clone(), fault.clone())
 }
 
 /// What each worker builds from.

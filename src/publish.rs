@@ -36,6 +36,17 @@ pub struct Outlet {
     pub sinks: Vec<Box<dyn Sink>>,
 }
 
+/// Hears of cuts: what each epoch adds to them, before anything of the epoch leaves the program.
+pub trait Cuts: Send {
+    /// The cut of `epoch` is that of the epoch before, moved as the reports say: one for each worker and input
+    /// that has something to report, in no particular order. Called for each epoch in turn, from 1 without
+    /// gaps; the epoch's rows go to the sinks after it returns.
+    ///
+    /// # Errors
+    /// What ends the run, before the epoch's rows go anywhere.
+    fn cut(&mut self, epoch: Epoch, reports: &[Report]) -> Result<()>;
+}
+
 /// What belongs to one epoch.
 #[derive(Default)]
 struct Content {
@@ -70,14 +81,19 @@ impl Publishing {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(outlets: Vec<Outlet>, status: Status, fault: Fault) -> Result<(Publisher, Publishing)> {
+    pub fn start(
+        outlets: Vec<Outlet>,
+        cuts: Option<Box<dyn Cuts>>,
+        status: Status,
+        fault: Fault,
+    ) -> Result<(Publisher, Publishing)> {
         let (orders, inbox) = unbounded();
         let done = Done::default();
         let publisher = Publisher { orders, done: done.clone() };
         let thread = std::thread::Builder::new()
             .name("cutwater:publish".into())
             .spawn(move || {
-                if let Err(error) = publish_all(outlets, &inbox, &done, &status) {
+                if let Err(error) = publish_all(outlets, cuts, &inbox, &done, &status) {
                     fault.raise(error);
                 }
             })
@@ -94,6 +110,7 @@ impl Publishing {
 
 fn publish_all(
     mut outlets: Vec<Outlet>,
+    mut cuts: Option<Box<dyn Cuts>>,
     inbox: &Receiver<Order>,
     done: &Done,
     status: &Status,
@@ -107,6 +124,12 @@ fn publish_all(
             }
             Order::Publish(epoch, content) => (epoch, content),
         };
+        // What was accumulated to the end has no cut of its own.
+        if epoch != END
+            && let Some(cuts) = &mut cuts
+        {
+            cuts.cut(epoch, &content.reports)?;
+        }
         let mut changes = 0;
         for (index, batches) in &content.changes {
             let outlet = &mut outlets[*index];

@@ -66,6 +66,7 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
         epochs: plan.epochs,
         outputs,
         dead_letters,
+        cuts: None,
         status: status.clone(),
     };
     work.begun();
