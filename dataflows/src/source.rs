@@ -21,6 +21,8 @@ use crate::{Activator, Epoch, SyncActivator};
 /// What one worker read for one input in one epoch: its part of the cut, and figures about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
+    /// The input.
+    pub input: String,
     /// The partitions whose next offset moved in this epoch.
     pub moved: Vec<Moved>,
     /// Records read.
@@ -86,6 +88,7 @@ pub(crate) fn source<'s, D: Decode>(
     mut driver: Box<dyn Driver>,
     mut decoder: D,
 ) -> Source<'s> {
+    let input = input.to_owned();
     let mut builder = OperatorBuilder::new(format!("Source: {input}"), scope);
     let (rows, rows_stream) = builder.new_output::<FlatBatch>();
     let (dead, dead_stream) = builder.new_output::<FlatBatch>();
@@ -133,6 +136,7 @@ pub(crate) fn source<'s, D: Decode>(
                     letters.clear();
                 }
                 if report.records > 0 || !report.moved.is_empty() {
+                    report.input.clone_from(&input);
                     reports.activate().session(&held[2]).give(report);
                 }
                 if done {

@@ -1,1 +1,0 @@
-//! A feed made from a seed.

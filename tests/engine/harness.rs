@@ -1,0 +1,366 @@
+//! Runs a job against a seeded world and records what it says: cuts, rows, commits.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use cutwater::cluster::Cluster;
+use cutwater::epoch::EpochOptions;
+use cutwater::fault::Fault;
+use cutwater::feed::seeded::{Cut, Key, Seeded, Stored, World};
+use cutwater::job::{self, Binding, DEAD_LETTERS, Job, Stop, Workers};
+use cutwater::publish::Cuts;
+use cutwater::sink::Sink;
+use cutwater::status::Status;
+use cutwater_dataflows::operators::accumulate::END;
+use cutwater_dataflows::render::Change;
+use cutwater_dataflows::source::{Moved, Report};
+use cutwater_dataflows::word_count::{Tokenizer, WordCount};
+use cutwater_dataflows::{Build, Epoch, Shape};
+
+/// For how long a test waits for what must come: long enough for any machine, and a hang is told as one.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Word count, as most tests run it.
+pub fn word_count() -> Arc<dyn Build> {
+    Arc::new(WordCount { tokenizer: Tokenizer::Whitespace })
+}
+
+/// Epochs that close as soon as they may.
+pub fn eager() -> EpochOptions {
+    EpochOptions { shortest: Duration::ZERO, ..EpochOptions::default() }
+}
+
+/// What a run says, in the order in which it says it.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Cut(Epoch, Vec<Report>),
+    Rows(Epoch, String, Vec<Change>),
+    /// By output.
+    Committed(Epoch, String),
+}
+
+/// What is run, and how.
+pub struct Run {
+    pub dataflow: Arc<dyn Build>,
+    pub feeds: Seeded,
+    pub epochs: EpochOptions,
+    pub processes: usize,
+    /// Of each process.
+    pub workers: usize,
+    pub at_end: bool,
+    pub trouble: Trouble,
+}
+
+/// What befalls the sinks.
+#[derive(Clone, Default)]
+pub enum Trouble {
+    #[default]
+    None,
+    /// Each commit takes one message from this channel first.
+    Gate(Receiver<()>),
+    /// Writing to this epoch is an error.
+    FailAt(Epoch),
+    /// Writing to this epoch is a panic.
+    PanicAt(Epoch),
+    /// The cut of this epoch is refused.
+    RefuseCut(Epoch),
+}
+
+impl Run {
+    /// Word count of `feeds` by threads of one process, with eager epochs.
+    pub fn of(feeds: &Seeded, workers: usize) -> Run {
+        Run {
+            dataflow: word_count(),
+            feeds: feeds.clone(),
+            epochs: eager(),
+            processes: 1,
+            workers,
+            at_end: false,
+            trouble: Trouble::None,
+        }
+    }
+
+    /// Starts it.
+    pub fn start(self) -> Running {
+        let (events, said) = unbounded();
+        let (results, ended) = unbounded();
+        let stop = Stop::default();
+        let run = Arc::new(self);
+        let (listeners, addresses) = listeners(run.processes);
+        for (process, listener) in listeners.into_iter().enumerate() {
+            let (run, stop, addresses) = (Arc::clone(&run), stop.clone(), addresses.clone());
+            let (events, results) = (events.clone(), results.clone());
+            std::thread::spawn(move || {
+                let result = run.process(process, listener, addresses, &stop, &events);
+                let _ = results.send(result);
+            });
+        }
+        Running { ended, processes: run.processes, said, stop }
+    }
+
+    fn process(
+        &self,
+        process: usize,
+        listener: TcpListener,
+        addresses: Vec<String>,
+        stop: &Stop,
+        events: &Sender<Event>,
+    ) -> Result<()> {
+        let workers = if self.processes == 1 {
+            Workers::threads(self.workers)?
+        } else {
+            Cluster {
+                workers: self.workers,
+                process,
+                addresses,
+                listener: Some(listener),
+                fingerprint: 0,
+                timeout: DEADLINE,
+            }
+            .connect()?
+        };
+        let sink = |output: &str| -> Vec<Box<dyn Sink>> {
+            let recorder =
+                Recorder { output: output.to_owned(), events: events.clone(), trouble: self.trouble.clone() };
+            vec![Box::new(recorder)]
+        };
+        let outputs = Shape::of(&*self.dataflow).outputs;
+        let job = Job {
+            dataflow: Arc::clone(&self.dataflow),
+            feeds: Arc::new(self.feeds.clone()),
+            epochs: self.epochs,
+            outputs: outputs
+                .iter()
+                .map(|output| Binding { at_end: self.at_end, sinks: sink(&output.name) })
+                .collect(),
+            dead_letters: sink(DEAD_LETTERS),
+            cuts: Some(Box::new(Recorder {
+                output: String::new(),
+                events: events.clone(),
+                trouble: self.trouble.clone(),
+            })),
+            status: Status::default(),
+        };
+        job::run(job, workers, stop, &Fault::default())
+    }
+
+    /// Runs it to its end, which must be a good one.
+    pub fn published(self) -> Published {
+        let (result, events) = self.start().end();
+        result.expect("the run ends well");
+        Published::of(&events)
+    }
+}
+
+fn listeners(count: usize) -> (Vec<TcpListener>, Vec<String>) {
+    let listeners: Vec<_> =
+        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("loopback is there")).collect();
+    let addresses = listeners.iter().map(|l| l.local_addr().expect("it is bound").to_string()).collect();
+    (listeners, addresses)
+}
+
+/// A run that was started.
+pub struct Running {
+    ended: Receiver<Result<()>>,
+    processes: usize,
+    pub said: Receiver<Event>,
+    pub stop: Stop,
+}
+
+impl Running {
+    /// The next thing it says.
+    pub fn next(&self) -> Event {
+        self.said.recv_timeout(DEADLINE).expect("the run says something")
+    }
+
+    /// Waits until the epoch is committed to the sink of `output`, and returns all that was said until then.
+    pub fn until_committed(&self, epoch: Epoch, output: &str) -> Vec<Event> {
+        let mut events = Vec::new();
+        loop {
+            let event = self.next();
+            let committed = matches!(&event, Event::Committed(e, o) if *e == epoch && o == output);
+            events.push(event);
+            if committed {
+                return events;
+            }
+        }
+    }
+
+    /// Waits for the end: the result, and what was said that nobody has taken.
+    pub fn end(self) -> (Result<()>, Vec<Event>) {
+        let mut result = Ok(());
+        for _ in 0..self.processes {
+            match self.ended.recv_timeout(DEADLINE) {
+                Ok(ended) => result = result.and(ended),
+                Err(RecvTimeoutError::Timeout) => panic!("the run hangs"),
+                Err(RecvTimeoutError::Disconnected) => panic!("the run panicked"),
+            }
+        }
+        (result, self.said.try_iter().collect())
+    }
+}
+
+/// A sink that tells all it gets; and who hears of cuts.
+struct Recorder {
+    output: String,
+    events: Sender<Event>,
+    trouble: Trouble,
+}
+
+impl Sink for Recorder {
+    fn write(&mut self, epoch: Epoch, output: &str, changes: &[Change]) -> Result<()> {
+        assert_eq!(output, self.output);
+        match self.trouble {
+            Trouble::FailAt(at) if epoch >= at => bail!("the sink of {output} fails as was asked for"),
+            Trouble::PanicAt(at) if epoch >= at => panic!("the sink panics as was asked for"),
+            _ => {}
+        }
+        let _ = self.events.send(Event::Rows(epoch, output.to_owned(), changes.to_vec()));
+        Ok(())
+    }
+
+    fn commit(&mut self, epoch: Epoch) -> Result<()> {
+        if let Trouble::Gate(gate) = &self.trouble {
+            // A gate whose keeper has gone is open.
+            let _ = gate.recv();
+        }
+        let _ = self.events.send(Event::Committed(epoch, self.output.clone()));
+        Ok(())
+    }
+}
+
+impl Cuts for Recorder {
+    fn cut(&mut self, epoch: Epoch, reports: &[Report]) -> Result<()> {
+        if matches!(self.trouble, Trouble::RefuseCut(at) if at == epoch) {
+            bail!("the cut of epoch {epoch} is refused as was asked for");
+        }
+        let _ = self.events.send(Event::Cut(epoch, reports.to_vec()));
+        Ok(())
+    }
+}
+
+/// Rows of an output, with their net difference.
+pub type Rows = BTreeMap<Vec<u8>, i64>;
+
+/// What a run published, checked for order: epochs from 1 without gaps, each with its cut first, then its
+/// rows, then the commits.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// From epoch 1.
+    pub epochs: Vec<OfEpoch>,
+    /// What came at the end, by output.
+    pub end: BTreeMap<String, Vec<Change>>,
+}
+
+/// What was published of one epoch.
+#[derive(Debug, Default)]
+pub struct OfEpoch {
+    pub reports: Vec<Report>,
+    /// By output.
+    pub rows: BTreeMap<String, Vec<Change>>,
+    commits: usize,
+}
+
+impl Published {
+    /// What the events of a run say.
+    pub fn of(events: &[Event]) -> Published {
+        let mut published = Published::default();
+        for event in events {
+            let open = published.epochs.len() as Epoch;
+            match event {
+                Event::Cut(epoch, reports) => {
+                    assert_eq!(*epoch, open + 1, "epochs are in order and without gaps");
+                    published.epochs.push(OfEpoch { reports: reports.clone(), ..OfEpoch::default() });
+                }
+                Event::Rows(END, output, rows) => {
+                    assert_eq!(published.end.insert(output.clone(), rows.clone()), None, "rows come once");
+                }
+                Event::Committed(END, _) => {}
+                Event::Rows(epoch, output, rows) => {
+                    assert_eq!(*epoch, open, "rows come between their epoch's cut and its commit");
+                    let of_epoch = published.epochs.last_mut().expect("there is an open one");
+                    assert_eq!(of_epoch.commits, 0, "no rows come after a commit");
+                    let before = of_epoch.rows.insert(output.clone(), rows.clone());
+                    assert_eq!(before, None, "each epoch's rows come together");
+                }
+                Event::Committed(epoch, _) => {
+                    assert_eq!(*epoch, open);
+                    published.epochs.last_mut().expect("there is an open one").commits += 1;
+                }
+            }
+        }
+        published
+    }
+
+    /// Checks that after each epoch the changes so far add up to what `recount` makes of the records below its
+    /// cut, for each output. Returns the last cut.
+    pub fn check(&self, world: &World, recount: impl Fn(&World, &Cut) -> BTreeMap<String, Rows>) -> Cut {
+        let mut cut = Cut::new();
+        let mut sums: BTreeMap<String, Rows> =
+            recount(world, &cut).into_keys().map(|o| (o, Rows::new())).collect();
+        for (index, epoch) in self.epochs.iter().enumerate() {
+            advance(&mut cut, &epoch.reports);
+            for (output, changes) in &epoch.rows {
+                let sum = sums.get_mut(output).unwrap_or_else(|| panic!("{output} is no output"));
+                add(sum, output, changes);
+            }
+            assert_eq!(sums, recount(world, &cut), "seed {}: after epoch {}", world.seed, index + 1);
+        }
+        cut
+    }
+}
+
+/// Moves a cut as an epoch's reports say.
+pub fn advance(cut: &mut Cut, reports: &[Report]) {
+    for report in reports {
+        for Moved { topic, partition, next, .. } in &report.moved {
+            let before = cut.insert((report.input.clone(), topic.clone(), *partition), *next);
+            assert!(before <= Some(*next), "a cut moves forward");
+        }
+    }
+}
+
+/// Adds changes of an output to a sum. A dead letter is known by its key.
+pub fn add(sum: &mut Rows, output: &str, changes: &[Change]) {
+    for change in changes {
+        assert_ne!(change.diff, 0);
+        let row = if output == DEAD_LETTERS { &change.key } else { &change.row };
+        let diff = sum.entry(row.clone()).or_default();
+        *diff += change.diff;
+        if *diff == 0 {
+            sum.remove(row);
+        }
+    }
+}
+
+/// How often each word occurs in the records below a cut, as plainly as can be, and which records are no text.
+pub fn recount(world: &World, cut: &Cut) -> BTreeMap<String, Rows> {
+    let mut words: BTreeMap<&str, i64> = BTreeMap::new();
+    let mut dead = Rows::new();
+    for (key, record) in world.below(cut) {
+        match record.value.as_deref().map(std::str::from_utf8) {
+            Some(Ok(line)) => line.split_whitespace().for_each(|word| *words.entry(word).or_default() += 1),
+            None | Some(Err(_)) => drop(dead.insert(place(key, record), 1)),
+        }
+    }
+    BTreeMap::from([("counts".to_owned(), shown(words)), (DEAD_LETTERS.to_owned(), dead)])
+}
+
+/// Counted words as rows of `counts`.
+pub fn shown(words: BTreeMap<&str, i64>) -> Rows {
+    let json = |word| serde_json::to_string(word).expect("text is JSON");
+    words
+        .into_iter()
+        .map(|(word, count)| (format!(r#"{{"word":{},"count":{count}}}"#, json(word)).into_bytes(), 1))
+        .collect()
+}
+
+/// The key of a record's dead letter.
+fn place((_, topic, partition): &Key, record: &Stored) -> Vec<u8> {
+    let offset = record.offset;
+    format!(r#"{{"topic":"{topic}","partition":{partition},"offset":{offset}}}"#).into_bytes()
+}
