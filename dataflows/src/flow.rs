@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use differential_dataflow::{AsCollection, VecCollection};
+use timely::dataflow::operators::Concat;
 use timely::dataflow::{Scope, Stream};
 
 use crate::dataflow::{Build, OutputShape};
@@ -145,6 +146,22 @@ impl<'s, R: Row> Collection<'s, R> {
     pub fn filter(self, keep: impl FnMut(&R) -> bool + 'static) -> Self {
         let flow = self.flow.clone();
         flow.collection(self.differential().filter(keep))
+    }
+
+    /// The rows of both collections, those that are in both as often as in both together.
+    pub fn concat(self, other: Self) -> Self {
+        let flow = self.flow.clone();
+        let rows = match (self.rows, other.rows) {
+            (Rows::Flat(one, _), Rows::Flat(other, _)) => Rows::Flat(one.concat(other), PhantomData),
+            (one, other) => {
+                let (one, other) = (
+                    Collection { flow: flow.clone(), rows: one },
+                    Collection { flow: flow.clone(), rows: other },
+                );
+                Rows::Loose(one.differential().concat(other.differential()))
+            }
+        };
+        Collection { flow, rows }
     }
 
     /// Hands the collection out under `name`. `key` names the columns that tell one row from another, which

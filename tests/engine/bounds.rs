@@ -7,18 +7,12 @@ use cutwater::feed::seeded::{Manner, Seeded, World};
 
 use crate::harness::{DEADLINE, Event, Published, Run, Trouble, eager, recount};
 
-/// A world in which every one of three workers has many records to read.
-fn plenty(seed: u64) -> Seeded {
-    let world = World::script(seed, "lines", 12, 1, 1);
-    Seeded::new(world, Manner::default())
-}
-
 #[test]
 fn a_slow_sink_holds_the_readers_within_bounds() {
     for workers in 1..=3 {
         for in_flight in 1..=2 {
             let max_records = 3;
-            let feeds = plenty(workers as u64);
+            let feeds = Seeded::new(World::even(7, "lines", 6, 20), Manner::default());
             let (open, gate) = crossbeam_channel::unbounded();
             let running = Run {
                 epochs: EpochOptions { max_records, in_flight, ..eager() },
@@ -26,10 +20,10 @@ fn a_slow_sink_holds_the_readers_within_bounds() {
                 ..Run::of(&feeds, workers)
             }
             .start();
-            // Until every worker has been told to hold its partitions, which comes of a full epoch that may not
-            // be closed. Nothing is published meanwhile: the gate of the first epoch is shut.
+            // Every worker is told to hold its partitions in the end, which comes of a full epoch that may not be
+            // closed. Nothing is published meanwhile: the gate of the first epoch is shut.
             feeds.wait_until(DEADLINE, |handed| {
-                handed.workers.len() == workers && handed.workers.values().any(|worker| worker.held > 0)
+                handed.workers.len() == workers && handed.workers.values().all(|worker| worker.held > 0)
             });
             let handed = feeds.handed();
             for (worker, of) in &handed.workers {
@@ -43,5 +37,43 @@ fn a_slow_sink_holds_the_readers_within_bounds() {
             assert_eq!(published.check(feeds.world(), recount), feeds.handed().cut);
             assert_eq!(feeds.handed().records, feeds.world().records());
         }
+    }
+}
+
+#[test]
+fn idle_workers_and_empty_partitions_hold_nothing_back() {
+    const BYTES: usize = 1 << 10;
+    let epochs = EpochOptions { shortest: Duration::from_secs(3600), max_bytes: BYTES, ..eager() };
+    for (partitions, processes, workers) in [(1, 1, 4), (2, 1, 5), (1, 2, 2)] {
+        // Epoch after epoch: nothing is ever handed over for the next before this one is closed.
+        let batches = 5;
+        let world = World::script(u64::from(partitions as u32), "lines", partitions, batches, BYTES);
+        let feeds = Seeded::new(world, Manner { endless: true, ..Manner::default() });
+        let running = Run { epochs, processes, ..Run::of(&feeds, workers) }.start();
+        let mut events = running.until_committed(batches as u64, "counts");
+        running.stop.request();
+        let (result, rest) = running.end();
+        result.expect("the run ends well");
+        events.extend(rest);
+        assert_eq!(Published::of(&events).check(feeds.world(), recount), feeds.handed().cut);
+    }
+}
+
+#[test]
+fn one_record_is_published_while_all_else_is_idle() {
+    for workers in 1..=4 {
+        // Three partitions without records, and one with one.
+        let mut world = World::even(1, "lines", 4, 1);
+        for log in &mut world.logs[1..] {
+            log.records.clear();
+            log.end = log.start;
+        }
+        let feeds = Seeded::new(world, Manner { endless: true, ..Manner::default() });
+        let running = Run::of(&feeds, workers).start();
+        let events = running.until_committed(1, "counts");
+        let Event::Cut(1, reports) = &events[0] else { panic!("the cut comes first: {events:?}") };
+        assert_eq!(reports.iter().map(|report| report.records).sum::<u64>(), 1);
+        running.stop.request();
+        running.end().0.expect("the run ends well");
     }
 }

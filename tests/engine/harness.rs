@@ -22,21 +22,21 @@ use cutwater_dataflows::word_count::{Tokenizer, WordCount};
 use cutwater_dataflows::{Build, Epoch, Shape};
 
 /// For how long a test waits for what must come: long enough for any machine, and a hang is told as one.
-pub const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Word count, as most tests run it.
-pub fn word_count() -> Arc<dyn Build> {
+pub(crate) fn word_count() -> Arc<dyn Build> {
     Arc::new(WordCount { tokenizer: Tokenizer::Whitespace })
 }
 
 /// Epochs that close as soon as they may.
-pub fn eager() -> EpochOptions {
+pub(crate) fn eager() -> EpochOptions {
     EpochOptions { shortest: Duration::ZERO, ..EpochOptions::default() }
 }
 
 /// What a run says, in the order in which it says it.
 #[derive(Clone, Debug)]
-pub enum Event {
+pub(crate) enum Event {
     Cut(Epoch, Vec<Report>),
     Rows(Epoch, String, Vec<Change>),
     /// By output.
@@ -44,35 +44,33 @@ pub enum Event {
 }
 
 /// What is run, and how.
-pub struct Run {
-    pub dataflow: Arc<dyn Build>,
-    pub feeds: Seeded,
-    pub epochs: EpochOptions,
-    pub processes: usize,
+pub(crate) struct Run {
+    pub(crate) dataflow: Arc<dyn Build>,
+    pub(crate) feeds: Seeded,
+    pub(crate) epochs: EpochOptions,
+    pub(crate) processes: usize,
     /// Of each process.
-    pub workers: usize,
-    pub at_end: bool,
-    pub trouble: Trouble,
+    pub(crate) workers: usize,
+    pub(crate) at_end: bool,
+    pub(crate) trouble: Trouble,
 }
 
 /// What befalls the sinks.
 #[derive(Clone, Default)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     #[default]
     None,
     /// Each commit takes one message from this channel first.
     Gate(Receiver<()>),
     /// Writing to this epoch is an error.
     FailAt(Epoch),
-    /// Writing to this epoch is a panic.
-    PanicAt(Epoch),
     /// The cut of this epoch is refused.
     RefuseCut(Epoch),
 }
 
 impl Run {
     /// Word count of `feeds` by threads of one process, with eager epochs.
-    pub fn of(feeds: &Seeded, workers: usize) -> Run {
+    pub(crate) fn of(feeds: &Seeded, workers: usize) -> Run {
         Run {
             dataflow: word_count(),
             feeds: feeds.clone(),
@@ -85,7 +83,7 @@ impl Run {
     }
 
     /// Starts it.
-    pub fn start(self) -> Running {
+    pub(crate) fn start(self) -> Running {
         let (events, said) = unbounded();
         let (results, ended) = unbounded();
         let stop = Stop::default();
@@ -149,7 +147,7 @@ impl Run {
     }
 
     /// Runs it to its end, which must be a good one.
-    pub fn published(self) -> Published {
+    pub(crate) fn published(self) -> Published {
         let (result, events) = self.start().end();
         result.expect("the run ends well");
         Published::of(&events)
@@ -164,21 +162,21 @@ fn listeners(count: usize) -> (Vec<TcpListener>, Vec<String>) {
 }
 
 /// A run that was started.
-pub struct Running {
+pub(crate) struct Running {
     ended: Receiver<Result<()>>,
     processes: usize,
-    pub said: Receiver<Event>,
-    pub stop: Stop,
+    pub(crate) said: Receiver<Event>,
+    pub(crate) stop: Stop,
 }
 
 impl Running {
     /// The next thing it says.
-    pub fn next(&self) -> Event {
+    pub(crate) fn next(&self) -> Event {
         self.said.recv_timeout(DEADLINE).expect("the run says something")
     }
 
     /// Waits until the epoch is committed to the sink of `output`, and returns all that was said until then.
-    pub fn until_committed(&self, epoch: Epoch, output: &str) -> Vec<Event> {
+    pub(crate) fn until_committed(&self, epoch: Epoch, output: &str) -> Vec<Event> {
         let mut events = Vec::new();
         loop {
             let event = self.next();
@@ -191,7 +189,7 @@ impl Running {
     }
 
     /// Waits for the end: the result, and what was said that nobody has taken.
-    pub fn end(self) -> (Result<()>, Vec<Event>) {
+    pub(crate) fn end(self) -> (Result<()>, Vec<Event>) {
         let mut result = Ok(());
         for _ in 0..self.processes {
             match self.ended.recv_timeout(DEADLINE) {
@@ -216,7 +214,6 @@ impl Sink for Recorder {
         assert_eq!(output, self.output);
         match self.trouble {
             Trouble::FailAt(at) if epoch >= at => bail!("the sink of {output} fails as was asked for"),
-            Trouble::PanicAt(at) if epoch >= at => panic!("the sink panics as was asked for"),
             _ => {}
         }
         let _ = self.events.send(Event::Rows(epoch, output.to_owned(), changes.to_vec()));
@@ -244,30 +241,30 @@ impl Cuts for Recorder {
 }
 
 /// Rows of an output, with their net difference.
-pub type Rows = BTreeMap<Vec<u8>, i64>;
+pub(crate) type Rows = BTreeMap<String, i64>;
 
 /// What a run published, checked for order: epochs from 1 without gaps, each with its cut first, then its
 /// rows, then the commits.
 #[derive(Debug, Default)]
-pub struct Published {
+pub(crate) struct Published {
     /// From epoch 1.
-    pub epochs: Vec<OfEpoch>,
+    pub(crate) epochs: Vec<OfEpoch>,
     /// What came at the end, by output.
-    pub end: BTreeMap<String, Vec<Change>>,
+    pub(crate) end: BTreeMap<String, Vec<Change>>,
 }
 
 /// What was published of one epoch.
 #[derive(Debug, Default)]
-pub struct OfEpoch {
-    pub reports: Vec<Report>,
+pub(crate) struct OfEpoch {
+    pub(crate) reports: Vec<Report>,
     /// By output.
-    pub rows: BTreeMap<String, Vec<Change>>,
+    pub(crate) rows: BTreeMap<String, Vec<Change>>,
     commits: usize,
 }
 
 impl Published {
     /// What the events of a run say.
-    pub fn of(events: &[Event]) -> Published {
+    pub(crate) fn of(events: &[Event]) -> Published {
         let mut published = Published::default();
         for event in events {
             let open = published.epochs.len() as Epoch;
@@ -298,7 +295,11 @@ impl Published {
 
     /// Checks that after each epoch the changes so far add up to what `recount` makes of the records below its
     /// cut, for each output. Returns the last cut.
-    pub fn check(&self, world: &World, recount: impl Fn(&World, &Cut) -> BTreeMap<String, Rows>) -> Cut {
+    pub(crate) fn check(
+        &self,
+        world: &World,
+        recount: impl Fn(&World, &Cut) -> BTreeMap<String, Rows>,
+    ) -> Cut {
         let mut cut = Cut::new();
         let mut sums: BTreeMap<String, Rows> =
             recount(world, &cut).into_keys().map(|o| (o, Rows::new())).collect();
@@ -315,7 +316,7 @@ impl Published {
 }
 
 /// Moves a cut as an epoch's reports say.
-pub fn advance(cut: &mut Cut, reports: &[Report]) {
+pub(crate) fn advance(cut: &mut Cut, reports: &[Report]) {
     for report in reports {
         for Moved { topic, partition, next, .. } in &report.moved {
             let before = cut.insert((report.input.clone(), topic.clone(), *partition), *next);
@@ -325,42 +326,43 @@ pub fn advance(cut: &mut Cut, reports: &[Report]) {
 }
 
 /// Adds changes of an output to a sum. A dead letter is known by its key.
-pub fn add(sum: &mut Rows, output: &str, changes: &[Change]) {
+pub(crate) fn add(sum: &mut Rows, output: &str, changes: &[Change]) {
     for change in changes {
         assert_ne!(change.diff, 0);
         let row = if output == DEAD_LETTERS { &change.key } else { &change.row };
+        let row = String::from_utf8_lossy(row).into_owned();
         let diff = sum.entry(row.clone()).or_default();
         *diff += change.diff;
         if *diff == 0 {
-            sum.remove(row);
+            sum.remove(&row);
         }
     }
 }
 
 /// How often each word occurs in the records below a cut, as plainly as can be, and which records are no text.
-pub fn recount(world: &World, cut: &Cut) -> BTreeMap<String, Rows> {
+pub(crate) fn recount(world: &World, cut: &Cut) -> BTreeMap<String, Rows> {
     let mut words: BTreeMap<&str, i64> = BTreeMap::new();
     let mut dead = Rows::new();
     for (key, record) in world.below(cut) {
         match record.value.as_deref().map(std::str::from_utf8) {
             Some(Ok(line)) => line.split_whitespace().for_each(|word| *words.entry(word).or_default() += 1),
-            None | Some(Err(_)) => drop(dead.insert(place(key, record), 1)),
+            None | Some(Err(_)) => *dead.entry(place(key, record)).or_default() += 1,
         }
     }
     BTreeMap::from([("counts".to_owned(), shown(words)), (DEAD_LETTERS.to_owned(), dead)])
 }
 
 /// Counted words as rows of `counts`.
-pub fn shown(words: BTreeMap<&str, i64>) -> Rows {
+pub(crate) fn shown(words: BTreeMap<&str, i64>) -> Rows {
     let json = |word| serde_json::to_string(word).expect("text is JSON");
     words
         .into_iter()
-        .map(|(word, count)| (format!(r#"{{"word":{},"count":{count}}}"#, json(word)).into_bytes(), 1))
+        .map(|(word, count)| (format!(r#"{{"word":{},"count":{count}}}"#, json(word)), 1))
         .collect()
 }
 
 /// The key of a record's dead letter.
-fn place((_, topic, partition): &Key, record: &Stored) -> Vec<u8> {
+fn place((_, topic, partition): &Key, record: &Stored) -> String {
     let offset = record.offset;
-    format!(r#"{{"topic":"{topic}","partition":{partition},"offset":{offset}}}"#).into_bytes()
+    format!(r#"{{"topic":"{topic}","partition":{partition},"offset":{offset}}}"#)
 }

@@ -93,6 +93,18 @@ impl World {
         World { seed, logs, closers: Vec::new() }
     }
 
+    /// As many records in each partition of one topic, all there from the start.
+    pub fn even(seed: u64, input: &str, partitions: i32, records: usize) -> World {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let logs = (0..partitions)
+            .map(|partition| {
+                let values = (0..records).map(|_| value(&mut rng)).collect();
+                Log::new(&mut rng, (input.to_owned(), "even".to_owned(), partition), values, Vec::new())
+            })
+            .collect();
+        World { seed, logs, closers: Vec::new() }
+    }
+
     /// A script: `batches` batches of records in `partitions` partitions of one topic. The feeds of all workers
     /// hand over a batch as a whole and then wait until their epoch is closed. One record of each batch comes
     /// after all others, and is of `bytes` bytes or more: when `bytes` is what caps an epoch, and nothing else
@@ -107,7 +119,7 @@ impl World {
                     let count = rng.random_range(0..10);
                     values.extend((0..count).map(|_| value(&mut rng)));
                     if *closer == partition as usize {
-                        values.push(Some(format!("closes{:bytes$}", "").into_bytes()));
+                        values.push(Some(format!("closes{}", " ".repeat(bytes)).into_bytes()));
                     }
                     ends.push(values.len());
                 }
