@@ -1,7 +1,9 @@
 //! The first error of a run, from whichever thread.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
+use anyhow::anyhow;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 /// Takes the first error and tells who waits for it. Clones share it.
@@ -37,6 +39,17 @@ impl Fault {
         first.error = Some(error);
         // The channel holds one: a second message has nothing to add.
         let _ = self.raised.try_send(());
+    }
+
+    /// Runs `part` of a run: a panic in it ends the run as an error does, so that no other thread waits for
+    /// this one forever.
+    pub fn guard(&self, part: &str, run: impl FnOnce()) {
+        // What the panic left behind is dropped: nothing looks at it but the error.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+            let text = panic.downcast_ref::<&str>().copied();
+            let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            self.raise(anyhow!("{part} panicked: {}", text.unwrap_or("no message")));
+        }
     }
 
     /// True once an error was raised.

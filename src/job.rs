@@ -124,7 +124,15 @@ pub fn run(job: Job, workers: Workers, stop: &Stop, fault: &Fault) -> Result<()>
         workers.builders,
         workers.connections,
         timely::WorkerConfig::default(),
-        move |worker| setup.run(worker),
+        move |worker| {
+            let name = format!("worker {}", worker.index());
+            setup.fault.guard(&name, || setup.run(worker));
+            if setup.fault.is_raised() {
+                for dataflow in worker.installed_dataflows() {
+                    worker.drop_dataflow(dataflow);
+                }
+            }
+        },
     )
     .map_err(|error| anyhow!("starting workers: {error}"))?;
     if peers {
@@ -136,13 +144,7 @@ pub fn run(job: Job, workers: Workers, stop: &Stop, fault: &Fault) -> Result<()>
             recv(end) -> _ => publishing.join(),
         }
     } else {
-        let results = guards.join();
-        if !fault.is_raised() {
-            results
-                .into_iter()
-                .collect::<Result<Vec<()>, _>>()
-                .map_err(|panic| anyhow!("a worker panicked: {panic}"))?;
-        }
+        guards.join();
         publishing.join();
     }
     fault.take().map_or(Ok(()), Err)
@@ -227,9 +229,6 @@ impl Setup {
         while worker.has_dataflows() {
             worker.step_or_park(Some(TICK));
             if self.fault.is_raised() {
-                for dataflow in worker.installed_dataflows() {
-                    worker.drop_dataflow(dataflow);
-                }
                 return;
             }
             let frontier = probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Epoch::MAX);

@@ -93,9 +93,11 @@ impl Publishing {
         let thread = std::thread::Builder::new()
             .name("cutwater:publish".into())
             .spawn(move || {
-                if let Err(error) = publish_all(outlets, cuts, &inbox, &done, &status) {
-                    fault.raise(error);
-                }
+                fault.guard("publishing", || {
+                    if let Err(error) = publish_all(outlets, cuts, &inbox, &done, &status) {
+                        fault.raise(error);
+                    }
+                });
             })
             .context("starting the publishing thread")?;
         Ok((publisher, Publishing(thread)))
@@ -103,7 +105,7 @@ impl Publishing {
 
     /// Waits until all that was ordered is published.
     pub fn join(self) {
-        // A panic there has been reported by its own thread.
+        // A panic there has been raised as a fault.
         let _ = self.0.join();
     }
 }

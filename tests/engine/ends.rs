@@ -1,8 +1,10 @@
 //! How runs end: by themselves, when asked to, and by errors.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cutwater::feed::seeded::{Cut, Manner, Seeded, World};
+use cutwater_dataflows::prelude::*;
 use cutwater_dataflows::render::Change;
 
 use crate::harness::{DEADLINE, Event, Published, Run, Trouble, add, advance, recount};
@@ -65,6 +67,41 @@ fn a_cut_that_is_refused_ends_the_run_before_its_rows() {
         let error = result.expect_err("the cut is refused").to_string();
         assert!(error.contains("cut of epoch 2"), "{error}");
         assert_eq!(Published::of(&events).epochs.len(), 1);
+    }
+}
+
+/// Panics on a record
+#[derive(clap::Args, Debug)]
+struct Panics {}
+
+impl Dataflow for Panics {
+    const NAME: &'static str = "panics";
+    fn build(&self, flow: &Flow<'_>) {
+        flow.input("lines").decode(Never).output("never", &["word"], &[]);
+    }
+}
+
+struct Never;
+
+impl Decode for Never {
+    type Row = Text;
+    fn decode(&mut self, _: &Record<'_>, _: &mut Rows<'_, Text>) -> Result<(), Malformed> {
+        panic!("no such word");
+    }
+}
+
+#[test]
+fn a_panic_ends_the_run_as_an_error() {
+    for workers in 1..=3 {
+        let feeds = Seeded::new(World::even(3, "lines", 5, 50), Manner::default());
+        let (result, _) = Run { trouble: Trouble::PanicAt(1), ..Run::of(&feeds, workers) }.start().end();
+        let error = result.expect_err("the sink has panicked").to_string();
+        assert!(error.contains("panic") && error.contains("as was asked for"), "{error}");
+
+        let feeds = Seeded::new(World::even(3, "lines", 5, 50), Manner::default());
+        let (result, _) = Run { dataflow: Arc::new(Panics {}), ..Run::of(&feeds, workers) }.start().end();
+        let error = result.expect_err("the decoder has panicked").to_string();
+        assert!(error.contains("panic") && error.contains("no such word"), "{error}");
     }
 }
 

@@ -64,6 +64,8 @@ pub(crate) enum Trouble {
     Gate(Receiver<()>),
     /// Writing to this epoch is an error.
     FailAt(Epoch),
+    /// Writing to this epoch is a panic.
+    PanicAt(Epoch),
     /// The cut of this epoch is refused.
     RefuseCut(Epoch),
 }
@@ -214,6 +216,7 @@ impl Sink for Recorder {
         assert_eq!(output, self.output);
         match self.trouble {
             Trouble::FailAt(at) if epoch >= at => bail!("the sink of {output} fails as was asked for"),
+            Trouble::PanicAt(at) if epoch >= at => panic!("the sink panics as was asked for"),
             _ => {}
         }
         let _ = self.events.send(Event::Rows(epoch, output.to_owned(), changes.to_vec()));
