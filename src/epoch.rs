@@ -58,7 +58,6 @@ pub struct Clock {
     announce: Vec<Epoch>,
     stopping: bool,
     sources: Vec<Activator>,
-    live_sources: usize,
     announcer: Option<Activator>,
 }
 
@@ -85,7 +84,6 @@ impl Clock {
             announce: Vec::new(),
             stopping: false,
             sources: Vec::new(),
-            live_sources: 0,
             announcer: None,
         }))
     }
@@ -143,11 +141,16 @@ impl Clock {
         }
     }
 
-    /// The frontier of what is published has moved.
+    /// The frontier of what is published has moved; `Epoch::MAX` when all epochs are published.
     pub fn published(&mut self, frontier: Epoch) {
         if frontier != self.frontier {
             self.frontier = frontier;
             self.activate_sources();
+            if frontier == Epoch::MAX
+                && let Some(announcer) = &self.announcer
+            {
+                announcer.activate();
+            }
         }
     }
 
@@ -159,15 +162,6 @@ impl Clock {
     /// A source joins.
     pub fn join(&mut self, source: Activator) {
         self.sources.push(source);
-        self.live_sources += 1;
-    }
-
-    /// A source has ended.
-    pub fn leave(&mut self) {
-        self.live_sources -= 1;
-        if let Some(announcer) = &self.announcer {
-            announcer.activate();
-        }
     }
 
     fn tell(&mut self, epoch: Epoch) {
@@ -217,7 +211,8 @@ pub fn announce(scope: Scope<'_, Epoch>, clock: &Rc<RefCell<Clock>>) {
             let announcements = std::mem::take(&mut clock.announce);
             if let Some(held) = &mut capability {
                 output.activate().session(&*held).give_iterator(announcements.into_iter());
-                if clock.live_sources == 0 {
+                // Until the sources of all workers have ended: this one may be asked to stop the others.
+                if clock.frontier == Epoch::MAX {
                     capability = None;
                 }
             }

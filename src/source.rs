@@ -99,7 +99,6 @@ impl Source {
         let mut left = TURN;
         loop {
             if self.clock.borrow().is_stopping() || self.done {
-                self.clock.borrow_mut().leave();
                 return Ok(Turn::Done(self.close()));
             }
             if self.clock.borrow().is_due(self.epoch) {

@@ -51,7 +51,7 @@ fn idle_workers_and_empty_partitions_hold_nothing_back() {
         let feeds = Seeded::new(world, Manner { endless: true, ..Manner::default() });
         let running = Run { epochs, processes, ..Run::of(&feeds, workers) }.start();
         let mut events = running.until_committed(batches as u64, "counts");
-        running.stop.request();
+        running.stop();
         let (result, rest) = running.end();
         result.expect("the run ends well");
         events.extend(rest);
@@ -73,7 +73,7 @@ fn one_record_is_published_while_all_else_is_idle() {
         let events = running.until_committed(1, "counts");
         let Event::Cut(1, reports) = &events[0] else { panic!("the cut comes first: {events:?}") };
         assert_eq!(reports.iter().map(|report| report.records).sum::<u64>(), 1);
-        running.stop.request();
+        running.stop();
         running.end().0.expect("the run ends well");
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cutwater::feed::seeded::{Cut, Manner, Seeded, World};
+use cutwater::feed::Place;
+use cutwater::feed::seeded::{Cut, Handed, Manner, Seeded, World};
 use cutwater_dataflows::prelude::*;
 use cutwater_dataflows::render::Change;
 
@@ -114,12 +115,41 @@ fn what_was_read_before_a_stop_is_published() {
         let all = feeds.world().records();
         let running = Run { processes, ..Run::of(&feeds, workers) }.start();
         feeds.wait_until(DEADLINE, |handed| handed.records >= all * (seed as usize % 7) / 6);
-        running.stop.request();
+        running.stop();
         let (result, events) = running.end();
         result.expect("the run ends well");
         let cut = Published::of(&events).check(feeds.world(), recount);
         assert_eq!(cut, feeds.handed().cut, "seed {seed}");
     }
+}
+
+#[test]
+fn a_process_that_has_nothing_left_to_read_can_stop_the_others() {
+    let feeds = Seeded::new(World::even(0, "lines", 1, 100), Manner::default());
+    let reader = (0..2)
+        .find(|&worker| Place { worker, workers: 2 }.owns("even", 0))
+        .expect("every partition has an owner");
+    let (open, gate) = crossbeam_channel::unbounded();
+    let mut run = Run { processes: 2, trouble: Trouble::Gate(gate), ..Run::of(&feeds, 1) };
+    run.epochs.max_records = 1;
+    let in_flight = run.epochs.in_flight;
+    let running = run.start();
+    let closed = |handed: &Handed, worker: usize| {
+        handed.workers.get(&("lines".to_owned(), worker)).map_or(0, |worker| worker.closed)
+    };
+    // The other one ends its input at once. The reader can close no more epochs while the gate is shut ...
+    feeds.wait_until(DEADLINE, |handed| {
+        handed.workers.values().any(|worker| worker.held > 0) && closed(handed, 1 - reader) == 1
+    });
+    assert_eq!(closed(&feeds.handed(), reader), in_flight);
+    running.stops[1 - reader].request();
+    // ... but for the last.
+    feeds.wait_until(DEADLINE, |handed| closed(handed, reader) == in_flight + 1);
+    drop(open);
+    let (result, events) = running.end();
+    result.expect("the run ends well");
+    assert_eq!(Published::of(&events).check(feeds.world(), recount), feeds.handed().cut);
+    assert_eq!(feeds.handed().records, in_flight + 1);
 }
 
 #[test]

@@ -88,18 +88,18 @@ impl Run {
     pub(crate) fn start(self) -> Running {
         let (events, said) = unbounded();
         let (results, ended) = unbounded();
-        let stop = Stop::default();
         let run = Arc::new(self);
+        let stops: Vec<Stop> = (0..run.processes).map(|_| Stop::default()).collect();
         let (listeners, addresses) = listeners(run.processes);
         for (process, listener) in listeners.into_iter().enumerate() {
-            let (run, stop, addresses) = (Arc::clone(&run), stop.clone(), addresses.clone());
+            let (run, stop, addresses) = (Arc::clone(&run), stops[process].clone(), addresses.clone());
             let (events, results) = (events.clone(), results.clone());
             std::thread::spawn(move || {
                 let result = run.process(process, listener, addresses, &stop, &events);
                 let _ = results.send(result);
             });
         }
-        Running { ended, processes: run.processes, said, stop }
+        Running { ended, said, stops }
     }
 
     fn process(
@@ -166,14 +166,14 @@ fn listeners(count: usize) -> (Vec<TcpListener>, Vec<String>) {
 /// A run that was started.
 pub(crate) struct Running {
     ended: Receiver<Result<()>>,
-    processes: usize,
-    pub(crate) said: Receiver<Event>,
-    pub(crate) stop: Stop,
+    said: Receiver<Event>,
+    /// By process.
+    pub(crate) stops: Vec<Stop>,
 }
 
 impl Running {
     /// The next thing it says.
-    pub(crate) fn next(&self) -> Event {
+    fn next(&self) -> Event {
         self.said.recv_timeout(DEADLINE).expect("the run says something")
     }
 
@@ -190,10 +190,15 @@ impl Running {
         }
     }
 
+    /// Asks all processes to stop.
+    pub(crate) fn stop(&self) {
+        self.stops.iter().for_each(Stop::request);
+    }
+
     /// Waits for the end: the result, and what was said that nobody has taken.
     pub(crate) fn end(self) -> (Result<()>, Vec<Event>) {
         let mut result = Ok(());
-        for _ in 0..self.processes {
+        for _ in &self.stops {
             match self.ended.recv_timeout(DEADLINE) {
                 Ok(ended) => result = result.and(ended),
                 Err(RecvTimeoutError::Timeout) => panic!("the run hangs"),
