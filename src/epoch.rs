@@ -2,8 +2,9 @@
 //!
 //! The first worker that has records, and whose epoch has been open for the shortest time, closes it and
 //! announces that to all. The others close the same epoch when they hear of it, whether they have records or
-//! not. So an idle worker holds nothing back, no epoch is closed while nothing comes in, and an epoch closes
-//! everywhere at about the same time.
+//! not. A worker whose input has ended does the same for the epoch of its last records. So an idle worker holds
+//! nothing back, no epoch is closed while nothing comes in, and an epoch closes everywhere at about the same
+//! time.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -54,6 +55,9 @@ pub struct Clock {
     opened: Instant,
     /// Epochs up to this one are to be closed.
     close_through: Epoch,
+    /// The newest epoch that a source of this worker had records of when it ended, until it is closed: nobody
+    /// else may have reason to close it.
+    left_open: Option<Epoch>,
     /// What this worker has to tell the others.
     announce: Vec<Epoch>,
     stopping: bool,
@@ -81,6 +85,7 @@ impl Clock {
             open: 1,
             opened: Instant::now(),
             close_through: 0,
+            left_open: None,
             announce: Vec::new(),
             stopping: false,
             sources: Vec::new(),
@@ -146,10 +151,8 @@ impl Clock {
         if frontier != self.frontier {
             self.frontier = frontier;
             self.activate_sources();
-            if frontier == Epoch::MAX
-                && let Some(announcer) = &self.announcer
-            {
-                announcer.activate();
+            if frontier == Epoch::MAX || self.left_open.is_some() {
+                self.activate_announcer();
             }
         }
     }
@@ -164,11 +167,34 @@ impl Clock {
         self.sources.push(source);
     }
 
-    fn tell(&mut self, epoch: Epoch) {
-        if let Some(announcer) = &self.announcer {
-            self.announce.push(epoch);
-            announcer.activate();
+    /// A source has ended with records of `epoch`, which it has open.
+    pub fn left(&mut self, epoch: Epoch) {
+        self.left_open = self.left_open.max(Some(epoch));
+        self.activate_announcer();
+    }
+
+    /// Closes the epoch that was left open, when it may be. Returns after what time to try again, where
+    /// nothing else has it tried.
+    fn close_left_open(&mut self) -> Option<Duration> {
+        self.left_open = self.left_open.filter(|&epoch| !self.is_due(epoch));
+        match self.closing(self.left_open?, false) {
+            Closing::Now => {
+                let epoch = self.left_open.take()?;
+                self.close(epoch);
+                None
+            }
+            Closing::In(delay) => Some(delay),
+            Closing::Blocked => None,
         }
+    }
+
+    fn tell(&mut self, epoch: Epoch) {
+        self.announce.push(epoch);
+        self.activate_announcer();
+    }
+
+    fn activate_announcer(&self) {
+        self.announcer.iter().for_each(Activator::activate);
     }
 
     fn heard(&mut self, epoch: Epoch) {
@@ -192,15 +218,13 @@ impl Clock {
 /// Its output feeds its own input on all workers. The input is connected to no output, so the loop delays no
 /// frontier, and its capability follows the announcements only so that it can send them.
 pub fn announce(scope: Scope<'_, Epoch>, clock: &Rc<RefCell<Clock>>) {
-    if scope.peers() == 1 {
-        return;
-    }
     let mut builder = OperatorBuilder::new("Announce".to_owned(), scope);
     let (output, stream) = builder.new_output::<Vec<Epoch>>();
     let none: [(usize, Antichain<u64>); 0] = [];
     let mut input = builder.new_input_connection(stream.broadcast(), Pipeline, none);
     let address = builder.operator_info().address;
-    clock.borrow_mut().announcer = Some(scope.activator_for(address));
+    let here = scope.activator_for(address);
+    clock.borrow_mut().announcer = Some(here.clone());
     let clock = Rc::clone(clock);
     builder.build(move |mut capabilities| {
         let mut capability = capabilities.pop();
@@ -208,6 +232,9 @@ pub fn announce(scope: Scope<'_, Epoch>, clock: &Rc<RefCell<Clock>>) {
         move |_| {
             let mut clock = clock.borrow_mut();
             input.for_each(|_, epochs| epochs.drain(..).for_each(|epoch| clock.heard(epoch)));
+            if let Some(delay) = clock.close_left_open() {
+                here.activate_after(delay);
+            }
             let announcements = std::mem::take(&mut clock.announce);
             if let Some(held) = &mut capability {
                 output.activate().session(&*held).give_iterator(announcements.into_iter());

@@ -103,6 +103,7 @@ impl Source {
             }
             if self.clock.borrow().is_due(self.epoch) {
                 let report = self.close();
+                self.clock.borrow_mut().opened(self.epoch);
                 self.feed.boundary()?;
                 return Ok(Turn::Close(report));
             }
@@ -138,7 +139,17 @@ impl Source {
             let polled = self.poll(room, decode)?;
             left = left.saturating_sub((self.read.records - before) as usize);
             match polled {
-                Polled::Ended => self.done = true,
+                Polled::Ended => {
+                    self.done = true;
+                    if self.read.records > 0 {
+                        self.clock.borrow_mut().left(self.epoch);
+                    }
+                }
+                // Gaps may use the budget up: the other operators run all the same.
+                Polled::More if room.records > 0 && self.read.records == before => {
+                    self.activate();
+                    return Ok(Turn::Yield);
+                }
                 Polled::More if room.records > 0 => {}
                 // Come back once more for what was read in this turn: its epoch may be closed.
                 Polled::Waiting if self.read.records > before => {}
@@ -175,7 +186,7 @@ impl Source {
         })
     }
 
-    /// Closes the open epoch and opens the next.
+    /// Closes the open epoch.
     fn close(&mut self) -> Report {
         let mut report = std::mem::take(&mut self.read);
         report.moved = self.feed.moved();
@@ -185,7 +196,6 @@ impl Source {
         self.epoch += 1;
         self.timer = None;
         self.blocked_since = None;
-        self.clock.borrow_mut().opened(self.epoch);
         report
     }
 

@@ -49,7 +49,7 @@ pub struct Budget {
 /// How a poll ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
-    /// The budget is used up; there may be more.
+    /// The budget is used up, if only by gaps; there may be more.
     More,
     /// Nothing is there. The waker will be called when something is.
     Waiting,

@@ -1,11 +1,14 @@
 //! Work in flight is bounded, and an idle worker holds nothing back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cutwater::epoch::EpochOptions;
 use cutwater::feed::seeded::{Manner, Seeded, World};
+use cutwater_dataflows::Build;
 
-use crate::harness::{DEADLINE, Event, Published, Run, Trouble, eager, recount};
+use crate::harness::{DEADLINE, Event, Published, Run, Trouble, eager, recount, word_count};
+use crate::inputs::Together;
 
 #[test]
 fn a_slow_sink_holds_the_readers_within_bounds() {
@@ -40,6 +43,14 @@ fn a_slow_sink_holds_the_readers_within_bounds() {
     }
 }
 
+/// The records in the cut of an epoch.
+fn read(event: &Event) -> u64 {
+    match event {
+        Event::Cut(_, reports) => reports.iter().map(|report| report.records).sum(),
+        Event::Rows(..) | Event::Committed(..) => 0,
+    }
+}
+
 #[test]
 fn idle_workers_and_empty_partitions_hold_nothing_back() {
     const BYTES: usize = 1 << 10;
@@ -71,8 +82,34 @@ fn one_record_is_published_while_all_else_is_idle() {
         let feeds = Seeded::new(world, Manner { endless: true, ..Manner::default() });
         let running = Run::of(&feeds, workers).start();
         let events = running.until_committed(1, "counts");
-        let Event::Cut(1, reports) = &events[0] else { panic!("the cut comes first: {events:?}") };
-        assert_eq!(reports.iter().map(|report| report.records).sum::<u64>(), 1);
+        assert_eq!(events.iter().map(read).sum::<u64>(), 1);
+        running.stop();
+        running.end().0.expect("the run ends well");
+    }
+}
+
+#[test]
+fn what_an_input_read_last_is_published_while_others_still_wait() {
+    // Two workers with a partition each; then one worker with two inputs. One of the two ends after a few
+    // records, the other waits for a partition that never comes.
+    let of_partitions = World::even(2, "lines", 2, 3);
+    let mut of_inputs = World::even(2, "left", 1, 3);
+    of_inputs.logs.extend(World::even(2, "right", 1, 3).logs);
+    let together: Arc<dyn Build> = Arc::new(Together {});
+    for (mut world, workers, dataflow, output) in
+        [(of_partitions, 2, word_count(), "counts"), (of_inputs, 1, together, "both")]
+    {
+        world.logs[1].appears_after = usize::MAX;
+        let feeds = Seeded::new(world, Manner::default());
+        let running = Run { dataflow, ..Run::of(&feeds, workers) }.start();
+        let mut records = 0;
+        for epoch in 1.. {
+            let events = running.until_committed(epoch, output);
+            records += events.iter().map(read).sum::<u64>();
+            if records == 3 {
+                break;
+            }
+        }
         running.stop();
         running.end().0.expect("the run ends well");
     }

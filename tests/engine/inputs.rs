@@ -29,7 +29,7 @@ impl Dataflow for Sides {
 
 /// Counts words on both sides together, by way of batches that are encoded
 #[derive(clap::Args, Debug)]
-struct Together {}
+pub(crate) struct Together {}
 
 impl Dataflow for Together {
     const NAME: &'static str = "together";

@@ -300,8 +300,10 @@ impl Feed for SeededFeed {
             self.shared.changed.notify_all();
             return Ok(Polled::More);
         }
-        if self.rng.random_bool(0.1) {
-            return Ok(self.delay());
+        match self.rng.random_range(0..20) {
+            0 => return Ok(Polled::More),
+            1 | 2 => return Ok(self.delay()),
+            _ => {}
         }
         let mut left = budget;
         let most = if self.rng.random_bool(0.3) { usize::MAX } else { self.rng.random_range(0..40) };

@@ -34,8 +34,9 @@ pub struct Log {
     pub records: Vec<Stored>,
     /// The end: beyond the last record and what gap follows it.
     pub end: i64,
-    /// The partition appears when that many records of its input have been handed over.
-    pub(super) appears_after: usize,
+    /// The partition appears when that many records of its input have been handed over. Until then, its worker
+    /// waits for it.
+    pub appears_after: usize,
     /// In a script, how many of the records belong to the batches up to each.
     pub(super) batches: Vec<usize>,
 }
