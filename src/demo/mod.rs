@@ -171,6 +171,7 @@ fn start(
         epochs: EpochOptions::default(),
         outputs: vec![Binding { at_end: false, sinks: vec![Box::new(counts)] }],
         dead_letters: Vec::new(),
+        cuts: None,
         status,
     };
     let (stop, fault) = (stop.clone(), fault.clone());
