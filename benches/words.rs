@@ -89,8 +89,6 @@ fn hash_map(lines: &[Vec<u8>]) -> Duration {
 }
 
 fn cutwater(lines: &Arc<Vec<Vec<u8>>>, workers: usize) -> Result<Duration> {
-    let (builders, connections) =
-        timely::CommunicationConfig::Process(workers).try_build().map_err(anyhow::Error::msg)?;
     let job = Job {
         dataflow: Arc::new(WordCount { tokenizer: Tokenizer::Whitespace }),
         feeds: Arc::new(Memory(Arc::clone(lines))),
@@ -101,7 +99,7 @@ fn cutwater(lines: &Arc<Vec<Vec<u8>>>, workers: usize) -> Result<Duration> {
         status: Status::default(),
     };
     let start = Instant::now();
-    job::run(job, Workers { builders, connections, peers: false }, &Stop::default(), &Fault::default())?;
+    job::run(job, Workers::threads(workers)?, &Stop::default(), &Fault::default())?;
     Ok(start.elapsed())
 }
 

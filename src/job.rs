@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use cutwater_dataflows::dataflow::renders;
 use cutwater_dataflows::operators::accumulate::accumulate;
 use cutwater_dataflows::source::Driver;
@@ -158,7 +158,15 @@ fn start_publishing(
     status: &Status,
     fault: &Fault,
 ) -> Result<(Publisher, Publishing)> {
-    let mut outlets: Vec<Outlet> = renders(dataflow)
+    let renders = renders(dataflow);
+    ensure!(
+        renders.len() == outputs.len(),
+        "{} has {} outputs; {} are bound",
+        dataflow.name(),
+        renders.len(),
+        outputs.len()
+    );
+    let mut outlets: Vec<Outlet> = renders
         .into_iter()
         .zip(outputs)
         .map(|((name, render), binding)| Outlet { name, render, sinks: binding.sinks })
