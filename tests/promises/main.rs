@@ -1,0 +1,13 @@
+//! What Cutwater promises, tested from outside: the built program, its rows, its exit codes.
+//!
+//! Modules named `quick_` need nothing but this binary: they use librdkafka's in-process broker, or none. Those
+//! named `real_` use a real Kafka, which they start themselves with `scripts/kafka` and which ends with this
+//! process. `scripts/test` runs both.
+#![expect(unreachable_pub, reason = "nothing of a test binary is reachable from outside")]
+
+mod quick_counts;
+mod quick_input;
+mod real_counts;
+mod real_input;
+mod real_stopping;
+mod support;
