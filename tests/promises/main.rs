@@ -8,6 +8,10 @@
 mod quick_counts;
 mod quick_input;
 mod real_counts;
+mod real_cuts;
 mod real_input;
+mod real_offsets;
+mod real_outages;
 mod real_stopping;
+mod real_topics;
 mod support;
