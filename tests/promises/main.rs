@@ -7,11 +7,16 @@
 
 mod quick_counts;
 mod quick_input;
+mod quick_processes;
+mod quick_sinks;
+mod quick_unreachable;
+mod quick_usage;
 mod real_counts;
 mod real_cuts;
 mod real_input;
 mod real_offsets;
 mod real_outages;
+mod real_sinks;
 mod real_stopping;
 mod real_topics;
 mod support;
