@@ -9,7 +9,6 @@ use nix::sys::signal::Signal::{self, SIGKILL, SIGTERM};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use crate::support::DEADLINE;
 use crate::support::broker::mock;
 use crate::support::kafka::Topic;
 use crate::support::program::{Program, Running, word_count};
