@@ -16,6 +16,7 @@ mod real_cuts;
 mod real_input;
 mod real_offsets;
 mod real_outages;
+mod real_produce;
 mod real_sinks;
 mod real_stopping;
 mod real_topics;

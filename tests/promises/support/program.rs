@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -13,14 +13,18 @@ use nix::unistd::Pid;
 use super::DEADLINE;
 
 /// A command line of `cutwater`, to be started.
-pub struct Program(Command);
+pub struct Program {
+    command: Command,
+    /// What it gets on standard input.
+    input: Option<Vec<u8>>,
+}
 
 /// `cutwater` with these arguments.
 pub fn cutwater<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Program {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cutwater"));
     // What the developer's shell sets is not the test's.
     command.args(args).env_remove("CUTWATER_BROKERS").stdin(Stdio::null());
-    Program(command)
+    Program { command, input: None }
 }
 
 /// `cutwater run word-count` on a topic of these brokers.
@@ -31,7 +35,7 @@ pub fn word_count(brokers: &str, topic: &str) -> Program {
 impl Program {
     /// With more arguments.
     pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
-        self.0.args(args);
+        self.command.args(args);
         self
     }
 
@@ -42,7 +46,13 @@ impl Program {
 
     /// With a variable in its environment.
     pub fn env(mut self, name: &str, value: &str) -> Self {
-        self.0.env(name, value);
+        self.command.env(name, value);
+        self
+    }
+
+    /// With this on its standard input, instead of nothing.
+    pub fn input(mut self, bytes: &[u8]) -> Self {
+        self.input = Some(bytes.to_vec());
         self
     }
 
@@ -56,9 +66,16 @@ impl Program {
 
     /// Starts it; nobody reads its standard output but the test, from `child.stdout`.
     pub fn start_unread(mut self) -> Running {
-        self.0.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let shown = format!("{:?}", self.0);
-        let mut child = self.0.spawn().unwrap_or_else(|error| panic!("starting {shown}: {error}"));
+        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if self.input.is_some() {
+            self.command.stdin(Stdio::piped());
+        }
+        let shown = format!("{:?}", self.command);
+        let mut child = self.command.spawn().unwrap_or_else(|error| panic!("starting {shown}: {error}"));
+        if let (Some(input), Some(mut stdin)) = (self.input, child.stdin.take()) {
+            // Fails where the program ends before it has read all: then its exit code tells.
+            std::thread::spawn(move || stdin.write_all(&input));
+        }
         let stderr = child.stderr.take().expect("standard error is a pipe");
         Running { child, shown, stdout: Lines::none(), stderr: Lines::read(stderr), rows_seen: 0 }
     }
