@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal::{self, SIGKILL, SIGTERM};
+use nix::sys::signal::Signal::{self, SIGKILL, SIGSTOP, SIGTERM};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
@@ -97,6 +97,18 @@ fn the_death_of_process_0_ends_all_and_names_it() {
 #[test]
 fn the_death_of_process_1_ends_all_and_names_it() {
     kill_one(1, SIGKILL);
+}
+
+/// One that can't notice the death of another, nor a signal that asks, is ended as well.
+#[test]
+fn a_process_that_hangs_is_ended_with_the_others() {
+    let topic = sample();
+    let (mut run, children) = counting(&topic);
+    kill(children[0], SIGSTOP).expect("it lives");
+    kill(children[1], SIGKILL).expect("it lives");
+    run.wait_status(PROMISED + SLACK);
+    run.wait().expect(1).says(&["error: ", "process 1", "SIGKILL"]);
+    assert!(children.iter().all(|&pid| is_gone(pid)), "the supervisor has left a process behind");
 }
 
 #[test]
