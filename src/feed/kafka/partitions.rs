@@ -9,6 +9,7 @@ use cutwater_dataflows::record::Record;
 use cutwater_dataflows::source::Moved;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaErrorCode;
 
@@ -23,6 +24,10 @@ use super::{From, OnDataLoss, REQUEST, Reading};
 const LAST_COMMIT: Duration = Duration::from_secs(5);
 /// How often offsets are committed.
 const COMMIT: Duration = Duration::from_secs(1);
+/// How long requests about partitions that were found later may take: meanwhile the worker does nothing else.
+const LATER: Duration = Duration::from_secs(2);
+/// How long after such a request has failed the next one may be made.
+const RETRY: Duration = Duration::from_millis(500);
 /// Messages in one call to librdkafka.
 const BATCH: usize = 1024;
 
@@ -35,6 +40,8 @@ pub(super) struct KafkaFeed {
     found: Arc<Found>,
     /// The state of `found` that this feed has seen.
     changes: u64,
+    /// When partitions that were found may be asked about, after it has failed.
+    retry: Option<Instant>,
     /// Whom the client calls; known once the operator is built.
     waker: Arc<OnceLock<Waker>>,
     /// Made when the first partition joins: a worker without partitions has no client.
@@ -94,6 +101,7 @@ impl KafkaFeed {
             place,
             found,
             changes,
+            retry: None,
             waker: Arc::default(),
             client: None,
             partitions: Vec::new(),
@@ -103,12 +111,12 @@ impl KafkaFeed {
             uncommitted: BTreeMap::new(),
             committed: Instant::now(),
         };
-        feed.join(from)?;
+        feed.join(from, REQUEST)?;
         Ok(feed)
     }
 
     /// Takes on the partitions that are this worker's and not yet read.
-    fn join(&mut self, from: From) -> Result<()> {
+    fn join(&mut self, from: From, timeout: Duration) -> Result<()> {
         let topics = self.found.topics();
         let new: Vec<(String, i32)> = topics
             .iter()
@@ -131,7 +139,7 @@ impl KafkaFeed {
             });
             self.client = Some(Batches::new(Arc::new(consumer), BATCH));
         }
-        let starts = self.starts(from, &new)?;
+        let starts = self.starts(from, &new, timeout)?;
         for ((topic, partition), (start, end)) in new.into_iter().zip(starts) {
             tracing::debug!("worker {}: {topic} partition {partition} from {start}", self.place.worker);
             self.slots.insert((topic.clone(), partition), self.partitions.len());
@@ -146,8 +154,14 @@ impl KafkaFeed {
     }
 
     /// For each partition, where to start and where the end is now.
-    fn starts(&self, from: From, partitions: &[(String, i32)]) -> Result<Vec<(i64, i64)>> {
+    fn starts(&self, from: From, partitions: &[(String, i32)], timeout: Duration) -> Result<Vec<(i64, i64)>> {
         let consumer = self.consumer();
+        // What this client knows of a topic may be older than the partition.
+        for (topic, _) in partitions.chunk_by(|a, b| a.0 == b.0).map(|same| &same[0]) {
+            consumer
+                .fetch_metadata(Some(topic), timeout)
+                .with_context(|| format!("asking for the partitions of {topic}"))?;
+        }
         let named = |offset: Offset| -> Result<TopicPartitionList> {
             let mut list = TopicPartitionList::new();
             for (topic, partition) in partitions {
@@ -158,12 +172,12 @@ impl KafkaFeed {
         let asked = match from {
             From::Timestamp(ms) => Some(
                 consumer
-                    .offsets_for_times(named(Offset::Offset(ms))?, REQUEST)
+                    .offsets_for_times(named(Offset::Offset(ms))?, timeout)
                     .context("asking for the offsets of a time")?,
             ),
             From::Committed => Some(
                 consumer
-                    .committed_offsets(named(Offset::Invalid)?, REQUEST)
+                    .committed_offsets(named(Offset::Invalid)?, timeout)
                     .with_context(|| format!("asking for the offsets of group {:?}", self.reading.group))?,
             ),
             From::Earliest | From::Latest | From::Offset(_) => None,
@@ -177,7 +191,7 @@ impl KafkaFeed {
             .iter()
             .map(|(topic, partition)| {
                 let (first, end) = consumer
-                    .fetch_watermarks(topic, *partition, REQUEST)
+                    .fetch_watermarks(topic, *partition, timeout)
                     .with_context(|| format!("asking for the offsets of {topic} partition {partition}"))?;
                 let wanted = match from {
                     From::Earliest => first,
@@ -425,12 +439,19 @@ impl Feed for KafkaFeed {
 
     fn boundary(&mut self) -> Result<()> {
         let changes = self.found.changes();
-        if changes == self.changes {
+        if changes == self.changes || self.retry.is_some_and(|retry| Instant::now() < retry) {
             return Ok(());
         }
-        self.changes = changes;
         let before = self.partitions.len();
-        self.join(From::Earliest)?;
+        match self.join(From::Earliest, LATER) {
+            Ok(()) => (self.changes, self.retry) = (changes, None),
+            // Brokers learn of a partition one after the other, and it has no leader at first; or they are away.
+            Err(error) if error.is::<KafkaError>() => {
+                tracing::debug!("worker {}: {error:#}; trying again", self.place.worker);
+                self.retry = Some(Instant::now() + RETRY);
+            }
+            Err(error) => return Err(error),
+        }
         if self.partitions.len() > before {
             tracing::info!("worker {}: {} new partitions", self.place.worker, self.partitions.len() - before);
         }

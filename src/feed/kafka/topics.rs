@@ -30,7 +30,12 @@ impl Pattern {
         if let Some(rest) = text.strip_prefix('^') {
             match Regex::new(&format!("^(?:{})$", rest.strip_suffix('$').unwrap_or(rest))) {
                 Ok(regex) => Ok(Pattern::Regex(regex)),
-                Err(error) => bail!("--topic {text}: not a regular expression: {error}"),
+                Err(error) => {
+                    // The lines before the last show the expression, which is not quite what was typed.
+                    let error = error.to_string();
+                    let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                    bail!("--topic {text}: not a regular expression: {why}")
+                }
             }
         } else if text.is_empty() {
             bail!("--topic: the topic's name is empty")

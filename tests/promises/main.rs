@@ -1,0 +1,23 @@
+//! What Cutwater promises, tested from outside: the built program, its rows, its exit codes.
+//!
+//! Modules named `quick_` need nothing but this binary: they use librdkafka's in-process broker, or none. Those
+//! named `real_` use a real Kafka, which they start themselves with `scripts/kafka` and which ends with this
+//! process. `scripts/test` runs both.
+#![expect(unreachable_pub, reason = "nothing of a test binary is reachable from outside")]
+
+mod quick_counts;
+mod quick_input;
+mod quick_processes;
+mod quick_sinks;
+mod quick_unreachable;
+mod quick_usage;
+mod real_counts;
+mod real_cuts;
+mod real_input;
+mod real_offsets;
+mod real_outages;
+mod real_produce;
+mod real_sinks;
+mod real_stopping;
+mod real_topics;
+mod support;

@@ -1,0 +1,220 @@
+//! Many processes: one command, one end.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal::{self, SIGKILL, SIGSTOP, SIGTERM};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::support::broker::mock;
+use crate::support::kafka::Topic;
+use crate::support::program::{Program, Running, word_count};
+use crate::support::rows::{Change, Replay, assert_counts, finals, recount};
+
+/// How soon after the death of one all have to be gone: that is promised.
+const PROMISED: Duration = Duration::from_secs(5);
+/// What the test itself may add, on a busy machine.
+const SLACK: Duration = Duration::from_secs(5);
+
+const LINES: [&str; 3] = ["a b", "b c", "c d c"];
+
+fn sample() -> Topic {
+    let topic = mock().topic(3);
+    topic.send(LINES);
+    topic
+}
+
+/// The processes that a supervisor has started, in the order of their index.
+fn children(supervisor: Pid) -> Vec<Pid> {
+    let mut children: Vec<(String, Pid)> = fs::read_dir("/proc")
+        .expect("/proc")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|&pid| stat(pid).is_some_and(|(_, parent)| parent == supervisor.as_raw()))
+        .map(|pid| {
+            let arguments = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            (
+                arguments.trim_end_matches('\0').rsplit('\0').next().unwrap_or_default().to_owned(),
+                Pid::from_raw(pid),
+            )
+        })
+        .collect();
+    children.sort();
+    children.into_iter().map(|(_, pid)| pid).collect()
+}
+
+/// The state and the parent of a process that is there.
+fn stat(pid: i32) -> Option<(char, i32)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+/// Gone, or dead and not yet buried by whoever inherited it.
+fn is_gone(pid: Pid) -> bool {
+    stat(pid.as_raw()).is_none_or(|(state, _)| state == 'Z')
+}
+
+fn wait_gone(pids: &[Pid], limit: Duration) {
+    let deadline = Instant::now() + limit;
+    while !pids.iter().all(|&pid| is_gone(pid)) {
+        assert!(Instant::now() < deadline, "after {limit:?} these are not gone: {pids:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Starts two processes and waits until they count.
+fn counting(topic: &Topic) -> (Running, Vec<Pid>) {
+    let mut run = word_count(&topic.address, &topic.name).with("-w 2 -n 2 -e 10ms").start();
+    let mut replay = Replay::default();
+    run.rows_until(|line| {
+        replay.apply(Change::parse(line));
+        replay.total() == 7
+    });
+    let children = children(run.pid());
+    assert_eq!(children.len(), 2, "{children:?}");
+    (run, children)
+}
+
+fn kill_one(victim: usize, signal: Signal) {
+    let topic = sample();
+    let (mut run, children) = counting(&topic);
+    kill(children[victim], signal).expect("it lives");
+    run.wait_status(PROMISED + SLACK);
+    let ended = run.wait().expect(1);
+    ended.says(&["error: ", &format!("process {victim} (pid {})", children[victim]), signal.as_str()]);
+    assert!(children.iter().all(|&pid| is_gone(pid)), "the supervisor has left a process behind");
+}
+
+#[test]
+fn the_death_of_process_0_ends_all_and_names_it() {
+    kill_one(0, SIGKILL);
+}
+
+#[test]
+fn the_death_of_process_1_ends_all_and_names_it() {
+    kill_one(1, SIGKILL);
+}
+
+/// One that can't notice the death of another, nor a signal that asks, is ended as well.
+#[test]
+fn a_process_that_hangs_is_ended_with_the_others() {
+    let topic = sample();
+    let (mut run, children) = counting(&topic);
+    kill(children[0], SIGSTOP).expect("it lives");
+    kill(children[1], SIGKILL).expect("it lives");
+    run.wait_status(PROMISED + SLACK);
+    run.wait().expect(1).says(&["error: ", "process 1", "SIGKILL"]);
+    assert!(children.iter().all(|&pid| is_gone(pid)), "the supervisor has left a process behind");
+}
+
+#[test]
+fn the_death_of_the_supervisor_ends_all() {
+    let topic = sample();
+    let (run, children) = counting(&topic);
+    run.signal(SIGKILL);
+    wait_gone(&children, PROMISED + SLACK);
+}
+
+#[test]
+fn lines_say_which_process_they_are_of() {
+    let topic = sample();
+    let ended = word_count(&topic.address, &topic.name).with("-n 3 --until-end").run().expect(0);
+    for process in 0..3 {
+        ended.says(&[&format!("[process {process}] "), "input lines"]);
+    }
+    assert_eq!(ended.stderr.iter().filter(|line| line.contains("done: ")).count(), 1, "one summary");
+}
+
+/// A host file of two ports that were free a moment ago.
+fn hostfile(folder: &Path) -> (String, [String; 2]) {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let addresses = listeners.map(|listener| listener.local_addr().expect("an address").to_string());
+    let path = folder.join("hostfile");
+    fs::write(&path, format!("# two\n{}\n\n{} # the second\n", addresses[0], addresses[1])).expect("a file");
+    (path.to_str().expect("text").to_owned(), addresses)
+}
+
+fn by_hand(topic: &Topic, process: usize, hostfile: &str) -> Program {
+    let process = process.to_string();
+    word_count(&topic.address, &topic.name).args([
+        "--until-end",
+        "--emit",
+        "final",
+        "-w",
+        "2",
+        "-n",
+        "2",
+        "-p",
+        &process,
+        "--hostfile",
+        hostfile,
+    ])
+}
+
+#[test]
+fn processes_are_started_by_hand_and_say_for_whom_they_wait() {
+    let topic = sample();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (hostfile, addresses) = hostfile(folder.path());
+    let zero = by_hand(&topic, 0, &hostfile).start();
+    zero.wait_stderr(&format!("waits for process 1 ({})", addresses[1]));
+    let one = by_hand(&topic, 1, &hostfile).run().expect(0);
+    let zero = zero.wait().expect(0);
+    assert_counts(&finals(&zero.stdout), &recount(LINES));
+    assert!(one.stdout.is_empty(), "all rows leave through process 0");
+}
+
+#[test]
+fn processes_with_other_options_are_refused_by_both_sides() {
+    let topic = sample();
+    for other in ["--tokenizer unicode", "-t lines", "--from latest"] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (hostfile, _) = hostfile(folder.path());
+        let zero = by_hand(&topic, 0, &hostfile).start();
+        let name = &topic.name;
+        // A second topic is another input, though it is there for both.
+        let other = if other == "-t lines" { format!("-t {name}") } else { other.to_owned() };
+        let one = by_hand(&topic, 1, &hostfile).with(&other).start();
+        one.wait().fails(1, &["process 0", "options"]);
+        zero.wait().fails(1, &["process 1", "options"]);
+    }
+}
+
+#[test]
+fn a_process_that_does_not_come_is_named() {
+    let topic = sample();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (hostfile, addresses) = hostfile(folder.path());
+    let ended = by_hand(&topic, 0, &hostfile).with("--connect-timeout 1s").run();
+    ended.fails(1, &["1s", &format!("1 ({})", addresses[1])]);
+    let ended = by_hand(&topic, 1, &hostfile).with("--connect-timeout 1s").run();
+    ended.fails(1, &["1s", &format!("process 0 at {}", addresses[0])]);
+}
+
+#[test]
+fn the_death_of_a_process_started_by_hand_ends_the_other() {
+    let topic = sample();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (hostfile, _) = hostfile(folder.path());
+    let program = |process: &str| {
+        word_count(&topic.address, &topic.name).args(["-n", "2", "-p", process, "--hostfile", &hostfile])
+    };
+    let mut zero = program("0").start();
+    let one = program("1").start();
+    zero.rows_until(|line| line.contains("\"d\""));
+    one.signal(SIGKILL);
+    zero.wait_status(PROMISED + SLACK);
+    zero.wait().fails(1, &["process 1", "lost"]);
+    one.wait();
+    // The other way round, and with a signal that asks: both end well.
+    let mut zero = program("0").start();
+    let one = program("1").start();
+    zero.rows_until(|line| line.contains("\"d\""));
+    one.signal(SIGTERM);
+    one.wait().expect(0);
+    zero.wait().expect(0);
+}

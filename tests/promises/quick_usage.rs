@@ -1,0 +1,122 @@
+//! The command line: what is wrong is said in a line, with exit code 2; what is right is listed.
+
+use crate::support::broker::mock;
+use crate::support::kafka::Topic;
+use crate::support::program::cutwater;
+use crate::support::rows::{assert_counts, finals, recount};
+use crate::support::unique;
+
+/// These arguments are wrong usage, and the line that says so holds all of `texts`.
+#[track_caller]
+fn wrong(args: &str, texts: &[&str]) {
+    let ended = cutwater(args.split_whitespace()).run().fails(2, texts);
+    assert!(ended.stdout.is_empty(), "{:?}", ended.stdout);
+}
+
+#[test]
+fn wrong_usage_is_said_in_a_line() {
+    wrong("run word-count -t lines", &["--brokers", "CUTWATER_BROKERS"]);
+    wrong("run word-count -b x:1", &["lines", "--topic"]);
+    wrong("run word-count -b x:1 -t lines --emit final", &["--emit final", "--until-end"]);
+    wrong("run word-count -b x:1 -t lines -o words=stdout", &["words", "counts"]);
+    wrong("run word-count -b x:1 -t lines -o stdin", &["stdin", "file:PATH"]);
+    wrong("run word-count -b x:1 -t words=lines", &["words", "lines"]);
+    wrong("run word-count -b x:1 -t ^(", &["^(", "regular expression"]);
+    wrong("run word-count -b x:1 -t lines -X novalue", &["novalue", "KEY=VALUE"]);
+    wrong("run word-count -b x:1 -t lines -X no.such.property=1", &["no.such.property"]);
+    wrong("run word-count -b x:1 -t lines -X enable.partition.eof=false", &["enable.partition.eof=true"]);
+    wrong("run word-count -b x:1 -t lines -e 5parsecs", &["--epoch", "5parsecs"]);
+    wrong("run word-count -b x:1 -t lines -w 0", &["--workers"]);
+    wrong("run word-count -b x:1 -t lines --from yesterday", &["--from", "yesterday"]);
+    wrong("run word-count -b x:1 -t lines --log =x=", &["--log"]);
+    wrong("run word-count -b x:1 -t lines --tokenizer spaces", &["--tokenizer", "spaces"]);
+    wrong("run word-count -b x:1 -t lines --wrokers 2", &["--wrokers"]);
+    wrong("run word-count -b x:1 -t lines -n 2 -p 2 --hostfile f", &["--process 2"]);
+    wrong("run word-count -b x:1 -t lines -n 2 -p 1", &["--hostfile"]);
+    wrong("run word-count -b x:1 -t lines -n 2 --hostfile f", &["--process"]);
+    wrong("run word-cuont -b x:1 -t lines", &["word-cuont"]);
+    wrong("rnu", &["rnu"]);
+}
+
+#[test]
+fn no_arguments_show_the_help() {
+    for args in [vec![], vec!["run"]] {
+        let ended = cutwater(args).run().expect(2);
+        ended.says(&["Usage: cutwater"]);
+    }
+}
+
+#[test]
+fn a_wrong_configuration_file_is_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("job.toml");
+    let path = path.to_str().expect("text");
+    for (text, says) in [
+        ("worker = 2", ["worker:", "did you mean workers?"]),
+        ("state = \"/tmp\"", ["state:", "no such option"]),
+        ("workers = \"two\"", ["two", "--workers"]),
+        ("workers = ", ["TOML", "workers"]),
+        ("brokers = \"${CUTWATER_NO_SUCH}\"", ["CUTWATER_NO_SUCH", "environment"]),
+    ] {
+        std::fs::write(path, text).expect("a file");
+        let ended = cutwater(["run", "word-count", "-b", "x:1", "-t", "lines", "-c", path]).run().expect(2);
+        assert!(ended.stderr.join("\n").contains(says[0]), "{text}: {:?}", ended.stderr);
+        assert!(ended.stderr.join("\n").contains(says[1]), "{text}: {:?}", ended.stderr);
+    }
+    let ended = cutwater(["run", "word-count", "-b", "x:1", "-t", "lines", "-c", "/no/such/file"]).run();
+    ended.fails(1, &["/no/such/file"]);
+}
+
+fn sample() -> (Topic, [&'static str; 3]) {
+    let topic = mock().topic(2);
+    let lines = ["Don't stop", "stop, Stop", "\u{e9}"];
+    topic.send(lines);
+    (topic, lines)
+}
+
+#[test]
+fn a_configuration_file_sets_options_and_flags_win() {
+    let (topic, lines) = sample();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("job.toml");
+    let group = unique();
+    let text = format!(
+        "brokers = \"${{TEST_BROKERS}}\"\ntopic = [\"{}\"]\nuntil-end = true\nemit = \"final\"\nworkers = 2\n\
+         tokenizer = \"unicode\"\n[set]\n\"group.id\" = \"{group}\"\n",
+        topic.name
+    );
+    std::fs::write(&path, text).expect("a file");
+    let program =
+        || cutwater(["run", "word-count", "--config"]).args([&path]).env("TEST_BROKERS", &topic.address);
+    assert_counts(&finals(&program().rows()), &recount(["don't stop stop stop \u{e9}"]));
+    assert_counts(&finals(&program().with("--tokenizer whitespace").rows()), &recount(lines));
+    assert_counts(&finals(&program().with("-n 2 -w 1 --tokenizer whitespace").rows()), &recount(lines));
+    assert_eq!(topic.committed(&group).values().sum::<i64>(), 3, "the group's name came from the file");
+}
+
+#[test]
+fn brokers_come_from_the_environment() {
+    let (topic, lines) = sample();
+    let args = ["run", "word-count", "-t", &topic.name, "--until-end", "--emit", "final"];
+    let rows = cutwater(args).env("CUTWATER_BROKERS", &topic.address).rows();
+    assert_counts(&finals(&rows), &recount(lines));
+    cutwater(args).env("CUTWATER_BROKERS", "").run().fails(2, &["--brokers"]);
+}
+
+#[test]
+fn help_and_list_promise_what_is_there() {
+    let list = cutwater(["list"]).rows().join("\n");
+    for word in ["word-count", "lines", "counts", "count", "--tokenizer", "whitespace", "unicode"] {
+        assert!(list.contains(word), "{word} in {list}");
+    }
+    for args in ["list", "--help", "run --help", "run word-count --help", "run word-count -h"] {
+        let text = cutwater(args.split_whitespace()).rows().join("\n").to_lowercase();
+        assert!(text.contains("word-count") || text.contains("list"), "{text}");
+        for word in
+            ["--state", "checkpoint", "ledger", "--http", "webhook", "bench", "transaction", "exactly once"]
+        {
+            assert!(!text.contains(word), "`cutwater {args}` promises {word}");
+        }
+    }
+    assert!(cutwater(["--version"]).rows()[0].starts_with("cutwater "));
+}

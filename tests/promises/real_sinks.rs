@@ -1,0 +1,70 @@
+//! Rows to a Kafka topic.
+
+use std::collections::BTreeMap;
+
+use crate::support::broker::real;
+use crate::support::program::word_count;
+use crate::support::rows::{Change, Counts, Replay, Row, assert_counts, finals, recount};
+use crate::support::text::zipf_lines;
+
+const SHAPES: [&str; 2] = ["-w 2", "-w 1 -n 2"];
+
+#[test]
+fn a_topic_gets_the_newest_row_of_each_key() {
+    let topic = real().topic(4);
+    let lines = zipf_lines(7, 50_000);
+    topic.send(&lines);
+    for shape in SHAPES {
+        let counts = real().topic(3);
+        let program = word_count(&topic.address, &topic.name).with("--until-end -e 10ms --max-records 500");
+        let rows = program.args(["-o", &format!("kafka:{}", counts.name)]).with(shape).rows();
+        assert_eq!(rows.len(), 0);
+        let (mut found, mut places, mut epochs) = (Counts::new(), BTreeMap::new(), BTreeMap::new());
+        for record in counts.records() {
+            let row: Row =
+                serde_json::from_str(&record.value.expect("counts are never withdrawn")).expect("a row");
+            let key = record.key.expect("a key");
+            assert_eq!(key, serde_json::json!({ "word": row.word }).to_string());
+            let place = *places.entry(key).or_insert(record.partition);
+            assert_eq!(place, record.partition, "a key stays in its partition");
+            let epoch: u64 = record.headers["epoch"].parse().expect("a number");
+            let before = epochs.insert(record.partition, epoch).unwrap_or(0);
+            assert!(before <= epoch, "epochs are in order");
+            found.insert(row.word, row.count);
+        }
+        assert_counts(&found, &recount(&lines));
+        assert!(epochs.values().any(|&epoch| epoch > 3), "{epochs:?}");
+    }
+}
+
+#[test]
+fn a_topic_gets_changes_or_final_rows_where_asked_and_beside_other_sinks() {
+    let topic = real().topic(2);
+    let lines = zipf_lines(8, 20_000);
+    topic.send(&lines);
+    let counts = real().topic(1);
+    let to = format!("kafka:{}", counts.name);
+    let program = || word_count(&topic.address, &topic.name).args(["--until-end", "-o", &to, "-o", "stdout"]);
+    let values =
+        || counts.records().into_iter().map(|record| record.value.expect("a row")).collect::<Vec<_>>();
+
+    let rows = program().with("--emit changes -w 2 -e 10ms --max-records 500").rows();
+    let changes = values();
+    assert_eq!(changes, rows);
+    assert_counts(Replay::of(&changes).counts(), &recount(&lines));
+    for (record, line) in counts.records().iter().zip(&rows) {
+        assert_eq!(record.headers["epoch"], Change::parse(line).epoch.to_string());
+    }
+
+    let rows = program().with("--emit final -n 2").rows();
+    assert_counts(&finals(&rows), &recount(&lines));
+    assert_eq!(values()[changes.len()..], rows);
+}
+
+#[test]
+fn a_topic_that_is_missing_is_an_error() {
+    let topic = real().topic(1);
+    let program = word_count(&topic.address, &topic.name).with("--until-end");
+    let ended = program.args(["-o", &format!("kafka:{}-counts", topic.name)]).run();
+    ended.fails(1, &["there is no topic", &format!("{}-counts", topic.name)]);
+}

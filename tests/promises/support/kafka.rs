@@ -1,0 +1,241 @@
+//! Topics: making them, writing to them, reading them, and what groups have committed.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use pollster::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Headers, Message};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use super::{DEADLINE, unique};
+
+/// A cluster.
+pub struct Kafka {
+    /// Its bootstrap address.
+    pub address: String,
+}
+
+impl Kafka {
+    /// The cluster at this address.
+    pub fn at(address: &str) -> Kafka {
+        Kafka { address: address.to_owned() }
+    }
+
+    /// Makes a topic for this test.
+    pub fn topic(&self, partitions: i32) -> Topic {
+        self.named_topic(&unique(), partitions)
+    }
+
+    /// Makes a topic of this name.
+    pub fn named_topic(&self, name: &str, partitions: i32) -> Topic {
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let made = block_on(self.admin().create_topics(&[topic], &AdminOptions::new()));
+        made.expect("an answer").remove(0).expect("the topic is made");
+        self.known_topic(name, partitions)
+    }
+
+    /// A topic that is there.
+    pub fn known_topic(&self, name: &str, partitions: i32) -> Topic {
+        Topic { address: self.address.clone(), name: name.to_owned(), partitions }
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.config().create().expect("an admin client")
+    }
+
+    fn config(&self) -> ClientConfig {
+        config(&self.address)
+    }
+}
+
+fn config(address: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", address);
+    config
+}
+
+/// A topic.
+pub struct Topic {
+    /// The cluster's bootstrap address.
+    pub address: String,
+    pub name: String,
+    pub partitions: i32,
+}
+
+impl Topic {
+    /// Writes lines, one record each, to the partitions by turns.
+    pub fn send<S: AsRef<str>>(&self, lines: impl IntoIterator<Item = S>) {
+        let writer = self.writer();
+        for (line, partition) in lines.into_iter().zip((0..self.partitions).cycle()) {
+            writer.send(partition, Some(line.as_ref().as_bytes()));
+        }
+        writer.flush();
+    }
+
+    /// Writes one record.
+    pub fn send_to(&self, partition: i32, value: Option<&[u8]>) {
+        let writer = self.writer();
+        writer.send(partition, value);
+        writer.flush();
+    }
+
+    /// Writes to this topic.
+    pub fn writer(&self) -> Writer {
+        self.writer_with(&[])
+    }
+
+    /// Writes to this topic, in transactions that the caller begins and ends.
+    pub fn transactions(&self) -> Writer {
+        let writer = self.writer_with(&[("transactional.id", &unique())]);
+        writer.producer.init_transactions(DEADLINE).expect("transactions");
+        writer
+    }
+
+    fn writer_with(&self, properties: &[(&str, &str)]) -> Writer {
+        let mut config = config(&self.address);
+        config.set("enable.idempotence", "true").set("linger.ms", "1");
+        // The client's limit is a little below the broker's; a line of a megabyte is for both.
+        config.set("message.max.bytes", "1048588");
+        for (key, value) in properties {
+            config.set(*key, *value);
+        }
+        let producer = config.create_with_context(Deliveries::default()).expect("a producer");
+        Writer { producer, topic: self.name.clone() }
+    }
+
+    /// Gives the topic more partitions.
+    pub fn grow(&mut self, partitions: i32) {
+        let kafka = Kafka::at(&self.address);
+        let wanted = [NewPartitions::new(&self.name, partitions as usize)];
+        let grown = block_on(kafka.admin().create_partitions(&wanted, &AdminOptions::new()));
+        grown.expect("an answer").remove(0).expect("the topic has more partitions");
+        self.partitions = partitions;
+    }
+
+    /// Deletes the records below `offset`.
+    pub fn expire(&self, partition: i32, offset: i64) {
+        let kafka = Kafka::at(&self.address);
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.name, partition, Offset::Offset(offset)).expect("an offset");
+        let done = block_on(kafka.admin().delete_records(&list, &AdminOptions::new())).expect("an answer");
+        done.elements()[0].error().expect("the records are deleted");
+    }
+
+    /// Where a group stands, by partition; nothing where it stands nowhere.
+    pub fn committed(&self, group: &str) -> BTreeMap<i32, i64> {
+        let consumer: BaseConsumer =
+            config(&self.address).set("group.id", group).create().expect("a consumer");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range(&self.name, 0, self.partitions - 1);
+        let committed = consumer.committed_offsets(list, DEADLINE).expect("an answer");
+        let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
+        committed.elements().iter().filter_map(|e| Some((e.partition(), offset(e.offset())?))).collect()
+    }
+
+    /// All records that are there, partition by partition, committed ones only.
+    pub fn records(&self) -> Vec<Record> {
+        let consumer: BaseConsumer = config(&self.address)
+            .set("group.id", unique())
+            .set("enable.partition.eof", "true")
+            .set("enable.auto.commit", "false")
+            .create()
+            .expect("a consumer");
+        let mut list = TopicPartitionList::new();
+        for partition in 0..self.partitions {
+            list.add_partition_offset(&self.name, partition, Offset::Beginning).expect("an offset");
+        }
+        consumer.assign(&list).expect("partitions");
+        let deadline = Instant::now() + DEADLINE;
+        let (mut records, mut open) = (Vec::new(), self.partitions);
+        while open > 0 {
+            assert!(Instant::now() < deadline, "{} was not read to its end", self.name);
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => records.push(Record::new(&message)),
+                Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+                Some(Err(error)) => panic!("reading {}: {error}", self.name),
+                None => {}
+            }
+        }
+        records.sort_by_key(|record| (record.partition, record.offset));
+        records
+    }
+}
+
+/// A record that was read.
+#[derive(Debug)]
+pub struct Record {
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Option<String>,
+    pub value: Option<String>,
+    pub headers: BTreeMap<String, String>,
+}
+
+impl Record {
+    fn new(message: &BorrowedMessage<'_>) -> Record {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        Record {
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(text),
+            value: message.payload().map(text),
+            headers: headers.map(|h| (h.key.to_owned(), h.value.map(text).unwrap_or_default())).collect(),
+        }
+    }
+}
+
+/// Writes to a topic: idempotent, so each record once, and those of a partition in order.
+pub struct Writer {
+    pub producer: BaseProducer<Deliveries>,
+    topic: String,
+}
+
+impl Writer {
+    /// Writes a record, soon.
+    pub fn send(&self, partition: i32, value: Option<&[u8]>) {
+        let mut record = BaseRecord::<(), [u8]>::to(&self.topic).partition(partition);
+        if let Some(value) = value {
+            record = record.payload(value);
+        }
+        while let Err((error, back)) = self.producer.send(record) {
+            let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
+            assert_eq!(error, full, "writing to {}", self.topic);
+            self.producer.poll(Duration::from_millis(10));
+            record = back;
+        }
+        self.producer.poll(Duration::ZERO);
+    }
+
+    /// Returns when all records are acknowledged.
+    pub fn flush(&self) {
+        self.producer.flush(DEADLINE).unwrap_or_else(|error| panic!("writing to {}: {error}", self.topic));
+        let failure = self.producer.context().0.lock().expect("no callback panics").clone();
+        assert!(failure.is_none(), "writing to {}: {failure:?}", self.topic);
+    }
+}
+
+/// Keeps the first failed delivery.
+#[derive(Default)]
+pub struct Deliveries(Mutex<Option<KafkaError>>);
+
+// A broker that a test stops is no news.
+impl ClientContext for Deliveries {
+    fn error(&self, _: KafkaError, _: &str) {}
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            self.0.lock().expect("no callback panics").get_or_insert(error.clone());
+        }
+    }
+}

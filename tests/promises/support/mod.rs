@@ -1,0 +1,23 @@
+//! What the tests stand on.
+
+pub mod broker;
+pub mod kafka;
+pub mod load;
+pub mod program;
+pub mod rows;
+pub mod text;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How long anything may take that should happen at once. Only a failing test waits that long.
+pub const DEADLINE: Duration = Duration::from_secs(90);
+
+/// A name that no other test uses, and that tells which test it is of.
+pub fn unique() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("test").replace("::", ".");
+    format!("{test}-{count}")
+}
