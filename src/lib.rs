@@ -4,7 +4,8 @@
 //! In the order in which a record meets them:
 //!
 //! - [`cli`]: options and configuration, and the job they make; [`supervise`], [`cluster`]: the processes of it
-//! - [`feed`]: where records come from, [`feed::kafka`] above all
+//! - [`kafka`]: clients of a cluster, their settings and logs; [`feed`]: where records come from, [`feed::kafka`]
+//!   above all
 //! - [`source`], [`epoch`]: reading within bounds, and when epochs close
 //! - [`job`]: what each worker builds and how it lives
 //! - [`publish`], [`sink`]: one place through which all rows leave, and where they go
@@ -20,6 +21,7 @@ pub mod exit;
 pub mod fault;
 pub mod feed;
 pub mod job;
+pub mod kafka;
 pub mod produce;
 pub mod publish;
 pub mod signals;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::usage;
-use crate::feed::kafka::client::Settings;
+use crate::kafka::client::Settings;
 
 /// How to reach a cluster.
 #[derive(clap::Args, Clone, Debug)]

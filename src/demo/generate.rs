@@ -1,20 +1,18 @@
 //! The demo's generator: writes text to a topic, no faster than it is read, and counts each word as it is drawn.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::text::Text;
-use crate::feed::kafka::client::{Client, Settings};
+use crate::kafka::client::Settings;
+use crate::kafka::deliveries::Deliveries;
 use crate::status::Status;
 
 /// Bytes that may be unread, in all partitions together: the in-process broker keeps 5 MB of each partition, and
@@ -164,7 +162,7 @@ impl Run {
             }
             let paused = self.recount.lines == before;
             self.producer.poll(if paused { PAUSE } else { Duration::ZERO });
-            self.producer.context().check()?;
+            check(self.producer.context())?;
             if paused {
                 // The poll returns at once where there are reports.
                 std::thread::sleep(PAUSE);
@@ -172,8 +170,8 @@ impl Run {
         }
         self.producer.flush(FLUSH).context("waiting for the last deliveries")?;
         let deliveries = self.producer.context();
-        deliveries.check()?;
-        let (delivered, lines) = (deliveries.delivered.load(Ordering::Relaxed), self.recount.lines);
+        check(deliveries)?;
+        let ((delivered, _), lines) = (deliveries.acknowledged(), self.recount.lines);
         ensure!(delivered == lines, "{lines} lines were generated, but {delivered} delivered");
         Ok(self.recount)
     }
@@ -185,15 +183,17 @@ impl Run {
 
     fn send(&mut self, line: &mut String) -> Result<()> {
         let partition = (self.recount.lines % self.topic.partitions as u64) as i32;
+        let number = self.recount.lines as usize;
         self.recount.draw(line);
-        let mut record =
-            BaseRecord::<(), str>::to(&self.topic.name).payload(line.as_str()).partition(partition);
+        let mut record = BaseRecord::<(), str, usize>::with_opaque_to(&self.topic.name, number)
+            .payload(line.as_str())
+            .partition(partition);
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     self.producer.poll(PAUSE);
-                    self.producer.context().check()?;
+                    check(self.producer.context())?;
                     record = back;
                 }
                 Err((error, _)) => {
@@ -204,43 +204,11 @@ impl Run {
     }
 }
 
-/// Counts deliveries and keeps the first that failed.
-#[derive(Default)]
-struct Deliveries {
-    client: Client,
-    delivered: AtomicU64,
-    failure: Mutex<Option<KafkaError>>,
-}
-
-impl Deliveries {
-    fn check(&self) -> Result<()> {
-        match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => bail!("a generated record was not delivered: {error}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.client.log(level, facility, text);
-    }
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.client.error(error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        match result {
-            Ok(_) => {
-                self.delivered.fetch_add(1, Ordering::Relaxed);
-            }
-            Err((error, _)) => {
-                self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.clone());
-            }
-        }
+/// The first failed delivery, as an error.
+fn check(deliveries: &Deliveries) -> Result<()> {
+    match deliveries.first_failure() {
+        Some(failure) => bail!("a generated record was not delivered: {}", failure.reason()),
+        None => Ok(()),
     }
 }
 

@@ -1,6 +1,5 @@
 //! Lines into a topic, a record a line: each exactly once, and each acknowledged before it is over.
 
-mod deliveries;
 pub mod lines;
 pub mod pace;
 mod place;
@@ -14,9 +13,9 @@ use indicatif::{DecimalBytes, HumanCount, ProgressBar};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 
-use crate::feed::kafka::client::{Settings, refused};
-use crate::feed::kafka::topics;
-use deliveries::{Deliveries, Failure};
+use crate::kafka::client::{Settings, refused};
+use crate::kafka::deliveries::{Deliveries, Failure, reason};
+use crate::kafka::topics;
 use lines::Source;
 use pace::{Pace, Rate};
 use place::Places;
@@ -254,7 +253,7 @@ impl Production {
                     self.producer.context().failed(number as usize, bytes, error);
                     return Ok(true);
                 }
-                _ => bail!("{}", text(&error)),
+                _ => bail!("{}", reason(&error)),
             }
         }
     }
@@ -286,13 +285,8 @@ fn describe(failure: &Failure, places: &Places) -> String {
         "{} ({} bytes): {}{hint}",
         places.of(failure.record as u64),
         HumanCount(failure.bytes as u64),
-        text(&failure.error),
+        failure.reason(),
     )
-}
-
-/// The error without rdkafka's words around it.
-fn text(error: &KafkaError) -> String {
-    error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string())
 }
 
 #[cfg(test)]

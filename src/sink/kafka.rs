@@ -1,21 +1,20 @@
 //! Changes to a Kafka topic: idempotent, in order, each epoch acknowledged before it counts as published. Not
 //! yet in transactions: a reader sees an epoch's records as they come.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::operators::accumulate::END;
 use cutwater_dataflows::render::Change;
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
 use super::{Emit, Sink, lines, upserts};
-use crate::feed::kafka::client::{Client, Settings, refused};
+use crate::kafka::client::{Settings, refused};
+use crate::kafka::deliveries::{Deliveries, reason};
+use crate::kafka::topics::{self, Pattern};
 
 /// How long the first contact and one epoch's acknowledgement may take, beyond librdkafka's own
 /// `message.timeout.ms` (5 minutes).
@@ -28,6 +27,7 @@ pub struct Kafka {
     producer: ThreadedProducer<Deliveries>,
     topic: String,
     emit: Emit,
+    sent: usize,
 }
 
 impl Kafka {
@@ -37,20 +37,19 @@ impl Kafka {
     /// If no broker answers in time, or the topic is not there.
     pub fn open(topic: &str, emit: Emit, settings: &Settings) -> Result<Self> {
         let probe = settings.metadata()?;
-        crate::feed::kafka::topics::connect(&probe, settings)?;
-        let pattern = crate::feed::kafka::topics::Pattern::Name(topic.to_owned());
-        crate::feed::kafka::topics::find(&probe, &[pattern])
+        topics::connect(&probe, settings)?;
+        topics::find(&probe, &[Pattern::Name(topic.to_owned())])
             .with_context(|| format!("sink kafka:{topic} (make the topic before)"))?;
         let producer = settings
             .producer()?
             .create_with_context(Deliveries::default())
             .map_err(refused)
             .context("making a producer")?;
-        Ok(Kafka { producer, topic: topic.to_owned(), emit })
+        Ok(Kafka { producer, topic: topic.to_owned(), emit, sent: 0 })
     }
 
-    fn send(&self, epoch: Epoch, key: &[u8], value: Option<&[u8]>) -> Result<()> {
-        let mut record = BaseRecord::to(&self.topic).key(key);
+    fn send(&mut self, epoch: Epoch, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        let mut record = BaseRecord::with_opaque_to(&self.topic, self.sent).key(key);
         // What is sent once, after the end, belongs to no epoch.
         if epoch != END {
             let number = epoch.to_string();
@@ -62,23 +61,25 @@ impl Kafka {
         }
         loop {
             match self.producer.send(record) {
-                Ok(()) => break,
+                Ok(()) => {
+                    self.sent += 1;
+                    return Ok(());
+                }
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     std::thread::sleep(ROOM);
                     self.failed()?;
                     record = back;
                 }
                 Err((error, _)) => {
-                    return Err(error).with_context(|| format!("writing to topic {}", self.topic));
+                    bail!("writing to topic {}: {}", self.topic, reason(&error));
                 }
             }
         }
-        Ok(())
     }
 
     fn failed(&self) -> Result<()> {
-        match self.producer.context().failure() {
-            Some(error) => bail!("writing to topic {}: {error}", self.topic),
+        match self.producer.context().first_failure() {
+            Some(failure) => bail!("writing to topic {}: {}", self.topic, failure.reason()),
             None => Ok(()),
         }
     }
@@ -103,39 +104,5 @@ impl Sink for Kafka {
     fn commit(&mut self, _epoch: Epoch) -> Result<()> {
         self.producer.flush(FLUSH).with_context(|| format!("writing to topic {}", self.topic))?;
         self.failed()
-    }
-}
-
-/// Keeps the first failed delivery.
-#[derive(Default)]
-struct Deliveries {
-    client: Client,
-    failure: Mutex<Option<KafkaError>>,
-}
-
-impl Deliveries {
-    fn failure(&self) -> Option<KafkaError> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.client.log(level, facility, text);
-    }
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.client.error(error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        match result {
-            Ok(_) => self.client.answered(),
-            Err((error, _)) => {
-                self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.clone());
-            }
-        }
     }
 }

@@ -10,7 +10,7 @@ use anyhow::Result;
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::render::Change;
 
-use crate::feed::kafka::client::Settings;
+use crate::kafka::client::Settings;
 
 /// What a sink gets of an output.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]

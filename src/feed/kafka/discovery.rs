@@ -10,9 +10,9 @@ use rdkafka::consumer::BaseConsumer;
 
 use super::super::Waker;
 use super::REQUEST;
-use super::client::Client;
-use super::topics::{self, Pattern, Topic};
 use crate::fault::Fault;
+use crate::kafka::client::Client;
+use crate::kafka::topics::{self, Pattern, Topic};
 
 /// How often to look for new partitions and topics.
 const REFRESH: Duration = Duration::from_secs(2);

@@ -1,10 +1,8 @@
 //! The Kafka feed: partitions by `assign`, read in batches, from and to offsets that are known before.
 
 mod batch;
-pub mod client;
 mod discovery;
 mod partitions;
-pub mod topics;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -15,10 +13,10 @@ use anyhow::{Context as _, Result};
 
 use super::{Feed, Feeds, Place};
 use crate::fault::Fault;
-use client::Settings;
+use crate::kafka::client::Settings;
+use crate::kafka::topics::{self, Pattern};
 use discovery::Discovery;
 use partitions::KafkaFeed;
-use topics::Pattern;
 
 /// How long a request for offsets may take.
 const REQUEST: Duration = Duration::from_secs(30);

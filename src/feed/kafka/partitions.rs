@@ -15,10 +15,10 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::super::{Budget, Feed, Place, Polled, Waker};
 use super::batch::{Batches, Event};
-use super::client::{Client, Settings};
 use super::discovery::Found;
-use super::topics::Pattern;
 use super::{From, OnDataLoss, REQUEST, Reading};
+use crate::kafka::client::{Client, Settings};
+use crate::kafka::topics::Pattern;
 
 /// How long the last commit may take. Nothing but the lag that others see depends on it.
 const LAST_COMMIT: Duration = Duration::from_secs(5);

@@ -1,4 +1,5 @@
-//! What became of the records: which were acknowledged, which failed and why.
+//! What became of a producer's records: how many were acknowledged, which failed first and why. A record is sent
+//! with its number, counted from 0, as its opaque.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,11 +10,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
 
-use crate::feed::kafka::client::Client;
+use crate::kafka::client::Client;
 
 /// Counts deliveries and keeps the first failed one.
 #[derive(Default)]
-pub(super) struct Deliveries {
+pub struct Deliveries {
     client: Client,
     records: AtomicU64,
     bytes: AtomicU64,
@@ -23,7 +24,7 @@ pub(super) struct Deliveries {
 
 /// A record that was not delivered.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Failure {
+pub struct Failure {
     /// Its number, from 0.
     pub record: usize,
     /// Bytes of its key and value.
@@ -34,24 +35,36 @@ pub(super) struct Failure {
     pub outage: Option<String>,
 }
 
+/// The error without rdkafka's words around it.
+pub fn reason(error: &KafkaError) -> String {
+    error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string())
+}
+
+impl Failure {
+    /// Why the record was not delivered, in words.
+    pub fn reason(&self) -> String {
+        reason(&self.error)
+    }
+}
+
 impl Deliveries {
     /// How many records were acknowledged, and the bytes of their keys and values.
-    pub(super) fn acknowledged(&self) -> (u64, u64) {
+    pub fn acknowledged(&self) -> (u64, u64) {
         (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
     /// True once a record failed for a reason that others share.
-    pub(super) fn hopeless(&self) -> bool {
+    pub fn hopeless(&self) -> bool {
         self.hopeless.load(Ordering::Relaxed)
     }
 
     /// The failed record with the lowest number.
-    pub(super) fn first_failure(&self) -> Option<Failure> {
+    pub fn first_failure(&self) -> Option<Failure> {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// This record was not delivered.
-    pub(super) fn failed(&self, record: usize, bytes: usize, error: KafkaError) {
+    pub fn failed(&self, record: usize, bytes: usize, error: KafkaError) {
         // A record that is too large says nothing about the others.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::MessageSizeTooLarge) {
             self.hopeless.store(true, Ordering::Relaxed);
