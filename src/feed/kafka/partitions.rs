@@ -24,7 +24,7 @@ use crate::kafka::topics::Pattern;
 const LAST_COMMIT: Duration = Duration::from_secs(5);
 /// How often offsets are committed.
 const COMMIT: Duration = Duration::from_secs(1);
-/// How long requests about partitions that were found later may take: meanwhile the worker does nothing else.
+/// How long requests made while reading may take: meanwhile the worker does nothing else.
 const LATER: Duration = Duration::from_secs(2);
 /// How long after such a request has failed the next one may be made.
 const RETRY: Duration = Duration::from_millis(500);
@@ -273,10 +273,14 @@ impl KafkaFeed {
         };
         match code {
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
-                let (first, end) = self
-                    .consumer()
-                    .fetch_watermarks(&topic, partition, REQUEST)
-                    .with_context(|| format!("asking for the offsets of {topic} partition {partition}"))?;
+                let (first, end) = match self.consumer().fetch_watermarks(&topic, partition, LATER) {
+                    Ok(offsets) => offsets,
+                    Err(error) => {
+                        // The broker is away. Assigned anew, the partition gives the same error when it is back.
+                        tracing::debug!("asking for the offsets of {topic} partition {partition}: {error}");
+                        return self.assign();
+                    }
+                };
                 let wanted = self.partitions[slot].next;
                 let start = self.available(&topic, partition, wanted, first, end)?;
                 self.partitions[slot].advance(start);
