@@ -186,6 +186,10 @@ impl Client {
 
     fn failed(&self, text: &str) {
         let mut outage = self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if outage.since.is_some() && text.contains("brokers are down") {
+            // The consequence of what was told before, which says more.
+            return;
+        }
         let now = Instant::now();
         outage.since.get_or_insert(now);
         text.clone_into(&mut outage.last);
@@ -225,8 +229,6 @@ impl ClientContext for Client {
         match error {
             // A consumer that is closed tells of the partitions it had read to the end.
             KafkaError::Global(RDKafkaErrorCode::PartitionEOF) => {}
-            // The consequence of what was told before, which says more.
-            KafkaError::Global(RDKafkaErrorCode::AllBrokersDown) if self.last_failure().is_some() => {}
             KafkaError::Global(code) => self.failed(&format!("{reason} ({code})")),
             error => tracing::error!("{error}: {reason}"),
         }

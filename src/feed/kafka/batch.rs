@@ -5,8 +5,8 @@
 //! of a partition without its topic. This reads a batch of pointers at once and says where every end was.
 //!
 //! # Why the unsafe code is sound
-//! - The queue handle and the messages belong to a client that [`Batches`] keeps alive: it holds the consumer
-//!   in an [`Arc`], and drops (destroys) the queue handle before it.
+//! - The queue handles and the messages belong to a client that [`Batches`] keeps alive: it holds the consumer
+//!   in an [`Arc`], and destroys the queue handles before it.
 //! - librdkafka fills the first `n` places of the buffer with pointers to messages that are ours until
 //!   `rd_kafka_message_destroy`. Each is destroyed exactly once, by the [`Message`] that owns it, also when
 //!   the caller's closure panics: pointers not yet handed over are then leaked, never used.
@@ -21,12 +21,15 @@ use std::sync::Arc;
 
 use cutwater_dataflows::record::{Headers, Record};
 use rdkafka::bindings as sys;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
 /// Reads a consumer's queue.
 pub(super) struct Batches<C: ConsumerContext + 'static> {
     queue: NonNull<sys::rd_kafka_queue_t>,
+    /// Where the client's logs go: among the messages they would be printed by librdkafka itself.
+    logs: NonNull<sys::rd_kafka_queue_t>,
     buffer: Vec<*mut sys::rd_kafka_message_t>,
     consumer: Arc<BaseConsumer<C>>,
 }
@@ -51,7 +54,17 @@ impl<C: ConsumerContext> Batches<C> {
         // SAFETY: the pointer is that of a live client.
         let queue = unsafe { sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
         let queue = NonNull::new(queue).expect("a consumer with a group has a queue");
-        Batches { queue, buffer: vec![null_mut(); size], consumer }
+        // SAFETY: likewise; the client takes its own hold of the queue that it is to log to.
+        let logs = unsafe {
+            let logs = sys::rd_kafka_queue_new(consumer.client().native_ptr());
+            sys::rd_kafka_set_log_queue(consumer.client().native_ptr(), logs);
+            logs
+        };
+        let logs = NonNull::new(logs).expect("a client makes queues");
+        let batches = Batches { queue, logs, buffer: vec![null_mut(); size], consumer };
+        // What it has logged while it was made; nothing else is there before partitions are assigned.
+        batches.serve_logs(queue);
+        batches
     }
 
     /// The consumer.
@@ -62,6 +75,7 @@ impl<C: ConsumerContext> Batches<C> {
     /// Hands what the queue holds to `each`, at most `most` and at most as many as the buffer takes, without
     /// waiting. Returns how many that were: fewer than asked for means that the queue is empty.
     pub(super) fn poll(&mut self, most: usize, each: &mut dyn FnMut(Event<'_>)) -> usize {
+        self.serve_logs(self.logs);
         let most = most.min(self.buffer.len());
         // SAFETY: the queue is alive, and the buffer has room for `most` pointers.
         let read = unsafe {
@@ -76,6 +90,29 @@ impl<C: ConsumerContext> Batches<C> {
             }
         }
         read
+    }
+
+    /// Hands the logs that a queue of the client holds to the client's context.
+    fn serve_logs(&self, queue: NonNull<sys::rd_kafka_queue_t>) {
+        loop {
+            // SAFETY: the queue is alive; the event is ours until it is destroyed, once, below.
+            let Some(event) = NonNull::new(unsafe { sys::rd_kafka_queue_poll(queue.as_ptr(), 0) }) else {
+                return;
+            };
+            let (mut facility, mut text, mut level) = (null(), null(), 0);
+            // SAFETY: the event is alive and the places are ours. Where it is a log event, both texts are C strings
+            // that live as long as it does; another kind is an error code, and nothing is read.
+            unsafe {
+                if sys::rd_kafka_event_log(event.as_ptr(), &raw mut facility, &raw mut text, &raw mut level)
+                    == 0
+                {
+                    let (facility, text) = (CStr::from_ptr(facility), CStr::from_ptr(text));
+                    let level = log_level(level);
+                    self.consumer.context().log(level, &facility.to_string_lossy(), &text.to_string_lossy());
+                }
+                sys::rd_kafka_event_destroy(event.as_ptr());
+            }
+        }
     }
 
     /// The end of a partition as last heard from the broker; `None` before the first answer.
@@ -98,8 +135,22 @@ impl<C: ConsumerContext> Batches<C> {
 
 impl<C: ConsumerContext> Drop for Batches<C> {
     fn drop(&mut self) {
-        // SAFETY: got from `rd_kafka_queue_get_consumer`, destroyed once, while the client is alive.
-        unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+        // SAFETY: both are ours, and destroyed once, while the client is alive.
+        unsafe {
+            sys::rd_kafka_queue_destroy(self.queue.as_ptr());
+            sys::rd_kafka_queue_destroy(self.logs.as_ptr());
+        }
+    }
+}
+
+/// librdkafka's levels are those of syslog.
+fn log_level(level: i32) -> RDKafkaLogLevel {
+    match level {
+        ..=3 => RDKafkaLogLevel::Error,
+        4 => RDKafkaLogLevel::Warning,
+        5 => RDKafkaLogLevel::Notice,
+        6 => RDKafkaLogLevel::Info,
+        _ => RDKafkaLogLevel::Debug,
     }
 }
 
