@@ -115,13 +115,14 @@ impl Figures {
         let seconds = self.started.elapsed().as_secs_f64().max(1e-6);
         let rate = |count: u64| HumanCount((count as f64 / seconds) as u64);
         let mut line = format!(
-            "{} records ({}/s), {}, {} rows ({}/s), {} epochs, lag {}",
+            "{} records ({}/s), {}, {} rows ({}/s), {} epoch{}, lag {}",
             HumanCount(self.records),
             rate(self.records),
             HumanBytes(self.bytes),
             HumanCount(self.rows),
             rate(self.rows),
             HumanCount(self.epochs),
+            if self.epochs == 1 { "" } else { "s" },
             HumanCount(self.total_lag().max(0) as u64),
         );
         if !self.latencies.is_empty() {

@@ -18,7 +18,12 @@ pub enum Pattern {
     /// One topic.
     Name(String),
     /// All topics whose names match, those included that are made later.
-    Regex(Regex),
+    Regex {
+        /// Matches whole names.
+        regex: Regex,
+        /// The expression, as typed.
+        typed: String,
+    },
 }
 
 impl Pattern {
@@ -29,7 +34,7 @@ impl Pattern {
     pub fn parse(text: &str) -> Result<Self> {
         if let Some(rest) = text.strip_prefix('^') {
             match Regex::new(&format!("^(?:{})$", rest.strip_suffix('$').unwrap_or(rest))) {
-                Ok(regex) => Ok(Pattern::Regex(regex)),
+                Ok(regex) => Ok(Pattern::Regex { regex, typed: text.to_owned() }),
                 Err(error) => {
                     // The lines before the last show the expression, which is not quite what was typed.
                     let error = error.to_string();
@@ -49,7 +54,7 @@ impl Pattern {
         match self {
             Pattern::Name(name) => name == topic,
             // Kafka's own topics begin with two underscores.
-            Pattern::Regex(regex) => regex.is_match(topic) && !topic.starts_with("__"),
+            Pattern::Regex { regex, .. } => regex.is_match(topic) && !topic.starts_with("__"),
         }
     }
 }

@@ -107,11 +107,11 @@ impl KafkaFeeds {
                     .map(|(_, partitions)| partitions)
                     .sum();
                 match pattern {
-                    Pattern::Regex(regex) if partitions == 0 => {
-                        tracing::warn!("input {input}: no topic matches {regex} yet; looking for new ones");
+                    Pattern::Regex { typed, .. } if partitions == 0 => {
+                        tracing::warn!("input {input}: no topic matches {typed} yet; looking for new ones");
                     }
-                    Pattern::Regex(regex) => {
-                        tracing::info!("input {input}: {regex}, {partitions} partitions")
+                    Pattern::Regex { typed, .. } => {
+                        tracing::info!("input {input}: topics {typed}, {partitions} partitions")
                     }
                     Pattern::Name(name) => {
                         tracing::info!("input {input}: topic {name}, {partitions} partitions")
