@@ -121,7 +121,12 @@ impl Family {
                     self.signal(Signal::SIGTERM);
                 }
             }
-            if self.members.iter().any(|member| member.status.is_some_and(|status| !status.success())) {
+            // Asked to stop before it had begun, a process ends at once, and well; its peers lose it, which is no
+            // failure then.
+            let failed = |status: ExitStatus| {
+                !status.success() && !(stopping && status.code() == Some(LOST_PEER.into()))
+            };
+            if self.members.iter().any(|member| member.status.is_some_and(failed)) {
                 return self.bury(ends);
             }
         }
