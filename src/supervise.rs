@@ -123,10 +123,10 @@ impl Family {
             }
             // Asked to stop before it had begun, a process ends at once, and well; its peers lose it, which is no
             // failure then.
-            let failed = |status: ExitStatus| {
-                !status.success() && !(stopping && status.code() == Some(LOST_PEER.into()))
+            let well = |status: ExitStatus| {
+                status.success() || (stopping && status.code() == Some(LOST_PEER.into()))
             };
-            if self.members.iter().any(|member| member.status.is_some_and(failed)) {
+            if self.members.iter().any(|member| member.status.is_some_and(|status| !well(status))) {
                 return self.bury(ends);
             }
         }
