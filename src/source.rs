@@ -225,13 +225,19 @@ impl Source {
     }
 }
 
+/// Bytes of a dead letter that are logged.
+const SHOWN: usize = 64;
 /// Dead letters of one epoch and worker that are logged one by one.
 const LOGGED: u64 = 3;
 
 fn log_dead_letter(record: &Record<'_>, reason: &Malformed, number: u64) {
     if number <= LOGGED {
-        let Record { topic, partition, offset, .. } = record;
-        tracing::warn!("dead letter: {topic} partition {partition} offset {offset}: {}", reason.0);
+        let Record { topic, partition, offset, value, .. } = record;
+        let start = value.map_or_else(String::new, |value| {
+            let shown = &value[..value.len().min(SHOWN)];
+            format!(": \"{}\"{}", shown.escape_ascii(), if shown.len() < value.len() { "…" } else { "" })
+        });
+        tracing::warn!("dead letter: {topic} partition {partition} offset {offset}: {}{start}", reason.0);
     } else if number == LOGGED + 1 {
         tracing::warn!(
             "more dead letters in this epoch; the summary counts them, --dead-letter keeps them all"

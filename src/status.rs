@@ -130,7 +130,11 @@ impl Figures {
             line += &format!(", epoch latency p50 {:.1} ms p99 {:.1} ms", at(0.5), at(0.99));
         }
         if self.dead_letters > 0 {
-            line += &format!(", {} dead letters", HumanCount(self.dead_letters));
+            line += &format!(
+                ", {} dead letter{}",
+                HumanCount(self.dead_letters),
+                if self.dead_letters == 1 { "" } else { "s" }
+            );
         }
         line
     }
