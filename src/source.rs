@@ -245,6 +245,7 @@ fn log_dead_letter(record: &Record<'_>, reason: &Malformed, number: u64) {
     }
 }
 
-fn micros_since_epoch() -> u64 {
+/// The time, in microseconds since the Unix epoch.
+pub(crate) fn micros_since_epoch() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::source::{Moved, Report};
 use hdrhistogram::Histogram;
 use indicatif::{HumanBytes, HumanCount};
+
+use crate::source::micros_since_epoch;
 
 /// Figures of a run, over all processes, as of the last published epoch. Clones share them.
 #[derive(Clone, Default)]
@@ -86,9 +88,7 @@ impl Status {
             }
         }
         if let Some(first) = reports.iter().filter(|r| r.records > 0).map(|r| r.first_read).min() {
-            let now =
-                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
-            figures.latency = Duration::from_micros(now.saturating_sub(first));
+            figures.latency = Duration::from_micros(micros_since_epoch().saturating_sub(first));
             let micros = figures.latency.as_micros() as u64;
             figures.latencies.saturating_record(micros);
         }

@@ -7,6 +7,18 @@ use anyhow::Result;
 use super::usage;
 use crate::kafka::client::Settings;
 
+/// The longest duration an option takes: clocks can't count to the end of all that can be written.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Reads a duration: a number with a unit, up to a year.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration <= LONGEST => Ok(duration),
+        Ok(_) => Err("it is longer than a year".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// How to reach a cluster.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Kafka")]
@@ -18,7 +30,7 @@ pub(super) struct KafkaArgs {
     #[arg(short = 'X', long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// How long to wait for the first answer of a broker, and for the other processes
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     pub connect_timeout: Duration,
 }
 
@@ -44,5 +56,18 @@ impl KafkaArgs {
         let settings = Settings { brokers, properties, connect_timeout: self.connect_timeout };
         settings.check().map_err(|error| usage(format!("{error:#}")))?;
         Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit_and_an_end() {
+        assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
+        for wrong in ["", "10", "2years", "580000000000y"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
     }
 }

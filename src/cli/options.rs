@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::kafka::KafkaArgs;
+use super::kafka::{KafkaArgs, duration};
 use crate::epoch::EpochOptions;
 use crate::feed::kafka::{From, OnDataLoss};
 use crate::sink::{Emit, Target};
@@ -42,7 +42,7 @@ pub(super) struct RunArgs {
     pub hostfile: Option<PathBuf>,
 
     /// Shortest time an epoch stays open
-    #[arg(short, long, value_name = "DURATION", default_value = "100ms", value_parser = humantime::parse_duration, help_heading = "Epochs")]
+    #[arg(short, long, value_name = "DURATION", default_value = "100ms", value_parser = duration, help_heading = "Epochs")]
     pub epoch: Duration,
     /// Records of a worker after which an epoch closes earlier
     #[arg(long, value_name = "N", default_value_t = at_least_one(EpochOptions::default().max_records), help_heading = "Epochs")]

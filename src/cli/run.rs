@@ -199,8 +199,17 @@ fn bind<'a>(option: &str, text: &'a str, what: &str, names: &'a [String]) -> Res
     }
 }
 
+/// Workers over all processes. Each has a channel to each for every exchange: far fewer than this are of use.
+const MOST_WORKERS: usize = 1024;
+
 fn check_cluster(args: &RunArgs) -> Result<()> {
     let processes = args.processes.get();
+    if args.workers.get().saturating_mul(processes) > MOST_WORKERS {
+        return Err(usage(format!(
+            "--workers {} of --processes {processes}: more than {MOST_WORKERS} workers in all",
+            args.workers
+        )));
+    }
     match args.process {
         Some(process) if process >= processes => Err(usage(format!(
             "--process {process}: there are {processes} processes (--processes), counted from 0"
