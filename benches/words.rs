@@ -14,11 +14,12 @@ use cutwater::fault::Fault;
 use cutwater::feed::{Budget, Feed, Feeds, Place, Polled, Waker};
 use cutwater::job::{self, Binding, Job, Stop, Workers};
 use cutwater::sink::Sink;
+use cutwater::state::cut::Topics;
 use cutwater::status::Status;
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::record::{NoHeaders, Record};
 use cutwater_dataflows::render::Change;
-use cutwater_dataflows::source::Moved;
+use cutwater_dataflows::source::{Moved, Report};
 use cutwater_dataflows::word_count::{Tokenizer, WordCount};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -111,7 +112,7 @@ impl Sink for Drop {
         std::hint::black_box(changes.len());
         Ok(())
     }
-    fn commit(&mut self, _epoch: Epoch) -> Result<()> {
+    fn commit(&mut self, _epoch: Epoch, _reports: &[Report]) -> Result<()> {
         Ok(())
     }
 }
@@ -120,7 +121,7 @@ impl Sink for Drop {
 struct Memory(Arc<Vec<Vec<u8>>>);
 
 impl Feeds for Memory {
-    fn open(&self, _input: &str, place: Place) -> Result<Box<dyn Feed>> {
+    fn open(&self, _input: &str, place: Place, _begin: Option<&Topics>) -> Result<Box<dyn Feed>> {
         let share = self.0.len().div_ceil(place.workers);
         let start = (place.worker * share).min(self.0.len());
         let end = (start + share).min(self.0.len());
@@ -154,6 +155,7 @@ impl Feed for Share {
         Ok(if until == self.end { Polled::Ended } else { Polled::More })
     }
 
+    fn bound(&mut self, _stops: Option<Topics>) {}
     fn moved(&mut self) -> Vec<Moved> {
         Vec::new()
     }

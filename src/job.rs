@@ -201,8 +201,10 @@ impl Setup {
             .inputs
             .iter()
             .map(|input| {
-                let feed =
-                    self.feeds.open(input, place).with_context(|| format!("opening input {input:?}"))?;
+                let feed = self
+                    .feeds
+                    .open(input, place, None)
+                    .with_context(|| format!("opening input {input:?}"))?;
                 Ok((input.clone(), feed))
             })
             .collect();

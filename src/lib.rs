@@ -9,6 +9,7 @@
 //! - [`source`], [`epoch`]: reading within bounds, and when epochs close
 //! - [`job`]: what each worker builds and how it lives
 //! - [`publish`], [`sink`]: one place through which all rows leave, and where they go
+//! - [`state`]: what survives a run, ledger and checkpoints
 //! - [`produce`]: the other way, lines into a topic
 //! - [`status`], [`fault`], [`signals`], [`exit`]: figures, the first error, and the end
 //! - [`demo`]: all of it at work, with an in-process broker and generated text
@@ -27,6 +28,7 @@ pub mod publish;
 pub mod signals;
 pub mod sink;
 pub mod source;
+pub mod state;
 pub mod status;
 pub mod supervise;
 

@@ -39,12 +39,18 @@ pub struct Outlet {
 /// Hears of cuts: what each epoch adds to them, before anything of the epoch leaves the program.
 pub trait Cuts: Send {
     /// The cut of `epoch` is that of the epoch before, moved as the reports say: one for each worker and input
-    /// that has something to report, in no particular order. Called for each epoch in turn, from 1 without
-    /// gaps; the epoch's rows go to the sinks after it returns.
+    /// that has something to report, in no particular order. Called for each epoch in turn, without gaps. All epochs
+    /// up to `published` are published by now.
     ///
     /// # Errors
     /// What ends the run, before the epoch's rows go anywhere.
-    fn cut(&mut self, epoch: Epoch, reports: &[Report]) -> Result<()>;
+    fn append(&mut self, epoch: Epoch, reports: &[Report], published: Epoch) -> Result<()>;
+
+    /// Returns when all that was appended survives a crash. Rows of those epochs go to the sinks after that.
+    ///
+    /// # Errors
+    /// As [`Cuts::append`].
+    fn sync(&mut self) -> Result<()>;
 }
 
 /// What belongs to one epoch.
@@ -130,7 +136,8 @@ fn publish_all(
         if epoch != END
             && let Some(cuts) = &mut cuts
         {
-            cuts.cut(epoch, &content.reports)?;
+            cuts.append(epoch, &content.reports, done.through.load(Ordering::Relaxed))?;
+            cuts.sync()?;
         }
         let mut changes = 0;
         for (index, batches) in &content.changes {
@@ -147,7 +154,7 @@ fn publish_all(
         // Every sink hears of every epoch, also of one in which its output did not change.
         for outlet in &mut outlets {
             for sink in &mut outlet.sinks {
-                sink.commit(epoch)?;
+                sink.commit(epoch, &content.reports)?;
             }
         }
         if epoch == END {

@@ -83,7 +83,7 @@ impl Status {
             figures.bytes += report.bytes;
             figures.rows += report.rows;
             figures.dead_letters += report.dead_letters;
-            for Moved { topic, partition, next, end } in &report.moved {
+            for Moved { topic, partition, next, end, .. } in &report.moved {
                 figures.lag.insert((topic.clone(), *partition), end - next);
             }
         }

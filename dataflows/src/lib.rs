@@ -41,7 +41,8 @@
 //! - [`record`], [`decode`], [`row`]: what comes in, and what it becomes
 //! - [`flow`]: inputs, collections and outputs; [`operators`]: what is done to them
 //! - [`combine`], [`flat`]: equal rows summed before they leave the worker, and the batches that carry them
-//! - [`source`]: the operator that reads, and the interface to the runtime that drives it
+//! - [`source`]: the operator that reads, and the interface to the runtime that drives it; [`persist`]: the
+//!   interface to the runtime that keeps collections
 //! - [`render`], [`dead_letter`]: what goes out
 //! - [`dataflow`]: options, registry, shape; [`word_count`]: a dataflow
 
@@ -52,6 +53,7 @@ pub mod decode;
 pub mod flat;
 pub mod flow;
 pub mod operators;
+pub mod persist;
 pub mod record;
 pub mod render;
 pub mod row;

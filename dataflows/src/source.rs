@@ -44,6 +44,8 @@ pub struct Moved {
     pub topic: String,
     /// The partition.
     pub partition: i32,
+    /// Where reading of it began, in the first report that names it.
+    pub start: Option<i64>,
     /// The offset after the last record of the epoch.
     pub next: i64,
     /// The end of the partition as last heard from the broker: `end - next` is the lag.

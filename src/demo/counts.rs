@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context as _, Result, bail};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::render::Change;
+use cutwater_dataflows::source::Report;
 use serde::{Deserialize, Serialize};
 
 use crate::sink::Sink;
@@ -98,7 +99,7 @@ impl Sink for Counts {
         Ok(())
     }
 
-    fn commit(&mut self, _epoch: Epoch) -> Result<()> {
+    fn commit(&mut self, _epoch: Epoch, _reports: &[Report]) -> Result<()> {
         Ok(())
     }
 }

@@ -9,13 +9,17 @@ use anyhow::Result;
 use cutwater_dataflows::record::Record;
 use cutwater_dataflows::source::Moved;
 
+use crate::state::cut::Topics;
+
 /// Opens the feeds of a job: one for each input on each worker.
 pub trait Feeds: Send + Sync {
-    /// The feed of `input` for one worker.
+    /// The feed of `input` for one worker. With `begin`, partitions that are named there are read from the offsets
+    /// there, and those that are not are new: they join at the first boundary at which the feed is not bounded, from
+    /// their first offset.
     ///
     /// # Errors
     /// If it can't be opened. Called before the dataflow is built, so that no worker builds half a graph.
-    fn open(&self, input: &str, place: Place) -> Result<Box<dyn Feed>>;
+    fn open(&self, input: &str, place: Place, begin: Option<&Topics>) -> Result<Box<dyn Feed>>;
 }
 
 /// Which worker of how many.
@@ -73,6 +77,12 @@ pub trait Feed {
     /// # Errors
     /// What ends the run: it names topic, partition and what to do.
     fn poll(&mut self, budget: Budget, each: &mut dyn FnMut(&Record<'_>)) -> Result<Polled>;
+
+    /// Until the next call, each partition that is named is read up to that offset and no further, and those that are
+    /// not named stay where they are; [`Polled::Ended`] says that all named ones of this worker have arrived. A gap
+    /// before the offset counts as read. With `None`, which is how a feed begins, nothing bounds it. Called at epoch
+    /// boundaries only.
+    fn bound(&mut self, stops: Option<Topics>);
 
     /// The partitions whose next offset moved since the last call, in order.
     fn moved(&mut self) -> Vec<Moved>;

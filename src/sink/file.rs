@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::render::Change;
+use cutwater_dataflows::source::Report;
 
 use super::{Emit, Sink, lines};
 
@@ -58,7 +59,7 @@ impl Sink for Lines {
         Ok(())
     }
 
-    fn commit(&mut self, _epoch: Epoch) -> Result<()> {
+    fn commit(&mut self, _epoch: Epoch, _reports: &[Report]) -> Result<()> {
         self.flush()
     }
 }

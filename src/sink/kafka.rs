@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::operators::accumulate::END;
 use cutwater_dataflows::render::Change;
+use cutwater_dataflows::source::Report;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
@@ -101,7 +102,7 @@ impl Sink for Kafka {
         }
     }
 
-    fn commit(&mut self, _epoch: Epoch) -> Result<()> {
+    fn commit(&mut self, _epoch: Epoch, _reports: &[Report]) -> Result<()> {
         self.producer.flush(FLUSH).with_context(|| format!("writing to topic {}", self.topic))?;
         self.failed()
     }

@@ -9,8 +9,10 @@ use std::str::FromStr;
 use anyhow::Result;
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::render::Change;
+use cutwater_dataflows::source::Report;
 
 use crate::kafka::client::Settings;
+use crate::state::resume::Resume;
 
 /// What a sink gets of an output.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,11 +69,22 @@ pub trait Sink: Send {
     /// What ends the run: it names the sink.
     fn write(&mut self, epoch: Epoch, output: &str, changes: &[Change]) -> Result<()>;
 
-    /// All outputs of the epoch have been written: returns when they have left the program.
+    /// All outputs of the epoch have been written, and these are its reports: returns when the epoch has left the
+    /// program.
     ///
     /// # Errors
     /// As [`Sink::write`].
-    fn commit(&mut self, epoch: Epoch) -> Result<()>;
+    fn commit(&mut self, epoch: Epoch, reports: &[Report]) -> Result<()>;
+
+    /// A job goes on from its state. Called once, before all else, in runs that keep state. Returns the epoch up to
+    /// which the sink needs nothing more: the next one is the first that it will be given. A sink that can't know what
+    /// it holds relies on what the ledger knows to be published, and may be given an epoch twice.
+    ///
+    /// # Errors
+    /// If what the sink holds can't be of this job and ledger, or can't be found out.
+    fn resume(&mut self, from: &Resume) -> Result<Epoch> {
+        Ok(from.published)
+    }
 }
 
 /// Opens a sink; `None` for [`Target::None`].

@@ -228,7 +228,7 @@ impl Sink for Recorder {
         Ok(())
     }
 
-    fn commit(&mut self, epoch: Epoch) -> Result<()> {
+    fn commit(&mut self, epoch: Epoch, _reports: &[Report]) -> Result<()> {
         if let Trouble::Gate(gate) = &self.trouble {
             // A gate whose keeper has gone is open.
             let _ = gate.recv();
@@ -239,11 +239,15 @@ impl Sink for Recorder {
 }
 
 impl Cuts for Recorder {
-    fn cut(&mut self, epoch: Epoch, reports: &[Report]) -> Result<()> {
+    fn append(&mut self, epoch: Epoch, reports: &[Report], _published: Epoch) -> Result<()> {
         if matches!(self.trouble, Trouble::RefuseCut(at) if at == epoch) {
             bail!("the cut of epoch {epoch} is refused as was asked for");
         }
         let _ = self.events.send(Event::Cut(epoch, reports.to_vec()));
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<()> {
         Ok(())
     }
 }

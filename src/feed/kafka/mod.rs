@@ -15,6 +15,7 @@ use super::{Feed, Feeds, Place};
 use crate::fault::Fault;
 use crate::kafka::client::Settings;
 use crate::kafka::topics::{self, Pattern};
+use crate::state::cut::Topics;
 use discovery::Discovery;
 use partitions::KafkaFeed;
 
@@ -130,7 +131,7 @@ impl KafkaFeeds {
 }
 
 impl Feeds for KafkaFeeds {
-    fn open(&self, input: &str, place: Place) -> Result<Box<dyn Feed>> {
+    fn open(&self, input: &str, place: Place, _begin: Option<&Topics>) -> Result<Box<dyn Feed>> {
         let patterns =
             self.inputs.get(input).with_context(|| format!("input {input:?} is bound to no topic"))?;
         let found = Arc::clone(self.discovery.found());

@@ -19,6 +19,7 @@ use super::discovery::Found;
 use super::{From, OnDataLoss, REQUEST, Reading};
 use crate::kafka::client::{Client, Settings};
 use crate::kafka::topics::Pattern;
+use crate::state::cut::Topics;
 
 /// How long the last commit may take. Nothing but the lag that others see depends on it.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
@@ -424,6 +425,8 @@ impl Feed for KafkaFeed {
         }
     }
 
+    fn bound(&mut self, _stops: Option<Topics>) {}
+
     fn moved(&mut self) -> Vec<Moved> {
         let client = &self.client;
         let mut moved: Vec<Moved> = self
@@ -434,7 +437,13 @@ impl Feed for KafkaFeed {
                 p.moved = false;
                 let known = client.as_ref().and_then(|client| client.known_end(&p.topic, p.partition));
                 p.end = known.unwrap_or(p.end).max(p.next);
-                Moved { topic: p.topic.clone(), partition: p.partition, next: p.next, end: p.end }
+                Moved {
+                    topic: p.topic.clone(),
+                    partition: p.partition,
+                    start: None,
+                    next: p.next,
+                    end: p.end,
+                }
             })
             .collect();
         moved.sort();

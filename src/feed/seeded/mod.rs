@@ -16,6 +16,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::{Budget, Feed, Feeds, Place, Polled, Waker};
+use crate::state::cut::Topics;
 pub use world::{Cut, Key, Log, Stored, World};
 
 /// The feeds of a world. Clones share it, and what was handed over.
@@ -118,7 +119,7 @@ impl Shared {
 }
 
 impl Feeds for Seeded {
-    fn open(&self, input: &str, place: Place) -> Result<Box<dyn Feed>> {
+    fn open(&self, input: &str, place: Place, _begin: Option<&Topics>) -> Result<Box<dyn Feed>> {
         let world = &self.0.world;
         let mut seed = world.seed;
         for part in [place.worker as u64, place.workers as u64, xxhash_rust::xxh3::xxh3_64(input.as_bytes())]
@@ -332,6 +333,8 @@ impl Feed for SeededFeed {
         Ok(self.delay())
     }
 
+    fn bound(&mut self, _stops: Option<Topics>) {}
+
     fn moved(&mut self) -> Vec<Moved> {
         let world = &self.shared.world;
         let mut moved: Vec<Moved> = self
@@ -341,7 +344,7 @@ impl Feed for SeededFeed {
             .map(|slot| {
                 slot.moved = false;
                 let Log { key: (_, topic, partition), end, .. } = &world.logs[slot.log];
-                Moved { topic: topic.clone(), partition: *partition, next: slot.next, end: *end }
+                Moved { topic: topic.clone(), partition: *partition, start: None, next: slot.next, end: *end }
             })
             .collect();
         moved.sort();

@@ -1,0 +1,34 @@
+//! Checkpoints: the rows of all persisted collections as of one epoch, its cut, and a manifest.
+
+use anyhow::Result;
+use cutwater_dataflows::Epoch;
+use cutwater_dataflows::persist::{Keeper, Piece};
+
+use crate::feed::Place;
+
+/// Makes the keepers of persisted collections, for the workers of a process.
+pub trait Keepers: Send + Sync {
+    /// The keeper of a collection for one worker. Made on the worker's thread, once for each collection, in the same
+    /// order on all workers.
+    fn keeper(&self, collection: &str, place: Place) -> Box<dyn Keeper>;
+}
+
+/// Puts checkpoints together of the pieces of all workers. Only in the process with worker 0.
+pub trait Checkpoints: Send + Sync {
+    /// Is a checkpoint to be made as of this epoch? Asked when worker 0 has closed it. Once it says so, a piece of each
+    /// collection and worker will come.
+    fn begin(&self, epoch: Epoch) -> bool;
+
+    /// A piece is finished.
+    fn piece(&self, piece: Piece);
+
+    /// All epochs up to this one are published: no checkpoint may be completed before its epoch is.
+    fn published(&self, epoch: Epoch);
+
+    /// All epochs are published, and all pieces, the last ones included, have come: returns when the last checkpoint is
+    /// complete.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    fn finish(&self) -> Result<()>;
+}

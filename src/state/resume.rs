@@ -1,0 +1,85 @@
+//! What a run goes on from. The process with worker 0 finds it out and tells the others.
+
+use std::collections::BTreeMap;
+
+use cutwater_dataflows::Epoch;
+use cutwater_dataflows::persist::Run;
+use cutwater_dataflows::source::Report;
+use serde::{Deserialize, Serialize};
+
+use super::cut::{Cut, Topics};
+
+/// What a run goes on from: a checkpoint, and the ledger after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// The job's identifier, made when its state was.
+    pub job: String,
+    /// The epoch of the checkpoint; 0 where there is none.
+    pub checkpoint: Epoch,
+    /// The cut of that epoch; empty for epoch 0.
+    pub cut: Cut,
+    /// The runs of each persisted collection, of all workers.
+    pub collections: BTreeMap<String, Vec<Run>>,
+    /// What the ledger says of the epochs after the checkpoint: in order, without gaps.
+    pub replay: Vec<Entry>,
+    /// All epochs up to this one are known to be published; at least `checkpoint`.
+    pub published: Epoch,
+}
+
+/// What the ledger says of an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// When it was written: microseconds since the Unix epoch. For people; nothing depends on it.
+    pub time: u64,
+    /// Records read in it.
+    pub records: u64,
+    /// All epochs up to this one had been published when the entry was written.
+    pub published: Epoch,
+    /// Where reading began, of partitions that are named for the first time.
+    #[serde(default, skip_serializing_if = "Cut::is_empty")]
+    pub starts: Cut,
+    /// The next offsets of the partitions that moved.
+    pub cut: Cut,
+}
+
+impl Entry {
+    /// The entry of an epoch with these reports.
+    pub fn new(epoch: Epoch, reports: &[Report], published: Epoch, time: u64) -> Self {
+        let mut entry = Entry { epoch, published, time, ..Entry::default() };
+        for report in reports {
+            entry.records += report.records;
+            for moved in &report.moved {
+                if let Some(start) = moved.start {
+                    entry.starts.set(&report.input, &moved.topic, moved.partition, start);
+                }
+                entry.cut.set(&report.input, &moved.topic, moved.partition, moved.next);
+            }
+        }
+        entry
+    }
+}
+
+impl Resume {
+    /// The last epoch of the ledger.
+    pub fn last(&self) -> Epoch {
+        self.replay.last().map_or(self.checkpoint, |entry| entry.epoch)
+    }
+
+    /// Where to begin to read each partition that the ledger knows: after the checkpoint's cut, or at its start
+    /// where it joined later.
+    pub fn begin(&self) -> Cut {
+        let mut begin = self.cut.clone();
+        self.replay.iter().for_each(|entry| begin.advance(&entry.starts));
+        begin
+    }
+
+    /// Up to where an input is read in an epoch, for epochs that the ledger knows: partitions that are not named
+    /// don't move. `None` for epochs after the last.
+    pub fn bound(&self, epoch: Epoch, input: &str) -> Option<Topics> {
+        let first = self.checkpoint + 1;
+        let index = usize::try_from(epoch.checked_sub(first)?).ok()?;
+        self.replay.get(index).map(|entry| entry.cut.of(input))
+    }
+}

@@ -1,0 +1,76 @@
+//! Where state is kept: files by name, each whole or absent.
+
+use std::ops::Range;
+
+use anyhow::Result;
+
+/// A store of files. Names are paths with `/`, relative to the store.
+///
+/// What a method has written survives a crash of the machine once it has returned.
+pub trait Storage: Send + Sync {
+    /// Where it is, as the user typed it.
+    fn place(&self) -> String;
+
+    /// Writes a whole file, in place of one of that name: a reader finds the one before or this one.
+    ///
+    /// # Errors
+    /// If it can't be written: it names the file.
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<()>;
+
+    /// As [`Storage::put`], unless there is a file of that name: then it says false and changes nothing. Of two
+    /// that create the same file at the same time, at most one is told true.
+    ///
+    /// # Errors
+    /// As [`Storage::put`].
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<bool>;
+
+    /// Begins a large file, which is there once it is finished.
+    ///
+    /// # Errors
+    /// As [`Storage::put`].
+    fn write(&self, name: &str) -> Result<Box<dyn Writing>>;
+
+    /// True iff [`Storage::append`] can be used.
+    fn appends(&self) -> bool;
+
+    /// Writes bytes at the end of a file, which is cut to `length` before, and made where it is not there. After a
+    /// crash before it has returned, any part of the bytes may be there, or others in their place.
+    ///
+    /// # Errors
+    /// As [`Storage::put`].
+    fn append(&self, name: &str, length: u64, bytes: &[u8]) -> Result<()>;
+
+    /// The bytes of a file, or a range of them; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// If it can't be read, or is shorter than the range: it names the file.
+    fn read(&self, name: &str, range: Option<Range<u64>>) -> Result<Option<Vec<u8>>>;
+
+    /// The files of a folder, by name with the folder, in order, with their lengths. A folder that is not there is
+    /// empty.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    fn list(&self, folder: &str) -> Result<Vec<(String, u64)>>;
+
+    /// Removes a file, if it is there.
+    ///
+    /// # Errors
+    /// If it can't be removed.
+    fn remove(&self, name: &str) -> Result<()>;
+}
+
+/// A large file that is being written. Dropped before it is finished, it never was.
+pub trait Writing: Send {
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// As [`Storage::put`].
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// The file is complete.
+    ///
+    /// # Errors
+    /// As [`Storage::put`].
+    fn finish(self: Box<Self>) -> Result<()>;
+}
