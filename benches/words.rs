@@ -97,6 +97,7 @@ fn cutwater(lines: &Arc<Vec<Vec<u8>>>, workers: usize) -> Result<Duration> {
         outputs: vec![Binding { at_end: false, sinks: vec![Box::new(Drop)] }],
         dead_letters: Vec::new(),
         cuts: None,
+        state: None,
         status: Status::default(),
     };
     let start = Instant::now();

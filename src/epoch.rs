@@ -63,6 +63,8 @@ pub struct Clock {
     stopping: bool,
     sources: Vec<Activator>,
     announcer: Option<Activator>,
+    /// Run when an epoch is closed, and when all is published.
+    on_closed: Option<Activator>,
 }
 
 /// May the open epoch be closed?
@@ -90,6 +92,7 @@ impl Clock {
             stopping: false,
             sources: Vec::new(),
             announcer: None,
+            on_closed: None,
         }))
     }
 
@@ -101,6 +104,16 @@ impl Clock {
     /// All epochs below it are published.
     pub fn frontier(&self) -> Epoch {
         self.frontier
+    }
+
+    /// The newest epoch that this worker has closed, or knows to be closed by another; 0 before the first.
+    pub fn closed(&self) -> Epoch {
+        self.close_through.max(self.open - 1)
+    }
+
+    /// Has an operator run when [`Clock::closed`] grows, and when all is published.
+    pub fn on_closed(&mut self, operator: Activator) {
+        self.on_closed = Some(operator);
     }
 
     /// True once the inputs are to end.
@@ -143,6 +156,7 @@ impl Clock {
         if epoch > self.open {
             self.open = epoch;
             self.opened = Instant::now();
+            self.on_closed.iter().for_each(Activator::activate);
         }
     }
 
@@ -151,6 +165,9 @@ impl Clock {
         if frontier != self.frontier {
             self.frontier = frontier;
             self.activate_sources();
+            if frontier == Epoch::MAX {
+                self.on_closed.iter().for_each(Activator::activate);
+            }
             if frontier == Epoch::MAX || self.left_open.is_some() {
                 self.activate_announcer();
             }
@@ -202,6 +219,7 @@ impl Clock {
             self.stopping = true;
         } else if epoch > self.close_through {
             self.close_through = epoch;
+            self.on_closed.iter().for_each(Activator::activate);
         } else {
             return;
         }

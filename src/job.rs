@@ -1,11 +1,14 @@
 //! A job: a dataflow with its feeds and sinks, run by the workers of one process.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow};
 use cutwater_dataflows::dataflow::renders;
+use cutwater_dataflows::flow::Keeping;
 use cutwater_dataflows::operators::accumulate::accumulate;
 use cutwater_dataflows::source::Driver;
 use cutwater_dataflows::{Build, Epoch, Flow, Shape, dead_letter};
@@ -18,9 +21,12 @@ use timely::worker::Worker;
 use crate::epoch::{Clock, EpochOptions, announce};
 use crate::fault::Fault;
 use crate::feed::{Feed, Feeds, Place};
-use crate::publish::{Cuts, Outlet, Publisher, Publishing, publish};
+use crate::publish::{Cuts, Noting, Outlet, Publisher, Publishing, publish, spawn, stages};
 use crate::sink::Sink;
 use crate::source::Shared;
+use crate::state::checkpoint::marks::{gather, marks};
+use crate::state::checkpoint::{Checkpoints, Keepers};
+use crate::state::resume::Resume;
 use crate::status::Status;
 
 /// What to run.
@@ -37,8 +43,21 @@ pub struct Job {
     pub dead_letters: Vec<Box<dyn Sink>>,
     /// Hears of every cut before its epoch leaves. Used only in the process with worker 0.
     pub cuts: Option<Box<dyn Cuts>>,
+    /// What the run goes on from and keeps; without it, it begins anew and leaves nothing behind.
+    pub state: Option<State>,
     /// Figures of the run; only those of the process with worker 0 are filled.
     pub status: Status,
+}
+
+/// What a run goes on from, and how it keeps its persisted collections.
+#[derive(Clone)]
+pub struct State {
+    /// What it goes on from.
+    pub resume: Arc<Resume>,
+    /// Makes the keepers of this process's workers.
+    pub keepers: Arc<dyn Keepers>,
+    /// Puts checkpoints together. Only in the process with worker 0.
+    pub checkpoints: Option<Arc<dyn Checkpoints>>,
 }
 
 /// Where the rows of an output go.
@@ -103,22 +122,10 @@ const TICK: Duration = Duration::from_millis(250);
 /// The first error of any feed, decoder or sink of this process. With peers, the process must exit then: the
 /// other workers can't go on without it.
 pub fn run(job: Job, workers: Workers, stop: &Stop, fault: &Fault) -> Result<()> {
-    let Job { dataflow, feeds, epochs, outputs, dead_letters, cuts, status } = job;
-    let shape = Shape::of(&*dataflow);
-    let at_end: Vec<bool> = outputs.iter().map(|binding| binding.at_end).collect();
-    let (publisher, publishing) = start_publishing(&*dataflow, outputs, dead_letters, cuts, &status, fault)?;
-    let publisher = Mutex::new(Some(publisher));
-    let setup = Setup {
-        dataflow,
-        shape,
-        feeds,
-        epochs,
-        at_end,
-        publisher,
-        status,
-        stop: stop.clone(),
-        fault: fault.clone(),
-    };
+    let checkpoints = job.state.as_ref().and_then(|state| state.checkpoints.clone());
+    let (setup, mut noting, mut publishing) = Setup::new(job, stop, fault)?;
+    let noting = spawn("ledger", fault, move || noting.step(true))?;
+    let publishing = spawn("publish", fault, move || publishing.step(true))?;
     let peers = workers.peers;
     let guards = timely::execute::execute_from(
         workers.builders,
@@ -126,7 +133,7 @@ pub fn run(job: Job, workers: Workers, stop: &Stop, fault: &Fault) -> Result<()>
         timely::WorkerConfig::default(),
         move |worker| {
             let name = format!("worker {}", worker.index());
-            setup.fault.guard(&name, || setup.run(worker));
+            setup.fault.guard(&name, || setup.live(worker));
             if setup.fault.is_raised() {
                 for dataflow in worker.installed_dataflows() {
                     worker.drop_dataflow(dataflow);
@@ -135,85 +142,119 @@ pub fn run(job: Job, workers: Workers, stop: &Stop, fault: &Fault) -> Result<()>
         },
     )
     .map_err(|error| anyhow!("starting workers: {error}"))?;
+    // Workers whose peers have gone wait for them forever: the first error ends the process.
+    let (ended, end) = crossbeam_channel::bounded(1);
+    let joining = std::thread::spawn(move || {
+        drop(guards.join());
+        // A panic there has been raised as a fault.
+        let _ = noting.join().and(publishing.join());
+        ended.send(())
+    });
     if peers {
-        // Workers whose peers have gone wait for them forever: the first error ends the process.
-        let (ended, end) = crossbeam_channel::bounded(1);
-        std::thread::spawn(move || ended.send(guards.join()));
         crossbeam_channel::select! {
             recv(fault.heard()) -> _ => {}
-            recv(end) -> _ => publishing.join(),
+            recv(end) -> _ => {}
         }
     } else {
-        guards.join();
-        publishing.join();
+        let _ = joining.join();
     }
-    fault.take().map_or(Ok(()), Err)
-}
-
-fn start_publishing(
-    dataflow: &dyn Build,
-    outputs: Vec<Binding>,
-    dead_letters: Vec<Box<dyn Sink>>,
-    cuts: Option<Box<dyn Cuts>>,
-    status: &Status,
-    fault: &Fault,
-) -> Result<(Publisher, Publishing)> {
-    let renders = renders(dataflow);
-    ensure!(
-        renders.len() == outputs.len(),
-        "{} has {} outputs; {} are bound",
-        dataflow.name(),
-        renders.len(),
-        outputs.len()
-    );
-    let mut outlets: Vec<Outlet> = renders
-        .into_iter()
-        .zip(outputs)
-        .map(|((name, render), binding)| Outlet { name, render, sinks: binding.sinks })
-        .collect();
-    outlets.push(Outlet { name: DEAD_LETTERS.into(), render: dead_letter::render(), sinks: dead_letters });
-    Publishing::start(outlets, cuts, status.clone(), fault.clone())
+    if let Some(error) = fault.take() {
+        return Err(error);
+    }
+    checkpoints.map_or(Ok(()), |checkpoints| checkpoints.finish())
 }
 
 /// What each worker builds from.
-struct Setup {
+pub struct Setup {
     dataflow: Arc<dyn Build>,
     shape: Shape,
     feeds: Arc<dyn Feeds>,
     epochs: EpochOptions,
     at_end: Vec<bool>,
     publisher: Mutex<Option<Publisher>>,
+    state: Option<State>,
     status: Status,
     stop: Stop,
     fault: Fault,
 }
 
 impl Setup {
+    /// What the workers of a job build from, and the stages that publish what they make.
+    ///
+    /// # Errors
+    /// If a sink can't go on from the job's state.
+    ///
+    /// # Panics
+    /// If there are not as many bindings as the dataflow has outputs.
+    pub fn new(job: Job, stop: &Stop, fault: &Fault) -> Result<(Setup, Noting, Publishing)> {
+        let Job { dataflow, feeds, epochs, outputs, dead_letters, cuts, state, status } = job;
+        let shape = Shape::of(&*dataflow);
+        let at_end = outputs.iter().map(|binding| binding.at_end).collect();
+        let renders = renders(&*dataflow);
+        assert_eq!(renders.len(), outputs.len(), "a binding for each output of {}", dataflow.name());
+        let mut outlets: Vec<Outlet> = renders
+            .into_iter()
+            .zip(outputs)
+            .map(|((name, render), binding)| Outlet { name, render, sinks: binding.sinks })
+            .collect();
+        outlets.push(Outlet {
+            name: DEAD_LETTERS.into(),
+            render: dead_letter::render(),
+            sinks: dead_letters,
+        });
+        let (resume, checkpoints) = match &state {
+            Some(state) => (Some(&*state.resume), state.checkpoints.clone()),
+            None => (None, None),
+        };
+        let (publisher, noting, publishing) = stages(outlets, cuts, checkpoints, resume, status.clone())?;
+        let publisher = Mutex::new(Some(publisher));
+        let (stop, fault) = (stop.clone(), fault.clone());
+        let setup = Setup { dataflow, shape, feeds, epochs, at_end, publisher, state, status, stop, fault };
+        Ok((setup, noting, publishing))
+    }
+
     /// The life of a worker.
-    fn run(&self, worker: &mut Worker) {
+    fn live(&self, worker: &mut Worker) {
+        let mut life = match self.begin(worker) {
+            Ok(life) => life,
+            Err(error) => return self.fault.raise(error),
+        };
+        while worker.has_dataflows() {
+            worker.step_or_park(Some(TICK));
+            if self.fault.is_raised() {
+                return;
+            }
+            life.after_step();
+        }
+        life.end();
+    }
+
+    /// Builds the dataflow on a worker.
+    ///
+    /// # Errors
+    /// If a feed can't be opened.
+    pub fn begin(&self, worker: &mut Worker) -> Result<Life> {
         let place = Place { worker: worker.index(), workers: worker.peers() };
         let publisher = (place.worker == 0)
             .then(|| self.publisher.lock().unwrap_or_else(PoisonError::into_inner).take())
             .flatten();
+        let begin = self.state.as_ref().filter(|state| state.resume.last() > 0).map(|s| s.resume.begin());
         // Before the graph: a worker that fails here builds none, instead of another one than its peers.
-        let feeds: Result<Vec<(String, Box<dyn Feed>)>> = self
+        let feeds: Vec<(String, Box<dyn Feed>)> = self
             .shape
             .inputs
             .iter()
             .map(|input| {
+                let begin = begin.as_ref().map(|begin| begin.of(input));
                 let feed = self
                     .feeds
-                    .open(input, place, None)
+                    .open(input, place, begin.as_ref())
                     .with_context(|| format!("opening input {input:?}"))?;
                 Ok((input.clone(), feed))
             })
-            .collect();
-        let feeds = match feeds {
-            Ok(feeds) => feeds,
-            Err(error) => return self.fault.raise(error),
-        };
+            .collect::<Result<_>>()?;
         let clock = Clock::new(self.epochs);
-        let mut sources: Vec<(String, Shared)> =
+        let sources: Vec<(String, Shared)> =
             feeds.into_iter().map(|(input, feed)| (input, Shared::new(feed, &clock, &self.fault))).collect();
         let drivers = sources.clone();
         let probe = Handle::<Epoch>::new();
@@ -225,34 +266,63 @@ impl Setup {
                     drivers.iter().find(|(name, _)| name == input).expect("the shape names every input");
                 Box::new(source.clone())
             };
-            let parts = Flow::build(scope, &*self.dataflow, Box::new(driver));
+            let checkpoints = self.state.as_ref().and_then(|state| state.checkpoints.clone());
+            let checkpoints = checkpoints.filter(|_| place.worker == 0);
+            let keeping = self.state.as_ref().map(|state| {
+                let keepers = Arc::clone(&state.keepers);
+                Keeping {
+                    keepers: Box::new(move |collection| keepers.keeper(collection, place)),
+                    marks: marks(scope, &clock, checkpoints.clone()),
+                }
+            });
+            let parts = Flow::build(scope, &*self.dataflow, Box::new(driver), keeping);
             let mut changes: Vec<_> = parts
                 .outputs
                 .into_iter()
                 .zip(&self.at_end)
-                .map(|(output, at_end)| if *at_end { accumulate(output.changes) } else { output.changes })
+                .map(|(output, &at_end)| {
+                    if at_end {
+                        accumulate((output.changes)(true))
+                    } else {
+                        (output.changes)(self.state.is_none())
+                    }
+                })
                 .collect();
             changes.push(scope.concatenate(parts.dead_letters));
             publish(scope, changes, parts.reports, publisher).probe_with(&probe);
+            gather(scope, parts.pieces, checkpoints);
         });
-        let mut nudged = Instant::now();
-        while worker.has_dataflows() {
-            worker.step_or_park(Some(TICK));
-            if self.fault.is_raised() {
-                return;
-            }
-            let frontier = probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Epoch::MAX);
-            let mut clock = clock.borrow_mut();
-            clock.published(frontier);
-            if nudged.elapsed() >= TICK {
-                nudged = Instant::now();
-                clock.nudge();
-            }
-            if self.stop.is_requested() {
-                clock.stop();
-            }
+        Ok(Life { sources, clock, probe, stop: self.stop.clone(), nudged: Instant::now() })
+    }
+}
+
+/// A worker's part in a run, between the steps of its dataflow.
+pub struct Life {
+    sources: Vec<(String, Shared)>,
+    clock: Rc<RefCell<Clock>>,
+    probe: Handle<Epoch>,
+    stop: Stop,
+    nudged: Instant,
+}
+
+impl Life {
+    /// To be called after each step of the worker.
+    pub fn after_step(&mut self) {
+        let frontier = self.probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Epoch::MAX);
+        let mut clock = self.clock.borrow_mut();
+        clock.published(frontier);
+        if self.nudged.elapsed() >= TICK {
+            self.nudged = Instant::now();
+            clock.nudge();
         }
-        for (_, source) in sources.drain(..) {
+        if self.stop.is_requested() {
+            clock.stop();
+        }
+    }
+
+    /// To be called when the dataflow has ended well.
+    pub fn end(self) {
+        for (_, source) in self.sources {
             source.finish();
         }
     }

@@ -1,9 +1,9 @@
 //! Publishing: the rows of all workers leave through one place, in epoch order, each epoch's rows together.
 //!
-//! An operator on worker 0 collects what belongs to an epoch. When the frontier says that it is complete, the
-//! epoch goes to a thread that renders the rows and hands them to the sinks, so that no worker waits for a
-//! sink. The operator holds the epoch's capability until the thread is done with it: the probe behind it
-//! shows what is *published*, and a slow sink is felt as back-pressure.
+//! An operator on worker 0 collects what belongs to an epoch. When the frontier says that it is complete, the epoch
+//! goes through two stages, each a thread, so that no worker waits for a disk or a sink: the first has its cut noted,
+//! the second renders the rows and hands them to the sinks. The operator holds the epoch's capability until the last
+//! is done with it: the probe behind it shows what is *published*, and a slow sink is felt as back-pressure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result};
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::flow::Render;
 use cutwater_dataflows::operators::accumulate::END;
@@ -24,6 +24,8 @@ use timely::dataflow::{Scope, Stream};
 
 use crate::fault::Fault;
 use crate::sink::Sink;
+use crate::state::checkpoint::Checkpoints;
+use crate::state::resume::Resume;
 use crate::status::Status;
 
 /// A named output and the sinks it goes to.
@@ -61,7 +63,7 @@ struct Content {
     reports: Vec<Report>,
 }
 
-/// Tells the operator up to where the thread has come.
+/// Tells the operator up to where publishing has come.
 #[derive(Clone, Default)]
 struct Done {
     through: Arc<AtomicU64>,
@@ -73,102 +75,200 @@ enum Order {
     Publish(Epoch, Content),
 }
 
-/// The operator's end of the publishing thread. For worker 0.
+/// The operator's end of publishing. For worker 0.
 pub struct Publisher {
     orders: Sender<Order>,
     done: Done,
 }
 
-/// The publishing thread.
-pub struct Publishing(JoinHandle<()>);
+/// What a step of a stage came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It did something.
+    Done,
+    /// There is nothing to do now.
+    Idle,
+    /// There will never be anything to do again.
+    Over,
+}
 
-impl Publishing {
-    /// Starts the thread. It ends when the [`Publisher`] is dropped, and raises `fault` where a sink fails.
+/// The stages through which an epoch leaves: noting its cut, then giving its rows to the sinks.
+pub fn stages(
+    outlets: Vec<Outlet>,
+    cuts: Option<Box<dyn Cuts>>,
+    checkpoints: Option<Arc<dyn Checkpoints>>,
+    resume: Option<&Resume>,
+    status: Status,
+) -> Result<(Publisher, Noting, Publishing)> {
+    let (orders, inbox) = unbounded();
+    let (noted, outbox) = unbounded();
+    let done = Done::default();
+    let outlets = outlets.into_iter().map(|outlet| Open::new(outlet, resume)).collect::<Result<_>>()?;
+    if let Some(resume) = resume {
+        done.through.store(resume.checkpoint, Ordering::Relaxed);
+    }
+    let publisher = Publisher { orders, done: done.clone() };
+    let noting = Noting { inbox, noted, cuts, done: done.clone() };
+    let publishing = Publishing { inbox: outbox, outlets, checkpoints, status, done, wake: None };
+    Ok((publisher, noting, publishing))
+}
+
+/// The stage that has every cut noted before its epoch goes on.
+pub struct Noting {
+    inbox: Receiver<Order>,
+    noted: Sender<Order>,
+    cuts: Option<Box<dyn Cuts>>,
+    done: Done,
+}
+
+impl Noting {
+    /// Notes the cuts of all epochs that wait, with one sync. `wait`: until there is one.
     ///
     /// # Errors
-    /// If the system gives no thread.
-    pub fn start(
-        outlets: Vec<Outlet>,
-        cuts: Option<Box<dyn Cuts>>,
-        status: Status,
-        fault: Fault,
-    ) -> Result<(Publisher, Publishing)> {
-        let (orders, inbox) = unbounded();
-        let done = Done::default();
-        let publisher = Publisher { orders, done: done.clone() };
-        let thread = std::thread::Builder::new()
-            .name("cutwater:publish".into())
-            .spawn(move || {
-                fault.guard("publishing", || {
-                    if let Err(error) = publish_all(outlets, cuts, &inbox, &done, &status) {
-                        fault.raise(error);
-                    }
-                });
-            })
-            .context("starting the publishing thread")?;
-        Ok((publisher, Publishing(thread)))
-    }
-
-    /// Waits until all that was ordered is published.
-    pub fn join(self) {
-        // A panic there has been raised as a fault.
-        let _ = self.0.join();
+    /// If they can't be noted.
+    pub fn step(&mut self, wait: bool) -> Result<Step> {
+        let first = match take(&self.inbox, wait) {
+            Ok(first) => first,
+            Err(step) => return Ok(step),
+        };
+        let orders: Vec<Order> = std::iter::once(first).chain(self.inbox.try_iter()).collect();
+        if let Some(cuts) = &mut self.cuts {
+            let published = self.done.through.load(Ordering::Acquire);
+            for order in &orders {
+                // What was accumulated to the end has no cut of its own.
+                if let Order::Publish(epoch, content) = order
+                    && *epoch != END
+                {
+                    cuts.append(*epoch, &content.reports, published)?;
+                }
+            }
+            cuts.sync()?;
+        }
+        for order in orders {
+            // Fails when a sink has failed: then the run is about to end.
+            let _ = self.noted.send(order);
+        }
+        Ok(Step::Done)
     }
 }
 
-fn publish_all(
-    mut outlets: Vec<Outlet>,
-    mut cuts: Option<Box<dyn Cuts>>,
-    inbox: &Receiver<Order>,
-    done: &Done,
-    status: &Status,
-) -> Result<()> {
-    let mut wake = None;
-    for order in inbox {
-        let (epoch, content) = match order {
-            Order::Wake(activator) => {
-                wake = Some(activator);
-                continue;
-            }
-            Order::Publish(epoch, content) => (epoch, content),
-        };
-        // What was accumulated to the end has no cut of its own.
-        if epoch != END
-            && let Some(cuts) = &mut cuts
-        {
-            cuts.append(epoch, &content.reports, done.through.load(Ordering::Relaxed))?;
-            cuts.sync()?;
+/// The stage that gives an epoch's rows to the sinks.
+pub struct Publishing {
+    inbox: Receiver<Order>,
+    outlets: Vec<Open>,
+    checkpoints: Option<Arc<dyn Checkpoints>>,
+    status: Status,
+    done: Done,
+    wake: Option<SyncActivator>,
+}
+
+/// An outlet with, for each sink, the epoch up to which it needs nothing.
+struct Open {
+    name: String,
+    render: Render,
+    sinks: Vec<(Epoch, Box<dyn Sink>)>,
+}
+
+impl Open {
+    fn new(outlet: Outlet, resume: Option<&Resume>) -> Result<Self> {
+        let Outlet { name, render, sinks } = outlet;
+        let sinks = sinks
+            .into_iter()
+            .map(|mut sink| Ok((resume.map_or(Ok(0), |resume| sink.resume(resume))?, sink)))
+            .collect::<Result<_>>()
+            .with_context(|| format!("output {name:?}"))?;
+        Ok(Open { name, render, sinks })
+    }
+
+    /// The sinks that want an epoch.
+    fn wanting(&mut self, epoch: Epoch) -> impl Iterator<Item = &mut Box<dyn Sink>> {
+        self.sinks.iter_mut().filter(move |(held, _)| *held < epoch).map(|(_, sink)| sink)
+    }
+}
+
+impl Publishing {
+    /// Publishes an epoch. `wait`: until there is one.
+    ///
+    /// # Errors
+    /// If a sink fails.
+    pub fn step(&mut self, wait: bool) -> Result<Step> {
+        match take(&self.inbox, wait) {
+            Ok(Order::Wake(activator)) => self.wake = Some(activator),
+            Ok(Order::Publish(epoch, content)) => self.publish(epoch, &content)?,
+            Err(step) => return Ok(step),
         }
+        Ok(Step::Done)
+    }
+
+    fn publish(&mut self, epoch: Epoch, content: &Content) -> Result<()> {
         let mut changes = 0;
         for (index, batches) in &content.changes {
-            let outlet = &mut outlets[*index];
-            if outlet.sinks.is_empty() {
+            let outlet = &mut self.outlets[*index];
+            if outlet.wanting(epoch).next().is_none() {
                 continue;
             }
             let rows = (outlet.render)(batches);
             changes += rows.len() as u64;
-            for sink in &mut outlet.sinks {
-                sink.write(epoch, &outlet.name, &rows)?;
+            let name = outlet.name.clone();
+            for sink in outlet.wanting(epoch) {
+                sink.write(epoch, &name, &rows)?;
             }
         }
         // Every sink hears of every epoch, also of one in which its output did not change.
-        for outlet in &mut outlets {
-            for sink in &mut outlet.sinks {
+        for outlet in &mut self.outlets {
+            for sink in outlet.wanting(epoch) {
                 sink.commit(epoch, &content.reports)?;
             }
         }
         if epoch == END {
-            status.ended(changes);
+            self.status.ended(changes);
         } else {
-            status.published(epoch, &content.reports, changes);
+            self.status.published(epoch, &content.reports, changes);
+            self.checkpoints.iter().for_each(|checkpoints| checkpoints.published(epoch));
         }
-        done.through.store(epoch, Ordering::Release);
-        if let Some(wake) = &wake {
+        self.done.through.store(epoch, Ordering::Release);
+        if let Some(wake) = &self.wake {
             // Fails only when the worker has gone.
             let _ = wake.activate();
         }
+        Ok(())
     }
-    Ok(())
+}
+
+fn take(inbox: &Receiver<Order>, wait: bool) -> std::result::Result<Order, Step> {
+    if wait {
+        return inbox.recv().map_err(|_| Step::Over);
+    }
+    inbox.try_recv().map_err(|error| match error {
+        TryRecvError::Empty => Step::Idle,
+        TryRecvError::Disconnected => Step::Over,
+    })
+}
+
+/// Runs a stage in a thread of its own, until it is over or fails: that raises `fault`.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn spawn(
+    name: &str,
+    fault: &Fault,
+    mut step: impl FnMut() -> Result<Step> + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    let (fault, part) = (fault.clone(), name.to_owned());
+    std::thread::Builder::new()
+        .name(format!("cutwater:{name}"))
+        .spawn(move || {
+            fault.clone().guard(&part, move || {
+                loop {
+                    match step() {
+                        Ok(Step::Over) => return,
+                        Ok(Step::Done | Step::Idle) => {}
+                        Err(error) => return fault.raise(error),
+                    }
+                }
+            });
+        })
+        .with_context(|| format!("starting the thread {name}"))
 }
 
 /// Builds the publishing operator. Only worker 0 has a `publisher`; all rows come to it. The returned stream
@@ -189,7 +289,7 @@ pub fn publish<'s>(
     if let Some(publisher) = &publisher {
         let address = builder.operator_info().address.to_vec();
         let activator = scope.worker().sync_activator_for(address);
-        // The thread lives as long as the publisher.
+        // The stages live as long as the publisher.
         let _ = publisher.orders.send(Order::Wake(activator));
     }
     builder.build(move |_capabilities| {
@@ -219,7 +319,7 @@ pub fn publish<'s>(
                     break;
                 }
                 let (capability, content) = first.remove();
-                // Fails when a sink has failed: then the run is about to end.
+                // Fails when a stage has failed: then the run is about to end.
                 let _ = publisher.orders.send(Order::Publish(epoch, content));
                 ordered.insert(epoch, capability);
             }

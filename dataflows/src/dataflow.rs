@@ -86,6 +86,10 @@ pub struct Shape {
     pub inputs: Vec<String>,
     /// Its outputs.
     pub outputs: Vec<OutputShape>,
+    /// The names of its persisted collections.
+    pub persisted: Vec<String>,
+    /// Operators that remember rows which are not persisted. A dataflow that has one can't be resumed.
+    pub forgets: Vec<String>,
 }
 
 /// The name and columns of an output.
@@ -97,6 +101,8 @@ pub struct OutputShape {
     pub key: Vec<String>,
     /// The other columns.
     pub value: Vec<String>,
+    /// True iff all its rows are made of persisted collections, so that a restart has all of them.
+    pub kept: bool,
 }
 
 impl Shape {
@@ -108,6 +114,8 @@ impl Shape {
         rehearse(dataflow, |parts| Shape {
             inputs: parts.inputs,
             outputs: parts.outputs.into_iter().map(|output| output.shape).collect(),
+            persisted: parts.persisted,
+            forgets: parts.forgets,
         })
     }
 }
@@ -132,5 +140,5 @@ fn rehearse<T>(dataflow: &dyn Build, read: impl FnOnce(Parts<'_>) -> T) -> T {
         }
     }
     let mut worker = Worker::new(Config::default(), Allocator::Thread(Thread::default()), None);
-    worker.dataflow(|scope| read(Flow::build(scope, dataflow, Box::new(|_| Box::new(Idle)))))
+    worker.dataflow(|scope| read(Flow::build(scope, dataflow, Box::new(|_| Box::new(Idle)), None)))
 }

@@ -32,7 +32,8 @@ pub(crate) fn row(record: &Record<'_>, reason: &Malformed) -> DeadLetter {
 /// Shows dead letters.
 pub fn render() -> Render {
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-    let shape = OutputShape { name: "dead-letters".to_owned(), key: names(&KEY), value: names(&VALUE) };
+    let shape =
+        OutputShape { name: "dead-letters".to_owned(), key: names(&KEY), value: names(&VALUE), kept: false };
     Arc::new(move |batches| crate::render::render::<DeadLetter>(&shape, batches))
 }
 

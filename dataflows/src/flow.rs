@@ -13,6 +13,8 @@ use crate::dataflow::{Build, OutputShape};
 use crate::decode::Decode;
 use crate::flat::FlatBatch;
 use crate::operators::flatten::{flatten, unflatten};
+use crate::operators::since::{since, since_flat};
+use crate::persist::{Keeper, Piece};
 use crate::render::{Change, render};
 use crate::row::Row;
 use crate::source::{Driver, Report, source};
@@ -24,10 +26,22 @@ pub struct Flow<'s> {
     scope: Scope<'s, Epoch>,
     parts: Rc<RefCell<Parts<'s>>>,
     drivers: Rc<RefCell<DriverOf>>,
+    keeping: Rc<RefCell<Option<Keeping<'s>>>>,
 }
 
 /// Gives the driver of the input of that name.
 pub type DriverOf = Box<dyn FnMut(&str) -> Box<dyn Driver>>;
+
+/// What it takes to keep collections.
+pub struct Keeping<'s> {
+    /// Gives the keeper of the collection of that name.
+    pub keepers: KeeperOf,
+    /// Epochs as of which a checkpoint is to be made, at their own times, on all workers.
+    pub marks: Stream<'s, Epoch, Vec<Epoch>>,
+}
+
+/// Gives the keeper of the persisted collection of that name.
+pub type KeeperOf = Box<dyn FnMut(&str) -> Box<dyn Keeper>>;
 
 /// What the runtime is given of a dataflow that was built.
 #[derive(Default)]
@@ -40,14 +54,20 @@ pub struct Parts<'s> {
     pub dead_letters: Vec<Stream<'s, Epoch, FlatBatch>>,
     /// What the workers read, for each input.
     pub reports: Vec<Stream<'s, Epoch, Vec<Report>>>,
+    /// The names of the persisted collections, in the order of their declaration.
+    pub persisted: Vec<String>,
+    /// The pieces of checkpoints, of each persisted collection that is kept.
+    pub pieces: Vec<Stream<'s, Epoch, Vec<Piece>>>,
+    /// Operators that remember rows which are not persisted: they would forget them in a restart.
+    pub forgets: Vec<String>,
 }
 
 /// A named output: its changes, net for each worker and epoch, and how they are shown.
 pub struct Output<'s> {
     /// Its name and columns.
     pub shape: OutputShape,
-    /// Its changes, on the worker that made them.
-    pub changes: Stream<'s, Epoch, FlatBatch>,
+    /// Its changes, on the worker that made them: with what precedes the first epoch, at time 0, if told so.
+    pub changes: Box<dyn FnOnce(bool) -> Stream<'s, Epoch, FlatBatch> + 's>,
     /// Shows changes of one epoch, from all workers, in order.
     pub render: Render,
 }
@@ -56,11 +76,18 @@ pub struct Output<'s> {
 pub type Render = Arc<dyn Fn(&[FlatBatch]) -> Vec<Change> + Send + Sync>;
 
 impl<'s> Flow<'s> {
-    /// Builds `dataflow` in `scope`, with a driver from `drivers` for each input.
-    pub fn build(scope: Scope<'s, Epoch>, dataflow: &dyn Build, drivers: DriverOf) -> Parts<'s> {
+    /// Builds `dataflow` in `scope`, with a driver from `drivers` for each input. Its persisted collections are kept
+    /// by what `keeping` gives, or not at all.
+    pub fn build(
+        scope: Scope<'s, Epoch>,
+        dataflow: &dyn Build,
+        drivers: DriverOf,
+        keeping: Option<Keeping<'s>>,
+    ) -> Parts<'s> {
         let parts = Rc::default();
         let drivers = Rc::new(RefCell::new(drivers));
-        dataflow.build(&Flow { scope, parts: Rc::clone(&parts), drivers });
+        let keeping = Rc::new(RefCell::new(keeping));
+        dataflow.build(&Flow { scope, parts: Rc::clone(&parts), drivers, keeping });
         parts.take()
     }
 
@@ -77,7 +104,35 @@ impl<'s> Flow<'s> {
 
     /// Brings a collection back that differential operators have made.
     pub fn collection<R: Row>(&self, rows: VecCollection<'s, Epoch, R, Diff>) -> Collection<'s, R> {
-        Collection { flow: self.clone(), rows: Rows::Loose(rows) }
+        // Whoever took rows to differential that are not persisted has been noted for it there.
+        Collection { flow: self.clone(), rows: Rows::Loose(rows), kept: true }
+    }
+
+    /// The collection that `persist` hands on.
+    pub(crate) fn persisted<R: Row>(&self, rows: Stream<'s, Epoch, FlatBatch>) -> Collection<'s, R> {
+        Collection {
+            flow: self.clone(),
+            rows: Rows::Flat { stream: rows, placed: true, row: PhantomData },
+            kept: true,
+        }
+    }
+
+    /// The keeper of the persisted collection of that name, and the marks, where collections are kept.
+    ///
+    /// # Panics
+    /// If the dataflow has persisted another collection under that name.
+    pub(crate) fn keeping(&self, name: &str) -> Option<(Box<dyn Keeper>, Stream<'s, Epoch, Vec<Epoch>>)> {
+        let persisted = &mut self.parts.borrow_mut().persisted;
+        assert!(!persisted.iter().any(|other| other == name), "collection {name:?} is persisted twice");
+        persisted.push(name.to_owned());
+        let mut keeping = self.keeping.borrow_mut();
+        let Keeping { keepers, marks } = keeping.as_mut()?;
+        Some((keepers(name), marks.clone()))
+    }
+
+    /// Takes the pieces of a persisted collection.
+    pub(crate) fn take_pieces(&self, pieces: Stream<'s, Epoch, Vec<Piece>>) {
+        self.parts.borrow_mut().pieces.push(pieces);
     }
 }
 
@@ -96,7 +151,8 @@ impl<'s> Input<'s> {
         parts.dead_letters.push(source.dead_letters);
         parts.reports.push(source.reports);
         drop(parts);
-        Collection { flow: self.flow, rows: Rows::Flat(source.rows, PhantomData) }
+        let rows = Rows::Flat { stream: source.rows, placed: false, row: PhantomData };
+        Collection { flow: self.flow, rows, kept: false }
     }
 }
 
@@ -104,12 +160,14 @@ impl<'s> Input<'s> {
 pub struct Collection<'s, R: Row> {
     flow: Flow<'s>,
     rows: Rows<'s, R>,
+    /// True iff it is made of persisted collections alone.
+    kept: bool,
 }
 
 /// The two forms of a collection between operators.
 enum Rows<'s, R: Row> {
-    /// Encoded and net for each worker and epoch.
-    Flat(Stream<'s, Epoch, FlatBatch>, PhantomData<R>),
+    /// Encoded and net for each worker and epoch. `placed`: each row is on the worker that its hash says.
+    Flat { stream: Stream<'s, Epoch, FlatBatch>, placed: bool, row: PhantomData<R> },
     /// As differential's operators take and leave them.
     Loose(VecCollection<'s, Epoch, R, Diff>),
 }
@@ -120,48 +178,72 @@ impl<'s, R: Row> Collection<'s, R> {
         &self.flow
     }
 
-    /// The collection as differential's operators take it. [`Flow::collection`] is the way back.
+    /// The collection as differential's operators take it. [`Flow::collection`] is the way back. Those that remember
+    /// rows need them to be persisted before: a run that keeps state refuses to start otherwise.
     pub fn differential(self) -> VecCollection<'s, Epoch, R, Diff> {
+        self.remembered_by("differential");
+        self.loose()
+    }
+
+    /// Notes that an operator remembers the rows of this collection.
+    pub(crate) fn remembered_by(&self, operator: &str) {
+        if !self.kept {
+            self.flow.parts.borrow_mut().forgets.push(operator.to_owned());
+        }
+    }
+
+    fn loose(self) -> VecCollection<'s, Epoch, R, Diff> {
         match self.rows {
-            Rows::Flat(stream, _) => unflatten(stream).as_collection(),
+            Rows::Flat { stream, .. } => unflatten(stream).as_collection(),
             Rows::Loose(rows) => rows,
         }
     }
 
+    /// True iff each row is on the worker that its hash says.
+    pub(crate) fn is_placed(&self) -> bool {
+        matches!(self.rows, Rows::Flat { placed: true, .. })
+    }
+
     /// The collection encoded, equal rows of a worker and epoch summed.
-    pub(crate) fn flat(self) -> Stream<'s, Epoch, FlatBatch> {
+    pub(crate) fn into_flat(self) -> Stream<'s, Epoch, FlatBatch> {
         match self.rows {
-            Rows::Flat(stream, _) => stream,
+            Rows::Flat { stream, .. } => stream,
             Rows::Loose(rows) => flatten(rows.inner),
+        }
+    }
+
+    /// As `into_flat`, without what precedes the first epoch.
+    fn into_flat_since(self) -> Stream<'s, Epoch, FlatBatch> {
+        match self.rows {
+            Rows::Flat { stream, .. } => since_flat(stream),
+            Rows::Loose(rows) => flatten(since(rows.inner)),
         }
     }
 
     /// Applies `logic` to every row.
     pub fn map<R2: Row>(self, logic: impl FnMut(R) -> R2 + 'static) -> Collection<'s, R2> {
-        let flow = self.flow.clone();
-        flow.collection(self.differential().map(logic))
+        let (flow, kept) = (self.flow.clone(), self.kept);
+        Collection { rows: Rows::Loose(self.loose().map(logic)), flow, kept }
     }
 
     /// Keeps the rows for which `keep` says so.
     pub fn filter(self, keep: impl FnMut(&R) -> bool + 'static) -> Self {
-        let flow = self.flow.clone();
-        flow.collection(self.differential().filter(keep))
+        let (flow, kept) = (self.flow.clone(), self.kept);
+        Collection { rows: Rows::Loose(self.loose().filter(keep)), flow, kept }
     }
 
     /// The rows of both collections, those that are in both as often as in both together.
     pub fn concat(self, other: Self) -> Self {
-        let flow = self.flow.clone();
-        let rows = match (self.rows, other.rows) {
-            (Rows::Flat(one, _), Rows::Flat(other, _)) => Rows::Flat(one.concat(other), PhantomData),
-            (one, other) => {
-                let (one, other) = (
-                    Collection { flow: flow.clone(), rows: one },
-                    Collection { flow: flow.clone(), rows: other },
-                );
-                Rows::Loose(one.differential().concat(other.differential()))
-            }
+        let (flow, kept) = (self.flow.clone(), self.kept && other.kept);
+        let placed = self.is_placed() && other.is_placed();
+        let rows = if let (Rows::Flat { stream: one, .. }, Rows::Flat { stream: two, .. }) =
+            (&self.rows, &other.rows)
+        {
+            Rows::Flat { stream: one.clone().concat(two.clone()), placed, row: PhantomData }
+        } else {
+            Rows::Loose(self.loose().concat(other.loose()))
         };
-        Collection { flow, rows }
+        Collection { flow, rows, kept }
     }
 
     /// Hands the collection out under `name`. `key` names the columns that tell one row from another, which
@@ -179,12 +261,13 @@ impl<'s, R: Row> Collection<'s, R> {
             name: name.to_owned(),
             key: key.iter().map(|&column| column.to_owned()).collect(),
             value: value.iter().map(|&column| column.to_owned()).collect(),
+            kept: self.kept,
         };
         let render: Render = {
             let shape = shape.clone();
             Arc::new(move |batches| render::<R>(&shape, batches))
         };
-        let changes = self.flat();
+        let changes = Box::new(|before: bool| if before { self.into_flat() } else { self.into_flat_since() });
         let mut parts = parts.borrow_mut();
         assert!(
             !parts.outputs.iter().any(|other| other.shape.name == name),

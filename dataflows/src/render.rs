@@ -52,8 +52,12 @@ mod tests {
     #[test]
     fn changes_are_net_ordered_and_named() {
         type Counted = (Text, i64);
-        let shape =
-            OutputShape { name: "counts".into(), key: vec!["word".into()], value: vec!["count".into()] };
+        let shape = OutputShape {
+            name: "counts".into(),
+            key: vec!["word".into()],
+            value: vec!["count".into()],
+            kept: true,
+        };
         let batch = |rows: &[(&str, i64, i64)]| {
             let mut batch = FlatBatch::default();
             for &(word, count, diff) in rows {

@@ -18,7 +18,11 @@ impl Dataflow for WordCount {
     const NAME: &'static str = "word-count";
 
     fn build(&self, flow: &Flow<'_>) {
-        flow.input("lines").decode(self.tokenizer).count().output("counts", &["word"], &["count"]);
+        flow.input("lines").decode(self.tokenizer).persist("words").count().output(
+            "counts",
+            &["word"],
+            &["count"],
+        );
     }
 }
 

@@ -67,6 +67,7 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
         outputs,
         dead_letters,
         cuts: None,
+        state: None,
         status: status.clone(),
     };
     work.begun();

@@ -172,6 +172,7 @@ fn start(
         outputs: vec![Binding { at_end: false, sinks: vec![Box::new(counts)] }],
         dead_letters: Vec::new(),
         cuts: None,
+        state: None,
         status,
     };
     let (stop, fault) = (stop.clone(), fault.clone());

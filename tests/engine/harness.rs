@@ -143,6 +143,7 @@ impl Run {
                 events: events.clone(),
                 trouble: self.trouble.clone(),
             })),
+            state: None,
             status: Status::default(),
         };
         job::run(job, workers, stop, &Fault::default())

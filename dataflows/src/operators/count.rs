@@ -6,7 +6,8 @@ use differential_dataflow::trace::implementations::{KeyBatcher, KeySpine};
 use timely::dataflow::channels::pact::Pipeline;
 
 use crate::flow::Collection;
-use crate::operators::flatten::{by_row, unflatten_with};
+use crate::operators::exchange::exchange;
+use crate::operators::flatten::unflatten_with;
 use crate::row::Row;
 use crate::{Diff, Epoch};
 
@@ -17,7 +18,8 @@ impl<'s, R: Row> Collection<'s, R> {
     /// arrangement: an epoch costs what changed in it. The trace is compacted to the last complete epoch.
     pub fn count(self) -> Collection<'s, (R, i64)> {
         let flow = self.flow().clone();
-        let keyed = unflatten_with(by_row(self.flat()), |row: R, epoch, diff: Diff| ((row, ()), epoch, diff));
+        self.remembered_by("count");
+        let keyed = unflatten_with(exchange(self), |row: R, epoch, diff: Diff| ((row, ()), epoch, diff));
         let arranged = arrange_core::<_, _, KeyBatcher<R, Epoch, Diff>, KeySpine<R, Epoch, Diff>>(
             keyed,
             Pipeline,

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::channels::pact::{ExchangeCore, Pipeline};
+use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::{Capability, Operator};
 use timely::dataflow::{Stream, StreamVec};
 
-use crate::combine::{Combiner, row_hash};
+use crate::combine::Combiner;
 use crate::flat::FlatBatch;
 use crate::row::Row;
 use crate::{Diff, Epoch};
@@ -65,17 +65,6 @@ pub(crate) fn unflatten_with<'s, R: Row, U: Clone + 'static>(
                     session.give(shape(R::decode(row), epoch, diff));
                 }
             });
-        }
-    })
-}
-
-/// Distributes rows among the workers by their hash.
-pub(crate) fn by_row<'s>(stream: Stream<'s, Epoch, FlatBatch>) -> Stream<'s, Epoch, FlatBatch> {
-    let pact =
-        ExchangeCore::<CapacityContainerBuilder<FlatBatch>, _>::new(|row: &(&[u8], i64)| row_hash(row.0));
-    stream.unary::<CapacityContainerBuilder<_>, _, _, _>(pact, "Exchange", |_, _| {
-        |input, output| {
-            input.for_each(|capability, batch| output.session(&capability).give_container(batch));
         }
     })
 }

@@ -2,4 +2,7 @@
 
 pub mod accumulate;
 pub mod count;
+pub(crate) mod exchange;
 pub mod flatten;
+pub mod persist;
+pub(crate) mod since;

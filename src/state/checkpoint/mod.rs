@@ -1,5 +1,7 @@
 //! Checkpoints: the rows of all persisted collections as of one epoch, its cut, and a manifest.
 
+pub mod marks;
+
 use anyhow::Result;
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::persist::{Keeper, Piece};
