@@ -8,7 +8,7 @@ use cutwater::feed::seeded::{Cut, Handed, Manner, Seeded, World};
 use cutwater_dataflows::prelude::*;
 use cutwater_dataflows::render::Change;
 
-use crate::harness::{DEADLINE, Event, Published, Run, Trouble, add, advance, recount};
+use crate::harness::{DEADLINE, Published, Run, Trouble, add, advance, recount};
 
 #[test]
 fn a_world_without_records_ends_at_once() {
@@ -50,11 +50,8 @@ fn a_sink_that_fails_ends_the_run_with_its_error() {
         let error = result.expect_err("the sink has failed").to_string();
         assert!(error.contains("the sink of"), "{error}");
         let published = Published::of(&events);
-        assert!(
-            matches!(events.last(), Some(Event::Cut(3, _))),
-            "nothing is said after the error: {events:?}"
-        );
-        published.epochs[..2].iter().for_each(|epoch| assert!(!epoch.rows.is_empty()));
+        assert_eq!(published.epochs.len(), 2, "nothing comes out after the error: {events:?}");
+        published.epochs.iter().for_each(|epoch| assert!(!epoch.rows.is_empty()));
     }
 }
 
@@ -67,7 +64,8 @@ fn a_cut_that_is_refused_ends_the_run_before_its_rows() {
         let (result, events) = run.start().end();
         let error = result.expect_err("the cut is refused").to_string();
         assert!(error.contains("cut of epoch 2"), "{error}");
-        assert_eq!(Published::of(&events).epochs.len(), 1);
+        // The epoch before may have been about to come out.
+        assert!(Published::of(&events).epochs.len() <= 1);
     }
 }
 

@@ -257,7 +257,7 @@ impl Cuts for Recorder {
 pub(crate) type Rows = BTreeMap<String, i64>;
 
 /// What a run published, checked for order: epochs from 1 without gaps, each with its cut first, then its
-/// rows, then the commits.
+/// rows, then the commits. Cuts may be some epochs ahead; those of epochs that never came out are not in it.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
     /// From epoch 1.
@@ -279,11 +279,13 @@ impl Published {
     /// What the events of a run say.
     pub(crate) fn of(events: &[Event]) -> Published {
         let mut published = Published::default();
+        // The epoch that comes out, and whether it is committed to any sink.
+        let (mut open, mut committed) = (0, true);
         for event in events {
-            let open = published.epochs.len() as Epoch;
             match event {
                 Event::Cut(epoch, reports) => {
-                    assert_eq!(*epoch, open + 1, "epochs are in order and without gaps");
+                    let noted = published.epochs.len() as Epoch;
+                    assert_eq!(*epoch, noted + 1, "epochs are in order and without gaps");
                     published.epochs.push(OfEpoch { reports: reports.clone(), ..OfEpoch::default() });
                 }
                 Event::Rows(END, output, rows) => {
@@ -291,19 +293,30 @@ impl Published {
                 }
                 Event::Committed(END, _) => {}
                 Event::Rows(epoch, output, rows) => {
-                    assert_eq!(*epoch, open, "rows come between their epoch's cut and its commit");
-                    let of_epoch = published.epochs.last_mut().expect("there is an open one");
-                    assert_eq!(of_epoch.commits, 0, "no rows come after a commit");
+                    if *epoch != open {
+                        assert!(committed && *epoch > open, "{epoch} comes before {open} is committed");
+                        (open, committed) = (*epoch, false);
+                    }
+                    assert!(!committed, "no rows come after a commit");
+                    let of_epoch = published.of_epoch(*epoch);
                     let before = of_epoch.rows.insert(output.clone(), rows.clone());
                     assert_eq!(before, None, "each epoch's rows come together");
                 }
                 Event::Committed(epoch, _) => {
-                    assert_eq!(*epoch, open);
-                    published.epochs.last_mut().expect("there is an open one").commits += 1;
+                    assert!(*epoch >= open, "{epoch} is committed after {open}");
+                    (open, committed) = (*epoch, true);
+                    published.of_epoch(*epoch).commits += 1;
                 }
             }
         }
+        let out = published.epochs.iter().take_while(|epoch| epoch.commits > 0).count();
+        assert!(published.epochs[out..].iter().all(|epoch| epoch.commits == 0), "every epoch comes out");
+        published.epochs.truncate(out);
         published
+    }
+
+    fn of_epoch(&mut self, epoch: Epoch) -> &mut OfEpoch {
+        self.epochs.get_mut(epoch as usize - 1).expect("the cut of an epoch comes before its rows")
     }
 
     /// Checks that after each epoch the changes so far add up to what `recount` makes of the records below its
