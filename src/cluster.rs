@@ -41,37 +41,31 @@ const TELL: Duration = Duration::from_secs(5);
 const GREETING: Duration = Duration::from_secs(5);
 
 impl Cluster {
-    /// Connects to all other processes and makes the workers of this one.
+    /// Connects to all other processes.
     ///
     /// # Errors
     /// If a peer does not come in time or runs something else: it names the peer.
-    pub fn connect(mut self) -> Result<Workers> {
-        if self.addresses.len() <= 1 {
-            return Workers::threads(self.workers);
+    pub fn connect(mut self) -> Result<Connected> {
+        let mut sockets = Vec::new();
+        if self.addresses.len() > 1 {
+            let deadline = Instant::now() + self.timeout;
+            let listener = match self.listener.take() {
+                Some(listener) => listener,
+                None => {
+                    let address = &self.addresses[self.process];
+                    TcpListener::bind(address)
+                        .with_context(|| format!("process {} can't listen at {address}", self.process))?
+                }
+            };
+            listener.set_nonblocking(true)?;
+            sockets = (0..self.process)
+                .map(|peer| self.call(peer, deadline).map(Some))
+                .collect::<Result<Vec<Option<TcpStream>>>>()?;
+            sockets.resize_with(self.addresses.len(), || None);
+            self.answer(&listener, &mut sockets, deadline)?;
+            tracing::debug!("process {}: connected to all {} others", self.process, sockets.len() - 1);
         }
-        let deadline = Instant::now() + self.timeout;
-        let listener = match self.listener.take() {
-            Some(listener) => listener,
-            None => {
-                let address = &self.addresses[self.process];
-                TcpListener::bind(address)
-                    .with_context(|| format!("process {} can't listen at {address}", self.process))?
-            }
-        };
-        listener.set_nonblocking(true)?;
-        let mut sockets: Vec<Option<TcpStream>> =
-            (0..self.process).map(|peer| self.call(peer, deadline).map(Some)).collect::<Result<_>>()?;
-        sockets.resize_with(self.addresses.len(), || None);
-        self.answer(&listener, &mut sockets, deadline)?;
-        tracing::debug!("process {}: connected to all {} others", self.process, self.addresses.len() - 1);
-
-        let hooks = Hooks::default();
-        let threads = ProcessBuilder::new_typed_vector(self.workers, hooks.refill.clone(), None);
-        let (builders, connections) =
-            initialize_networking_from_sockets(threads, sockets, self.process, self.workers, hooks)
-                .context("starting the communication between processes")?;
-        let builders = builders.into_iter().map(AllocatorBuilder::Tcp).collect();
-        Ok(Workers { builders, connections: Box::new(connections), peers: true })
+        Ok(Connected { workers: self.workers, process: self.process, sockets })
     }
 
     /// Connects to a process below us.
@@ -180,6 +174,81 @@ impl Cluster {
         Ok(())
     }
 }
+
+/// A process that is connected to all others.
+pub struct Connected {
+    workers: usize,
+    process: usize,
+    /// By process; none of our own, and none at all in a cluster of one.
+    sockets: Vec<Option<TcpStream>>,
+}
+
+impl Connected {
+    /// Process 0 finds something out, and tells all others: returns that on each. They wait for as long as it takes.
+    ///
+    /// # Errors
+    /// Those of `find`, or if another process has gone.
+    pub fn share(&mut self, find: impl FnOnce() -> Result<Vec<u8>>) -> Result<Vec<u8>> {
+        if self.process == 0 {
+            let found = find()?;
+            for (peer, socket) in self.sockets.iter_mut().enumerate() {
+                if let Some(socket) = socket {
+                    socket
+                        .write_all(&(found.len() as u64).to_le_bytes())
+                        .and_then(|()| socket.write_all(&found))
+                        .with_context(|| format!("process {peer} has gone"))?;
+                }
+            }
+            return Ok(found);
+        }
+        let socket = self.sockets[0].as_mut().expect("process 0 is another one");
+        let mut read = || {
+            let mut length = [0; 8];
+            socket.read_exact(&mut length)?;
+            let mut found = Vec::new();
+            socket.take(u64::from_le_bytes(length)).read_to_end(&mut found)?;
+            if found.len() as u64 == u64::from_le_bytes(length) {
+                Ok(found)
+            } else {
+                Err(std::io::Error::from(ErrorKind::UnexpectedEof))
+            }
+        };
+        read().map_err(|error| LostPeer(0, error).into())
+    }
+
+    /// The workers of this process.
+    ///
+    /// # Errors
+    /// If timely can't make them.
+    pub fn workers(self) -> Result<Workers> {
+        if self.sockets.is_empty() {
+            return Workers::threads(self.workers);
+        }
+        let hooks = Hooks::default();
+        let threads = ProcessBuilder::new_typed_vector(self.workers, hooks.refill.clone(), None);
+        let (builders, connections) =
+            initialize_networking_from_sockets(threads, self.sockets, self.process, self.workers, hooks)
+                .context("starting the communication between processes")?;
+        let builders = builders.into_iter().map(AllocatorBuilder::Tcp).collect();
+        Ok(Workers { builders, connections: Box::new(connections), peers: true })
+    }
+}
+
+/// The connection to another process is lost.
+#[derive(Debug)]
+pub struct LostPeer(usize, std::io::Error);
+
+impl std::fmt::Display for LostPeer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "the connection to process {} is lost ({}): it has ended or is out of reach",
+            self.0, self.1
+        )
+    }
+}
+
+impl std::error::Error for LostPeer {}
 
 enum Greeting {
     /// Nobody there, or not ready.

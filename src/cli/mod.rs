@@ -16,7 +16,9 @@ use anyhow::Result;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use cutwater_dataflows::Entry;
 
+use crate::cluster::LostPeer;
 use crate::demo;
+use crate::supervise::{LOST_PEER, is_supervised};
 use options::{DemoArgs, LogArgs, RunArgs};
 use produce::ProduceArgs;
 
@@ -59,7 +61,11 @@ pub fn main(registry: &[Entry]) -> ExitCode {
                 return ExitCode::from(u8::try_from(clap.exit_code()).unwrap_or(2));
             }
             crate::exit::report(&error);
-            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+            ExitCode::from(match () {
+                () if error.is::<Usage>() => 2,
+                () if error.is::<LostPeer>() && is_supervised() => LOST_PEER,
+                () => 1,
+            })
         }
     }
 }

@@ -54,6 +54,16 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = at_least_one(EpochOptions::default().in_flight), help_heading = "Epochs")]
     pub in_flight: NonZeroUsize,
 
+    /// Keep ledger and checkpoints there and go on from them: a folder, file://PATH or s3://BUCKET/PREFIX
+    #[arg(short, long, value_name = "DIR|URL", help_heading = "State")]
+    pub state: Option<String>,
+    /// Time between checkpoints
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "State")]
+    pub checkpoint: Duration,
+    /// How long to keep the ledger of epochs that no restart needs
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration, help_heading = "State")]
+    pub ledger_retention: Duration,
+
     /// Send an output to stdout, kafka:TOPIC, file:PATH or none; SINK alone binds the only output; repeatable
     /// [default: stdout]
     #[arg(short = 'o', long, value_name = "OUTPUT=SINK", help_heading = "Output")]

@@ -58,7 +58,7 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
     // The sinks of worker 0 take all rows; the other processes open none.
     let (outputs, dead_letters) = plan.open(process == 0)?;
     let feeds = KafkaFeeds::connect(plan.settings, plan.reading, plan.inputs, &fault)?;
-    let workers = cluster.connect()?;
+    let workers = cluster.connect()?.workers()?;
     let status = Status::default();
     let job = Job {
         dataflow,

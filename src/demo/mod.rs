@@ -164,7 +164,7 @@ fn start(
         fingerprint: 0,
         timeout: settings.connect_timeout,
     };
-    let workers = cluster.connect()?;
+    let workers = cluster.connect()?.workers()?;
     let job = Job {
         dataflow: Arc::new(WordCount { tokenizer: Tokenizer::Whitespace }),
         feeds: Arc::new(feeds),

@@ -122,6 +122,7 @@ impl Run {
                 timeout: DEADLINE,
             }
             .connect()?
+            .workers()?
         };
         let sink = |output: &str| -> Vec<Box<dyn Sink>> {
             let recorder =
