@@ -11,11 +11,12 @@
 //! - [`publish`], [`sink`]: one place through which all rows leave, and where they go
 //! - [`state`]: what survives a run, ledger and checkpoints
 //! - [`produce`]: the other way, lines into a topic
-//! - [`status`], [`fault`], [`signals`], [`exit`]: figures, the first error, and the end
+//! - [`status`], [`fault`], [`signals`], [`exit`]: figures, the first error, and the end; [`crash`]: an end for tests
 //! - [`demo`]: all of it at work, with an in-process broker and generated text
 
 pub mod cli;
 pub mod cluster;
+pub mod crash;
 pub mod demo;
 pub mod epoch;
 pub mod exit;
