@@ -108,6 +108,12 @@ impl<'s> Flow<'s> {
         Collection { flow: self.clone(), rows: Rows::Loose(rows), kept: true }
     }
 
+    /// A collection that an operator hands on encoded. Whoever remembered rows that are not persisted has been noted.
+    pub(crate) fn encoded<R: Row>(&self, rows: Stream<'s, Epoch, FlatBatch>) -> Collection<'s, R> {
+        let rows = Rows::Flat { stream: rows, placed: false, row: PhantomData };
+        Collection { flow: self.clone(), rows, kept: true }
+    }
+
     /// The collection that `persist` hands on.
     pub(crate) fn persisted<R: Row>(&self, rows: Stream<'s, Epoch, FlatBatch>) -> Collection<'s, R> {
         Collection {

@@ -40,12 +40,14 @@
 //!
 //! - [`record`], [`decode`], [`row`]: what comes in, and what it becomes
 //! - [`flow`]: inputs, collections and outputs; [`operators`]: what is done to them
-//! - [`combine`], [`flat`]: equal rows summed before they leave the worker, and the batches that carry them
+//! - [`combine`], [`flat`]: equal rows summed before they leave the worker, and the batches that carry them;
+//!   `arrange`: the arrangements that hold them
 //! - [`source`]: the operator that reads, and the interface to the runtime that drives it; [`persist`]: the
 //!   interface to the runtime that keeps collections
 //! - [`render`], [`dead_letter`]: what goes out
 //! - [`dataflow`]: options, registry, shape; [`word_count`]: a dataflow
 
+pub(crate) mod arrange;
 pub mod combine;
 pub mod dataflow;
 pub mod dead_letter;

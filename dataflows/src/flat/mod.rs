@@ -38,6 +38,19 @@ impl FlatBatch {
         self.bytes.len() + 16 * self.counts.len()
     }
 
+    /// Bytes of row data.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The count of row `index`.
+    ///
+    /// # Panics
+    /// If the batch has no such row.
+    pub fn count(&self, index: usize) -> i64 {
+        self.counts[index]
+    }
+
     /// Appends a row's encoding with its count.
     #[inline]
     pub fn push(&mut self, row: &[u8], count: i64) {

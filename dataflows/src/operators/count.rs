@@ -1,15 +1,24 @@
 //! Counts how often each row occurs.
 
-use differential_dataflow::operators::CountTotal;
-use differential_dataflow::operators::arrange::arrangement::arrange_core;
-use differential_dataflow::trace::implementations::{KeyBatcher, KeySpine};
-use timely::dataflow::channels::pact::Pipeline;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
+use differential_dataflow::trace::TraceReader;
+use timely::container::{CapacityContainerBuilder, SizableContainer};
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Operator;
+use timely::progress::Antichain;
+
+use crate::arrange::{Batch, Probe, arrange};
+use crate::flat::FlatBatch;
 use crate::flow::Collection;
 use crate::operators::exchange::exchange;
-use crate::operators::flatten::unflatten_with;
-use crate::row::Row;
+use crate::row::{Row, encode_pair};
 use crate::{Diff, Epoch};
+
+/// Rows that are looked for at a time.
+const PROBES: usize = 1 << 10;
 
 impl<'s, R: Row> Collection<'s, R> {
     /// The distinct rows, each with the number of its occurrences.
@@ -19,13 +28,103 @@ impl<'s, R: Row> Collection<'s, R> {
     pub fn count(self) -> Collection<'s, (R, i64)> {
         let flow = self.flow().clone();
         self.remembered_by("count");
-        let keyed = unflatten_with(exchange(self), |row: R, epoch, diff: Diff| ((row, ()), epoch, diff));
-        let arranged = arrange_core::<_, _, KeyBatcher<R, Epoch, Diff>, KeySpine<R, Epoch, Diff>>(
-            keyed,
-            Pipeline,
-            "Arrange: count",
-            KeyBatcher::new,
-        );
-        flow.collection(arranged.count_total_core::<Diff>())
+        flow.encoded(count(exchange(self)))
+    }
+}
+
+/// Arranges encoded rows and counts them: for each row that changed, its old count goes and its new one comes. The
+/// method is that of differential's `count_total`.
+fn count<'s>(rows: Stream<'s, Epoch, FlatBatch>) -> Stream<'s, Epoch, FlatBatch> {
+    let arranged = arrange(rows, "Arrange: count");
+    let mut trace = arranged.trace.clone();
+    arranged.stream.unary::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, "Count", move |_, _| {
+        // All batches below it have been counted.
+        let mut counted = Antichain::from_elem(Epoch::MIN);
+        let mut changes = Changes::default();
+        move |input, output| {
+            input.for_each(|capability, spans| {
+                for span in spans.drain(..) {
+                    if let Some(batch) = span.inner.as_ref() {
+                        let before = trace.batches_through(counted.borrow());
+                        let before = before.expect("the trace is compacted to what was counted");
+                        changes.of(batch, &before, &mut |epoch, batch| {
+                            output.session(&capability.delayed(&epoch, 0)).give_container(batch);
+                        });
+                    }
+                    counted.clone_from(span.upper());
+                }
+            });
+            trace.advance_upper(&mut counted);
+            trace.set_logical_compaction(counted.borrow());
+            trace.set_physical_compaction(counted.borrow());
+        }
+    })
+}
+
+/// Changes of counts, by epoch.
+#[derive(Default)]
+struct Changes {
+    of_epoch: BTreeMap<Epoch, FlatBatch>,
+    encoded: Vec<u8>,
+}
+
+impl Changes {
+    /// Gives the changes that a batch makes to the counts of those before it.
+    fn of(&mut self, batch: &Batch, before: &[Rc<Batch>], give: &mut dyn FnMut(Epoch, &mut FlatBatch)) {
+        let (mut probes, mut starts) = (Vec::with_capacity(PROBES), Vec::with_capacity(PROBES + 1));
+        let mut index = 0;
+        while index < batch.len() {
+            probes.clear();
+            starts.clear();
+            while index < batch.len() && probes.len() < PROBES {
+                let update = batch.update(index);
+                starts.push(index);
+                probes.push(Probe { hash: update.hash, row: update.row });
+                index += 1;
+                while index < batch.len()
+                    && batch.update(index).hash == update.hash
+                    && batch.update(index).row == update.row
+                {
+                    index += 1;
+                }
+            }
+            starts.push(index);
+            let mut sums = vec![0; probes.len()];
+            before.iter().for_each(|before| before.sum(&probes, &mut sums));
+            for (updates, mut count) in starts.windows(2).zip(sums) {
+                for index in updates[0]..updates[1] {
+                    let update = batch.update(index);
+                    self.push(update.time, update.row, count, -1, give);
+                    count += update.diff;
+                    self.push(update.time, update.row, count, 1, give);
+                }
+            }
+        }
+        for (epoch, mut changes) in std::mem::take(&mut self.of_epoch) {
+            if !changes.is_empty() {
+                give(epoch, &mut changes);
+            }
+        }
+    }
+
+    fn push(
+        &mut self,
+        epoch: Epoch,
+        row: &[u8],
+        count: i64,
+        diff: Diff,
+        give: &mut dyn FnMut(Epoch, &mut FlatBatch),
+    ) {
+        if count == 0 {
+            return;
+        }
+        self.encoded.clear();
+        encode_pair(row, &count.to_le_bytes(), &mut self.encoded);
+        let changes = self.of_epoch.entry(epoch).or_default();
+        changes.push(&self.encoded, diff);
+        if changes.at_capacity() {
+            give(epoch, changes);
+            changes.clear();
+        }
     }
 }

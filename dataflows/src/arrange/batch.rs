@@ -1,0 +1,191 @@
+//! A batch of an arrangement: rows in the order of their hashes, with times and differences.
+
+use super::directory::Directory;
+use crate::{Diff, Epoch};
+
+/// Rows in the order of hash, bytes and time. No row is there twice at a time, and no difference is zero.
+pub(crate) struct Batch {
+    entries: Vec<Entry>,
+    bytes: Vec<u8>,
+    times: Times,
+    directory: Directory,
+}
+
+/// What is known of a row without looking at its bytes; together, for one miss of the cache.
+#[derive(Clone, Copy)]
+struct Entry {
+    hash: u64,
+    diff: Diff,
+    /// Where the row's bytes end; they begin where those of the row before end.
+    end: u64,
+}
+
+/// The times of the rows of a batch.
+enum Times {
+    /// All of one, as in the batch of an epoch, and in what is compacted.
+    One(Epoch),
+    /// One a row.
+    Each(Vec<Epoch>),
+}
+
+/// An update: a row's hash and bytes, a time and a difference.
+#[derive(Clone, Copy)]
+pub(crate) struct Update<'a> {
+    pub(crate) hash: u64,
+    pub(crate) row: &'a [u8],
+    pub(crate) time: Epoch,
+    pub(crate) diff: Diff,
+}
+
+/// A row that is looked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Probe<'a> {
+    pub(crate) hash: u64,
+    pub(crate) row: &'a [u8],
+}
+
+/// Probes that are on their way at the same time: their cache misses overlap.
+const TOGETHER: usize = 32;
+
+impl Batch {
+    /// How many updates it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The update at `index`.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[inline]
+    pub(crate) fn update(&self, index: usize) -> Update<'_> {
+        let Entry { hash, diff, .. } = self.entries[index];
+        let time = match &self.times {
+            Times::One(time) => *time,
+            Times::Each(times) => times[index],
+        };
+        Update { hash, row: self.row(index), time, diff }
+    }
+
+    /// The hashes of the first and the last row.
+    pub(super) fn ends(&self) -> (u64, u64) {
+        (self.entries[0].hash, self.entries[self.entries.len() - 1].hash)
+    }
+
+    /// Bytes of all rows.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    #[inline]
+    fn row(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.entries[index - 1].end };
+        &self.bytes[start as usize..self.entries[index].end as usize]
+    }
+
+    /// Adds to each of `sums` the differences, of all times, of the row that is looked for at its place.
+    ///
+    /// # Panics
+    /// If there are fewer sums than probes.
+    pub(crate) fn sum(&self, probes: &[Probe<'_>], sums: &mut [Diff]) {
+        for (probes, sums) in probes.chunks(TOGETHER).zip(sums.chunks_mut(TOGETHER)) {
+            // Each loop is one miss of the cache a probe, and no turn waits for the one before.
+            let mut candidates = [(0, 0); TOGETHER];
+            for (probe, candidates) in probes.iter().zip(&mut candidates) {
+                let range = self.directory.candidates(probe.hash);
+                *candidates = (range.start, range.end);
+            }
+            for (probe, candidates) in probes.iter().zip(&mut candidates) {
+                let (mut start, end) = *candidates;
+                while start < end && self.entries[start].hash < probe.hash {
+                    start += 1;
+                }
+                candidates.0 = start;
+            }
+            for ((probe, &(start, end)), sum) in probes.iter().zip(&candidates).zip(sums) {
+                for index in start..end {
+                    let Entry { hash, diff, .. } = self.entries[index];
+                    if hash != probe.hash {
+                        break;
+                    }
+                    if self.row(index) == probe.row {
+                        *sum += diff;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A batch that is being built, from updates in order.
+pub(super) struct Building {
+    batch: Batch,
+}
+
+impl Building {
+    /// For up to so many rows, with so many bytes in all, and hashes in that range.
+    pub(super) fn new(rows: usize, bytes: usize, (first, last): (u64, u64)) -> Self {
+        Building {
+            batch: Batch {
+                entries: Vec::with_capacity(rows),
+                bytes: Vec::with_capacity(bytes),
+                times: Times::One(Epoch::MIN),
+                directory: Directory::new(rows, first, last),
+            },
+        }
+    }
+
+    /// Adds an update. One of the same row and time as the last is added to that.
+    #[inline]
+    pub(super) fn push(&mut self, update: Update<'_>) {
+        let Update { hash, row, time, diff } = update;
+        let batch = &mut self.batch;
+        if let Some(last) = batch.entries.len().checked_sub(1) {
+            let before = batch.update(last);
+            if before.hash == hash && before.time == time && before.row == row {
+                batch.entries[last].diff += diff;
+                if batch.entries[last].diff == 0 {
+                    self.pop();
+                }
+                return;
+            }
+        }
+        let index = batch.entries.len();
+        match &mut batch.times {
+            Times::Each(times) => times.push(time),
+            Times::One(one) if index == 0 => *one = time,
+            Times::One(one) if *one == time => {}
+            Times::One(one) => {
+                let mut times = vec![*one; index];
+                times.push(time);
+                batch.times = Times::Each(times);
+            }
+        }
+        // Where the row before was taken back, the slot has its start already, and it is the same.
+        batch.directory.push(index, hash);
+        batch.bytes.extend_from_slice(row);
+        batch.entries.push(Entry { hash, diff, end: batch.bytes.len() as u64 });
+    }
+
+    /// Takes the last update back.
+    fn pop(&mut self) {
+        let batch = &mut self.batch;
+        batch.entries.pop();
+        batch.bytes.truncate(batch.entries.last().map_or(0, |entry| entry.end) as usize);
+        if let Times::Each(times) = &mut batch.times {
+            times.pop();
+        }
+    }
+
+    /// The batch; none if all cancelled out.
+    pub(super) fn done(self) -> Option<Batch> {
+        let mut batch = self.batch;
+        if batch.entries.is_empty() {
+            return None;
+        }
+        batch.directory.finish(batch.entries.len());
+        batch.entries.shrink_to_fit();
+        batch.bytes.shrink_to_fit();
+        Some(batch)
+    }
+}

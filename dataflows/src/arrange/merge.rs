@@ -1,0 +1,67 @@
+//! Merges two batches, a little at a time.
+
+use differential_dataflow::trace::implementations::spine_fueled::{Merger, SpineBatch};
+use timely::progress::frontier::AntichainRef;
+
+use super::batch::{Batch, Building, Update};
+use crate::Epoch;
+
+impl SpineBatch for Batch {
+    type Time = Epoch;
+    type Merger = Merge;
+
+    fn len(&self) -> usize {
+        Batch::len(self)
+    }
+}
+
+/// A merge in progress.
+pub(crate) struct Merge {
+    next: [usize; 2],
+    /// Times before it are of no more interest, and taken for it.
+    compaction: Option<Epoch>,
+    merged: Building,
+}
+
+impl Merger<Batch> for Merge {
+    fn new(one: &Batch, other: &Batch, compaction: AntichainRef<'_, Epoch>) -> Self {
+        let (ends, others) = (one.ends(), other.ends());
+        let ends = (ends.0.min(others.0), ends.1.max(others.1));
+        let merged = Building::new(one.len() + other.len(), one.size() + other.size(), ends);
+        Merge { next: [0, 0], compaction: compaction.first().copied(), merged }
+    }
+
+    fn work(&mut self, one: &Batch, other: &Batch, fuel: &mut isize) {
+        while *fuel > 0 {
+            let left = (self.next[0] < one.len()).then(|| self.next_of(one, 0));
+            let right = (self.next[1] < other.len()).then(|| self.next_of(other, 1));
+            let (update, side) = match (left, right) {
+                (Some(left), Some(right)) if order(&right) < order(&left) => (right, 1),
+                (Some(left), _) => (left, 0),
+                (None, Some(right)) => (right, 1),
+                (None, None) => return,
+            };
+            self.merged.push(update);
+            self.next[side] += 1;
+            *fuel -= 1;
+        }
+    }
+
+    fn done(self) -> Option<Batch> {
+        self.merged.done()
+    }
+}
+
+impl Merge {
+    #[inline]
+    fn next_of<'a>(&self, batch: &'a Batch, side: usize) -> Update<'a> {
+        let mut update = batch.update(self.next[side]);
+        // Whoever reads the trace reads it at times from the compaction frontier on.
+        update.time = update.time.max(self.compaction.unwrap_or(Epoch::MIN));
+        update
+    }
+}
+
+fn order<'a>(update: &Update<'a>) -> (u64, &'a [u8], Epoch) {
+    (update.hash, update.row, update.time)
+}

@@ -1,0 +1,43 @@
+//! Arrangements of encoded rows, in the order of their hashes.
+//!
+//! The trace is differential's [`Spine`]; what it holds are batches of our own. Rows are ordered by a hash of 64 bits
+//! first, so comparing two of them hardly ever looks at their bytes, and where a row is can be told from its hash: a
+//! probe of a batch is a look into its [directory](directory), at the few entries that are named there, and at the one
+//! row whose hash is the same, whatever the number of rows.
+
+mod batch;
+mod directory;
+mod merge;
+mod sort;
+
+use std::rc::Rc;
+
+use differential_dataflow::operators::arrange::{Arranged, TraceAgent, arrangement::arrange_core};
+use differential_dataflow::trace::implementations::spine_fueled::Spine;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Operator;
+
+use crate::Epoch;
+use crate::flat::FlatBatch;
+
+pub(crate) use batch::{Batch, Probe};
+use sort::Sorter;
+
+/// A trace of encoded rows.
+pub(crate) type RowTrace = TraceAgent<Spine<Rc<Batch>>>;
+
+/// Arranges rows where they are.
+pub(crate) fn arrange<'s>(rows: Stream<'s, Epoch, FlatBatch>, name: &str) -> Arranged<'s, RowTrace> {
+    // An arrangement takes updates that carry their times themselves.
+    let timed = rows.unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, "Timed", |_, _| {
+        |input, output| {
+            input.for_each(|capability, batch| {
+                let Some(&epoch) = capability.least() else { return };
+                output.session(&capability).give((epoch, std::mem::take(batch)));
+            });
+        }
+    });
+    arrange_core(timed, Pipeline, name, |_, _| Sorter::default())
+}
