@@ -37,8 +37,11 @@ pub struct Keeping<'s> {
     /// Gives the keeper of the collection of that name.
     pub keepers: KeeperOf,
     /// Epochs as of which a checkpoint is to be made, at their own times, on all workers.
-    pub marks: Stream<'s, Epoch, Vec<Epoch>>,
+    pub marks: Marks<'s>,
 }
+
+/// Epochs, each at its own time.
+pub type Marks<'s> = Stream<'s, Epoch, Vec<Epoch>>;
 
 /// Gives the keeper of the persisted collection of that name.
 pub type KeeperOf = Box<dyn FnMut(&str) -> Box<dyn Keeper>>;
@@ -127,7 +130,7 @@ impl<'s> Flow<'s> {
     ///
     /// # Panics
     /// If the dataflow has persisted another collection under that name.
-    pub(crate) fn keeping(&self, name: &str) -> Option<(Box<dyn Keeper>, Stream<'s, Epoch, Vec<Epoch>>)> {
+    pub(crate) fn keeping(&self, name: &str) -> Option<(Box<dyn Keeper>, Marks<'s>)> {
         let persisted = &mut self.parts.borrow_mut().persisted;
         assert!(!persisted.iter().any(|other| other == name), "collection {name:?} is persisted twice");
         persisted.push(name.to_owned());

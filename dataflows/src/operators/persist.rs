@@ -10,7 +10,7 @@ use timely::progress::Antichain;
 
 use crate::Epoch;
 use crate::flat::FlatBatch;
-use crate::flow::Collection;
+use crate::flow::{Collection, Marks};
 use crate::operators::exchange::exchange;
 use crate::persist::{Keeper, Piece};
 use crate::row::Row;
@@ -44,7 +44,7 @@ impl<'s, R: Row> Collection<'s, R> {
 /// persisted further up sends at time 0 are the same ones again.
 fn keep<'s>(
     rows: Stream<'s, Epoch, FlatBatch>,
-    marks: Stream<'s, Epoch, Vec<Epoch>>,
+    marks: Marks<'s>,
     name: &str,
     mut keeper: Box<dyn Keeper>,
 ) -> (Stream<'s, Epoch, FlatBatch>, Stream<'s, Epoch, Vec<Piece>>) {
