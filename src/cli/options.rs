@@ -64,11 +64,11 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration, help_heading = "State")]
     pub ledger_retention: Duration,
 
-    /// Send an output to stdout, kafka:TOPIC, file:PATH or none; SINK alone binds the only output; repeatable
-    /// [default: stdout]
+    /// Send an output to stdout, kafka:TOPIC, file:PATH, webhook:URL or none; SINK alone binds the only output;
+    /// repeatable [default: stdout]
     #[arg(short = 'o', long, value_name = "OUTPUT=SINK", help_heading = "Output")]
     pub to: Vec<String>,
-    /// What sinks get [default: changes to stdout and file, upserts to kafka]; final needs --until-end
+    /// What sinks get [default: upserts to kafka, changes to others]; final needs --until-end
     #[arg(
         long,
         value_enum,

@@ -1,6 +1,6 @@
 //! `cutwater run`: from options to a job.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -17,7 +17,7 @@ use crate::feed::kafka::{KafkaFeeds, Reading};
 use crate::job::{self, Binding, DEAD_LETTERS, Job, Stop};
 use crate::kafka::client::Settings;
 use crate::kafka::topics::Pattern;
-use crate::sink::{self, Emit, Sink, Target};
+use crate::sink::{Emit, Opener, Sink, Target};
 use crate::status::Status;
 use crate::{signals, supervise};
 
@@ -116,13 +116,15 @@ impl Plan {
         let mut outputs: Vec<Vec<Target>> = vec![Vec::new(); names.len()];
         for text in &args.to {
             let (output, target) = bind("--to", text, "output", &names)?;
-            let target = target.parse().map_err(|error| usage(format!("--to {text}: {error}")))?;
+            let target: Target = target.parse().map_err(|error| usage(format!("--to {text}: {error}")))?;
             let index = names.iter().position(|name| name == output).expect("bound to one of them");
             outputs[index].push(target);
         }
         for targets in outputs.iter_mut().filter(|targets| targets.is_empty()) {
             targets.push(Target::Stdout);
         }
+        let targets = || outputs.iter().flatten().chain(&args.dead_letter);
+        check_targets(targets())?;
         if args.emit == Some(Emit::Final) && !args.until_end {
             return Err(usage("--emit final shows the rows after the end: it needs --until-end"));
         }
@@ -141,6 +143,8 @@ impl Plan {
                 until_end: args.until_end,
                 on_data_loss: args.on_data_loss,
                 group,
+                // A Kafka sink commits them in its transactions.
+                commits: !targets().any(|target| matches!(target, Target::Kafka(_))),
             },
             inputs,
             epochs: EpochOptions {
@@ -157,8 +161,9 @@ impl Plan {
 
     /// Opens the sinks, where rows arrive here.
     fn open(&self, here: bool) -> Result<Sinks> {
-        let open = |target: &Target, emit: Emit| -> Result<Option<Box<dyn Sink>>> {
-            if here { sink::open(target, emit, &self.settings) } else { Ok(None) }
+        let mut opener = Opener::new(&self.settings, &self.reading.group, false);
+        let mut open = |target: &Target, emit: Emit| -> Result<Option<Box<dyn Sink>>> {
+            if here { opener.open(target, emit) } else { Ok(None) }
         };
         let outputs = self
             .outputs
@@ -178,6 +183,21 @@ impl Plan {
         };
         Ok((outputs, dead_letters))
     }
+}
+
+/// Refuses sinks that can't be right, alone or together.
+fn check_targets<'a>(targets: impl Iterator<Item = &'a Target>) -> Result<()> {
+    let mut files = BTreeSet::new();
+    for target in targets {
+        target.check().map_err(usage)?;
+        if let Target::File(path) = target
+            && (path.is_file() || !path.exists())
+            && !files.insert(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+        {
+            return Err(usage(format!("two sinks write to the same file, {}: give each its own", path.display())));
+        }
+    }
+    Ok(())
 }
 
 /// Splits `NAME=REST`, where `NAME` is one of `names`; without a name, `text` is for the only one.

@@ -87,6 +87,20 @@ impl Settings {
         Ok(config)
     }
 
+    /// The configuration of a producer of transactions. Of all producers with the same `id`, the newest is the only
+    /// one that can write.
+    ///
+    /// # Errors
+    /// If a property that must be ours is set otherwise.
+    pub fn transactions(&self, id: &str) -> Result<ClientConfig> {
+        let mut config = self.base();
+        config.set("linger.ms", "2").set("compression.type", "lz4");
+        // How long a transaction may be open before the broker aborts it.
+        config.set("transaction.timeout.ms", "60000");
+        self.complete(&mut config, &[("enable.idempotence", "true"), ("transactional.id", id)])?;
+        Ok(config)
+    }
+
     /// A client whose questions have the cluster make missing topics, if the cluster is set up to.
     ///
     /// # Errors

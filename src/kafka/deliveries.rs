@@ -63,6 +63,12 @@ impl Deliveries {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Forgets what has failed: those records are written anew.
+    pub fn forget(&self) {
+        self.hopeless.store(false, Ordering::Relaxed);
+        *self.first.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// This record was not delivered.
     pub fn failed(&self, record: usize, bytes: usize, error: KafkaError) {
         // A record that is too large says nothing about the others.

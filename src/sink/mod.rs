@@ -3,6 +3,9 @@
 pub mod file;
 pub mod kafka;
 mod lines;
+mod retry;
+pub mod stdout;
+pub mod webhook;
 
 use std::str::FromStr;
 
@@ -13,6 +16,12 @@ use cutwater_dataflows::source::Report;
 
 use crate::kafka::client::Settings;
 use crate::state::resume::Resume;
+
+/// Lines that are kept before they are written, in bytes.
+const BUFFER: usize = 1 << 20;
+
+/// How the names of runs begin that keep no state: nothing will go on from what they have committed.
+const UNKEPT: &str = "run-";
 
 /// What a sink gets of an output.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +39,12 @@ pub enum Emit {
 pub enum Target {
     /// Standard output.
     Stdout,
-    /// A file, made anew.
+    /// A file.
     File(std::path::PathBuf),
     /// A Kafka topic.
     Kafka(String),
+    /// A server that gets each epoch as a POST.
+    Webhook(webhook::Url),
     /// Nowhere.
     None,
 }
@@ -46,17 +57,29 @@ impl FromStr for Target {
             None if text == "none" => Ok(Target::None),
             Some(("file", path)) if !path.is_empty() => Ok(Target::File(path.into())),
             Some(("kafka", topic)) if !topic.is_empty() => Ok(Target::Kafka(topic.to_owned())),
-            _ => Err(format!("{text:?} is no sink: expected stdout, file:PATH, kafka:TOPIC or none")),
+            // What is wrong with it is told later, without its password.
+            Some(("webhook", url)) if !url.is_empty() => Ok(Target::Webhook(webhook::Url::typed(url))),
+            _ => Err(format!(
+                "{text:?} is no sink: expected stdout, file:PATH, kafka:TOPIC, webhook:URL or none"
+            )),
         }
     }
 }
 
 impl Target {
+    /// Checks what can be without opening it.
+    ///
+    /// # Errors
+    /// If it can't be right: in words, without secrets.
+    pub fn check(&self) -> Result<(), String> {
+        if let Target::Webhook(url) = self { url.check() } else { Ok(()) }
+    }
+
     /// What this kind of sink gets where nothing else is said.
     pub fn default_emit(&self) -> Emit {
         match self {
             Target::Kafka(_) => Emit::Upserts,
-            Target::Stdout | Target::File(_) | Target::None => Emit::Changes,
+            Target::Stdout | Target::File(_) | Target::Webhook(_) | Target::None => Emit::Changes,
         }
     }
 }
@@ -87,17 +110,47 @@ pub trait Sink: Send {
     }
 }
 
-/// Opens a sink; `None` for [`Target::None`].
-///
-/// # Errors
-/// If it can't be written to.
-pub fn open(target: &Target, emit: Emit, settings: &Settings) -> Result<Option<Box<dyn Sink>>> {
-    Ok(match target {
-        Target::Stdout => Some(Box::new(file::Lines::stdout(emit))),
-        Target::File(path) => Some(Box::new(file::Lines::create(path, emit)?)),
-        Target::Kafka(topic) => Some(Box::new(kafka::Kafka::open(topic, emit, settings)?)),
-        Target::None => None,
-    })
+/// Opens the sinks of a run.
+pub struct Opener<'a> {
+    settings: &'a Settings,
+    group: &'a str,
+    /// The name of a run without state; `None` where a job keeps state, and its sinks learn its name when it goes on.
+    run: Option<String>,
+    /// What all Kafka sinks share, once there is one.
+    kafka: Option<kafka::Shared>,
+}
+
+impl<'a> Opener<'a> {
+    /// For a run whose offsets are committed to the consumer `group`. With `durable` the job keeps state: each sink is
+    /// told what the job goes on from ([`Sink::resume`]) before all else.
+    pub fn new(settings: &'a Settings, group: &'a str, durable: bool) -> Self {
+        let run = (!durable).then(|| format!("{}{:016x}", UNKEPT, rand::random::<u64>()));
+        Opener { settings, group, run, kafka: None }
+    }
+
+    /// Opens a sink; `None` for [`Target::None`].
+    ///
+    /// # Errors
+    /// If it can't be written to.
+    pub fn open(&mut self, target: &Target, emit: Emit) -> Result<Option<Box<dyn Sink>>> {
+        let run = self.run.as_deref();
+        Ok(match target {
+            Target::Stdout => Some(Box::new(stdout::Stdout::new(emit))),
+            Target::File(path) if run.is_some() => Some(Box::new(file::File::create(path, emit)?)),
+            Target::File(path) => Some(Box::new(file::File::keep(path, emit))),
+            Target::Kafka(topic) => {
+                let shared = match (&self.kafka, run) {
+                    (Some(shared), _) => shared.clone(),
+                    (None, Some(run)) => kafka::Shared::start(self.settings, self.group, run)?,
+                    (None, None) => kafka::Shared::prepare(self.settings, self.group)?,
+                };
+                let shared = self.kafka.insert(shared);
+                Some(Box::new(kafka::Kafka::open(shared, topic, emit)?))
+            }
+            Target::Webhook(url) => Some(Box::new(webhook::Webhook::open(url, emit, run)?)),
+            Target::None => None,
+        })
+    }
 }
 
 /// The keys that changed, each with its new row, or without one where it is gone. `changes` are ordered by row,
@@ -117,7 +170,8 @@ mod tests {
     fn targets_are_read() {
         assert_eq!("file:a:b".parse(), Ok(Target::File("a:b".into())));
         assert_eq!("kafka:t".parse(), Ok(Target::Kafka("t".into())));
-        for wrong in ["", "file:", "kafka:", "stdout:", "webhook"] {
+        assert!(matches!("webhook:http://h".parse(), Ok(Target::Webhook(_))));
+        for wrong in ["", "file:", "kafka:", "stdout:", "webhook", "webhook:"] {
             assert!(wrong.parse::<Target>().is_err(), "{wrong}");
         }
     }

@@ -75,6 +75,8 @@ pub struct Reading {
     pub on_data_loss: OnDataLoss,
     /// The consumer group to which offsets are committed, for Kafka's own tools to show the lag.
     pub group: String,
+    /// False where a sink commits them, with the rows that they belong to.
+    pub commits: bool,
 }
 
 /// The feeds of a job: topics of a cluster, by input.

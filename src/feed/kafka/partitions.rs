@@ -472,6 +472,9 @@ impl Feed for KafkaFeed {
     }
 
     fn published(&mut self, moved: &[Moved], last: bool) {
+        if !self.reading.commits {
+            return;
+        }
         for Moved { topic, partition, next, .. } in moved {
             self.uncommitted.insert((topic.clone(), *partition), *next);
         }

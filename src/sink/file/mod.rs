@@ -1,0 +1,185 @@
+//! Lines to a file: with state each line once, whatever the program or the machine died of.
+//!
+//! Lines carry their epoch, so the file itself says which epochs it holds. A job that goes on cuts off a torn last line
+//! and reads back to where the last epoch begins ([`tail`]). All epochs before it are whole: each was synced before the
+//! next one began. What is there of the last one is the beginning of what will be written for it again, so that is
+//! compared instead of written.
+
+mod tail;
+
+use std::fs;
+use std::io::Write;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use cutwater_dataflows::Epoch;
+use cutwater_dataflows::render::Change;
+use cutwater_dataflows::source::Report;
+
+use super::{BUFFER, Emit, Sink, lines};
+use crate::state::resume::Resume;
+use tail::Tail;
+
+/// Writes lines to a file. An epoch's lines are handed to the system when the epoch is committed.
+pub struct File {
+    path: PathBuf,
+    emit: Emit,
+    /// `None` until a job that keeps state goes on.
+    file: Option<fs::File>,
+    /// Is an epoch synced when it is committed?
+    sync: bool,
+    /// True while something is not synced.
+    dirty: bool,
+    buffer: Vec<u8>,
+    /// Where in the file the bytes are that are yet to be compared.
+    there: Range<u64>,
+}
+
+impl File {
+    /// Lines to a file that is made anew.
+    ///
+    /// # Errors
+    /// If it can't be made.
+    pub fn create(path: &Path, emit: Emit) -> Result<Self> {
+        let mut sink = File::keep(path, emit);
+        sink.file = Some(sink.make_anew()?);
+        Ok(sink)
+    }
+
+    /// Lines to a file that a job with state goes on with; made where it is not there. Only [`Sink::resume`] touches
+    /// it.
+    pub fn keep(path: &Path, emit: Emit) -> Self {
+        let path = path.to_owned();
+        File { path, emit, file: None, sync: false, dirty: false, buffer: Vec::new(), there: 0..0 }
+    }
+
+    fn make_anew(&self) -> Result<fs::File> {
+        fs::File::create(&self.path).with_context(|| format!("making the file {}", self.path.display()))
+    }
+
+    /// Compares what is there already, and appends the rest.
+    fn flush(&mut self) -> Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let mut file = self.file.as_ref().context("the file is not open: the job has not gone on yet")?;
+        let left = usize::try_from(self.there.end - self.there.start).unwrap_or(usize::MAX);
+        let (known, new) = self.buffer.split_at(self.buffer.len().min(left));
+        let mut found = vec![0; known.len()];
+        file.read_exact_at(&mut found, self.there.start)
+            .with_context(|| format!("reading {}", self.path.display()))?;
+        let same = found.iter().zip(known).take_while(|(found, known)| found == known).count();
+        self.there.start += same as u64;
+        if same < known.len() {
+            bail!(self.changed());
+        }
+        file.write_all(new).with_context(|| format!("writing to {}", self.path.display()))?;
+        self.dirty |= !new.is_empty();
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn changed(&self) -> String {
+        format!(
+            "{} was changed by something else, or the machine has crashed: what follows byte {} is not what this job \
+             writes there. To go on, cut the file off at a line's end before that byte, or move it away",
+            self.path.display(),
+            self.there.start
+        )
+    }
+
+    /// Opens the file to go on with it: returns it with what it holds.
+    fn open(&self) -> Result<(fs::File, Option<Tail>)> {
+        let shown = self.path.display();
+        let is_new = !self.path.exists();
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&self.path)
+            .with_context(|| format!("opening the file {shown}"))?;
+        if !file.metadata().with_context(|| format!("looking at {shown}"))?.is_file() {
+            return Ok((file, None));
+        }
+        if is_new {
+            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            // A file whose name is not synced may be gone after a crash, lines and all.
+            fs::File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .with_context(|| format!("syncing the folder {}", folder.display()))?;
+        }
+        let tail = Tail::read(&file).with_context(|| format!("reading what {shown} holds"))?;
+        Ok((file, Some(tail)))
+    }
+}
+
+impl Sink for File {
+    fn write(&mut self, epoch: Epoch, output: &str, changes: &[Change]) -> Result<()> {
+        for changes in changes.chunk_by(|a, b| a.key == b.key) {
+            lines::append(self.emit, epoch, output, changes, &mut self.buffer);
+            if self.buffer.len() > BUFFER {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, _epoch: Epoch, _reports: &[Report]) -> Result<()> {
+        self.flush()?;
+        if !self.there.is_empty() {
+            bail!(self.changed());
+        }
+        if self.sync && self.dirty {
+            let file = self.file.as_ref().expect("it was written to");
+            file.sync_data().with_context(|| format!("syncing {}", self.path.display()))?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, from: &Resume) -> Result<Epoch> {
+        if self.emit == Emit::Final {
+            // The rows after the end, once: not those of an earlier end.
+            let file = self.make_anew()?;
+            self.sync = file.metadata().is_ok_and(|metadata| metadata.is_file());
+            self.file = Some(file);
+            return Ok(from.published);
+        }
+        let (file, tail) = self.open()?;
+        let shown = self.path.display();
+        // A pipe or device can't be asked what it was given.
+        let Some(tail) = tail else {
+            self.file = Some(file);
+            return Ok(from.published);
+        };
+        if tail.epoch > from.last() {
+            bail!(
+                "{shown} holds epoch {}, but the job's ledger ends at epoch {}: is it the file of another job, or is \
+                 the state an old copy?",
+                tail.epoch,
+                from.last()
+            );
+        }
+        if tail.epoch == 0 && from.published > 0 {
+            tracing::warn!("{shown} holds nothing yet: it gets what changes after epoch {}", from.published);
+        }
+        if tail.torn > 0 {
+            tracing::info!("{shown}: its last line was torn, and is cut off");
+            file.set_len(tail.end).with_context(|| format!("cutting off the torn line of {shown}"))?;
+        }
+        self.file = Some(file);
+        self.sync = true;
+        self.dirty = true;
+        if tail.epoch <= from.published {
+            return Ok(from.published);
+        }
+        self.there = tail.start..tail.end;
+        Ok(tail.epoch - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests;

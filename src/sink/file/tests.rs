@@ -1,0 +1,108 @@
+use super::*;
+use crate::state::cut::Cut;
+use crate::state::resume::Entry;
+
+/// The changes of an epoch: the same each time, as rendering is.
+fn changes(epoch: Epoch) -> Vec<Change> {
+    let change = |key: u64| Change {
+        key: format!("{{\"k\":{key}}}").into_bytes(),
+        row: format!("{{\"k\":{key},\"v\":{epoch}}}").into_bytes(),
+        diff: 1,
+    };
+    // Epochs without rows are among them.
+    if epoch.is_multiple_of(3) { Vec::new() } else { (0..epoch + 2).map(change).collect() }
+}
+
+fn publish(sink: &mut File, epochs: impl IntoIterator<Item = Epoch>) -> Result<()> {
+    for epoch in epochs {
+        let changes = changes(epoch);
+        if !changes.is_empty() {
+            sink.write(epoch, "out", &changes)?;
+        }
+        sink.commit(epoch, &[])?;
+    }
+    Ok(())
+}
+
+fn job(checkpoint: Epoch, published: Epoch, last: Epoch) -> Resume {
+    let replay =
+        (checkpoint + 1..=last).map(|epoch| Entry { epoch, cut: Cut::default(), ..Entry::default() });
+    Resume { job: "j".into(), checkpoint, published, replay: replay.collect(), ..Resume::default() }
+}
+
+/// The whole of a file after epochs 1 to `last`.
+fn whole(last: Epoch, emit: Emit) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f");
+    publish(&mut File::create(&path, emit).unwrap(), 1..=last).unwrap();
+    fs::read(path).unwrap()
+}
+
+#[test]
+fn a_file_torn_at_any_byte_ends_up_the_same() {
+    const LAST: Epoch = 8;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f");
+    for emit in [Emit::Changes, Emit::Upserts] {
+        let expected = whole(LAST, emit);
+        // Epochs up to 4 were synced; what is there of the others is any prefix.
+        for length in whole(4, emit).len()..=expected.len() {
+            fs::write(&path, &expected[..length]).unwrap();
+            let mut sink = File::keep(&path, emit);
+            let held = sink.resume(&job(2, 4, LAST)).unwrap();
+            assert!((4..LAST).contains(&held), "{held}");
+            publish(&mut sink, held + 1..=LAST).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), expected, "cut at byte {length}, {held} held");
+        }
+    }
+}
+
+#[test]
+fn a_file_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f");
+    let mut sink = File::keep(&path, Emit::Changes);
+    assert_eq!(sink.resume(&job(0, 0, 0)).unwrap(), 0);
+    publish(&mut sink, 1..=3).unwrap();
+    let mut sink = File::keep(&path, Emit::Changes);
+    assert_eq!(sink.resume(&job(3, 3, 3)).unwrap(), 3);
+    publish(&mut sink, 4..=5).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), whole(5, Emit::Changes));
+}
+
+#[test]
+fn a_file_that_can_not_be_this_jobs_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f");
+    let resume = |bytes: &[u8], from: Resume| {
+        fs::write(&path, bytes).unwrap();
+        let mut sink = File::keep(&path, Emit::Changes);
+        let held = sink.resume(&from)?;
+        publish(&mut sink, held + 1..=from.last())
+    };
+    let fails = |bytes: &[u8], from: Resume, text: &str| {
+        let error = format!("{:#}", resume(bytes, from).unwrap_err());
+        assert!(error.contains(text) && error.contains(path.to_str().unwrap()), "{error}");
+    };
+    let five = whole(5, Emit::Changes);
+    resume(&five, job(2, 4, 5)).unwrap();
+    fails(&five, job(2, 4, 4), "holds epoch 5, but the job's ledger ends at epoch 4");
+    fails(b"something else\n", job(2, 4, 5), "is no row of Cutwater's");
+    // Another value in a line of the last epoch; one line more than this job writes.
+    let last = String::from_utf8(five).unwrap().replacen("\"v\":5", "\"v\":6", 1);
+    fails(last.as_bytes(), job(2, 4, 5), "was changed by something else");
+    let more = last.replacen("\"v\":6", "\"v\":5", 1) + "{\"epoch\":5,\"output\":\"out\",\"diff\":1,\"row\":{}}\n";
+    fails(more.as_bytes(), job(2, 4, 5), "was changed by something else");
+}
+
+#[test]
+fn final_rows_are_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f");
+    fs::write(&path, "of an earlier end\n").unwrap();
+    let mut sink = File::keep(&path, Emit::Final);
+    assert_eq!(sink.resume(&job(3, 4, 5)).unwrap(), 4);
+    sink.write(Epoch::MAX, "out", &changes(1)).unwrap();
+    sink.commit(Epoch::MAX, &[]).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "{\"k\":0,\"v\":1}\n{\"k\":1,\"v\":1}\n{\"k\":2,\"v\":1}\n");
+}

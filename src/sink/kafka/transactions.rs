@@ -1,0 +1,482 @@
+//! What all Kafka sinks of a run share: an epoch's records, and the one transaction that they are written in.
+//!
+//! The records of an epoch are sent as they come, and kept until the epoch's transaction is known to be committed. When
+//! a transaction fails, what the topics hold is read, from the epoch that stands beside the group's offsets, before
+//! anything is written again: it is never guessed. Only the records of one epoch are ever kept.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use cutwater_dataflows::Epoch;
+use cutwater_dataflows::operators::accumulate::END;
+use cutwater_dataflows::source::Report;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::topic_partition_list::Offset;
+
+use super::group::{Committed, Group, Mark, Partition};
+use super::resume::{held, others};
+use super::writer::{Outgoing, Trouble, Writer};
+use crate::kafka::client::Settings;
+use crate::kafka::topics::{self, Pattern};
+use crate::sink::retry::Retry;
+use crate::state::resume::Resume;
+
+/// The longest wait before a transaction is done anew.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// The transactions of a run, shared by its Kafka sinks.
+#[derive(Clone)]
+pub struct Shared(Arc<Mutex<Transactions>>);
+
+impl Shared {
+    /// Transactions of a run without state, which has this name, with the offsets of a consumer group.
+    ///
+    /// # Errors
+    /// If no broker answers in time, or it allows no transactions.
+    pub fn start(settings: &Settings, group: &str, run: &str) -> Result<Self> {
+        let shared = Shared::prepare(settings, group)?;
+        shared.lock().start(run)?;
+        Ok(shared)
+    }
+
+    /// As [`Shared::start`], for a job that keeps state: they start when it is known what the job goes on from.
+    ///
+    /// # Errors
+    /// If librdkafka does not take a property.
+    pub fn prepare(settings: &Settings, group: &str) -> Result<Self> {
+        let group = Group { name: group.to_owned(), settings: settings.clone() };
+        let transactions = Transactions {
+            membership: group.metadata()?,
+            group,
+            topics: Vec::new(),
+            job: String::new(),
+            writer: None,
+            kept: Kept::default(),
+            sent: 0,
+            trouble: None,
+            positions: BTreeMap::new(),
+            committed: 0,
+            done: None,
+        };
+        Ok(Shared(Arc::new(Mutex::new(transactions))))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Transactions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The records of one epoch, in order.
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    /// Of each record: its topic, and where its key and value are.
+    records: Vec<(usize, Range<usize>, Option<Range<usize>>)>,
+}
+
+impl Kept {
+    fn push(&mut self, topic: usize, key: &[u8], value: Option<&[u8]>) {
+        let mut place = |bytes: &[u8]| {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(bytes);
+            start..self.bytes.len()
+        };
+        let record = (topic, place(key), value.map(place));
+        self.records.push(record);
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.records.clear();
+    }
+}
+
+/// The state of [`Shared`].
+pub(super) struct Transactions {
+    group: Group,
+    membership: ConsumerGroupMetadata,
+    topics: Vec<String>,
+    /// The job, or the run where it keeps no state; empty until they have started.
+    job: String,
+    writer: Option<Writer>,
+    /// The records of the open epoch.
+    kept: Kept,
+    /// How many of them were sent in the open transaction.
+    sent: usize,
+    /// What went wrong when they were sent: found out about when the epoch is committed.
+    trouble: Option<Trouble>,
+    /// What the group holds of this job.
+    positions: BTreeMap<Partition, i64>,
+    /// The last epoch that is committed.
+    committed: Epoch,
+    /// What was committed last, [`END`] included.
+    done: Option<Epoch>,
+}
+
+impl Transactions {
+    /// Finds a topic that will be written to; returns its number.
+    pub(super) fn topic(&mut self, name: &str) -> Result<usize> {
+        let settings = &self.group.settings;
+        let probe = settings.metadata()?;
+        topics::connect(&probe, settings)?;
+        topics::find(&probe, &[Pattern::Name(name.to_owned())])
+            .with_context(|| format!("sink kafka:{name} (make the topic before)"))?;
+        self.topics.push(name.to_owned());
+        Ok(self.topics.len() - 1)
+    }
+
+    /// Starts, as the only run of this job that can write from now on.
+    fn start(&mut self, job: &str) -> Result<()> {
+        job.clone_into(&mut self.job);
+        let settings = &self.group.settings;
+        topics::connect(&settings.metadata()?, settings)?;
+        let deadline = Instant::now() + settings.connect_timeout;
+        match Writer::start(settings, &self.id(), Some(deadline)) {
+            Ok(writer) => self.writer = Some(writer),
+            Err(Trouble::End(error)) => return Err(error),
+            Err(Trouble::Abort(why) | Trouble::Lost(why)) => bail!("{why}; does another run of this job start?"),
+        }
+        Ok(())
+    }
+
+    fn id(&self) -> String {
+        format!("cutwater-{}", self.job)
+    }
+
+    /// A job goes on: returns the epoch up to which the topics hold everything. Asked by each of its sinks; the first
+    /// one finds out.
+    pub(super) fn resume(&mut self, from: &Resume) -> Result<Epoch> {
+        if self.writer.is_some() {
+            return Ok(self.committed);
+        }
+        // First of all: this ends what a former run has left open.
+        self.start(&from.job)?;
+        let begin = from.begin();
+        let partitions = begin.iter().map(|(_, topic, partition, _)| (topic.to_owned(), partition));
+        let deadline = Instant::now() + self.group.settings.connect_timeout;
+        let committed = self.group.read(partitions, Retry::new(LONGEST, Some(deadline)))?;
+        self.committed = held(&self.group.name, &committed, from)?;
+        for (partition, Committed { offset, mark }) in committed {
+            if mark.is_some_and(|mark| mark.job == self.job) {
+                self.positions.insert(partition, offset);
+            }
+        }
+        Ok(self.committed)
+    }
+
+    /// Takes a record of the open epoch.
+    pub(super) fn write(
+        &mut self,
+        topic: usize,
+        epoch: Epoch,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<()> {
+        self.kept.push(topic, key, value);
+        if self.trouble.is_some() {
+            return Ok(());
+        }
+        match self.send(epoch) {
+            Err(Trouble::End(error)) => Err(error),
+            Err(trouble) => {
+                self.trouble = Some(trouble);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Sends the records that are not sent yet, in a transaction that is begun where none is open.
+    fn send(&mut self, epoch: Epoch) -> Result<(), Trouble> {
+        let writer = self.writer.as_mut().expect("a job goes on before it writes");
+        if !writer.is_open() {
+            writer.begin()?;
+            self.sent = 0;
+        }
+        // What is sent once, after the end, belongs to no epoch.
+        let number = (epoch != END).then(|| epoch.to_string());
+        for (topic, key, value) in &self.kept.records[self.sent..] {
+            writer.send(&Outgoing {
+                topic: &self.topics[*topic],
+                key: &self.kept.bytes[key.clone()],
+                value: value.clone().map(|value| &self.kept.bytes[value]),
+                epoch: number.as_deref(),
+            })?;
+            self.sent += 1;
+        }
+        Ok(())
+    }
+
+    /// Commits the epoch, once for all sinks.
+    pub(super) fn commit(&mut self, epoch: Epoch, reports: &[Report]) -> Result<()> {
+        if self.done == Some(epoch) {
+            return Ok(());
+        }
+        let offsets = self.offsets(epoch, reports)?;
+        if !(offsets.is_empty() && self.kept.records.is_empty()) {
+            self.carry_out(epoch, &offsets)
+                .with_context(|| format!("writing to {}", self.shown_topics()))?;
+        }
+        self.positions.extend(offsets);
+        self.kept.clear();
+        self.done = Some(epoch);
+        if epoch != END {
+            self.committed = epoch;
+        }
+        Ok(())
+    }
+
+    fn shown_topics(&self) -> String {
+        format!("{} {}", if self.topics.len() == 1 { "topic" } else { "topics" }, self.topics.join(", "))
+    }
+
+    /// The offsets that the epoch's transaction commits: those that moved. One of them at least stands with every
+    /// epoch, where any is known, so that the group tells which epoch is there: where none moved, one that did before.
+    fn offsets(&mut self, epoch: Epoch, reports: &[Report]) -> Result<BTreeMap<Partition, i64>> {
+        let mut offsets = BTreeMap::new();
+        if epoch != END {
+            for moved in reports.iter().flat_map(|report| &report.moved) {
+                let partition = (moved.topic.clone(), moved.partition);
+                // Two inputs may read the same partition, one ahead of the other.
+                let known = self.positions.get(&partition).copied().unwrap_or(0).max(moved.next);
+                match offsets.entry(partition) {
+                    Entry::Vacant(entry) => drop(entry.insert(known)),
+                    Entry::Occupied(mut entry) => *entry.get_mut() = known.max(*entry.get()),
+                }
+            }
+        }
+        self.meet(&offsets)?;
+        if offsets.is_empty() {
+            offsets.extend(self.positions.first_key_value().map(|(partition, offset)| (partition.clone(), *offset)));
+        }
+        Ok(offsets)
+    }
+
+    /// Looks whether partitions that are new to this run are another job's.
+    fn meet(&self, offsets: &BTreeMap<Partition, i64>) -> Result<()> {
+        let new = offsets.keys().filter(|partition| !self.positions.contains_key(*partition)).cloned();
+        for ((topic, partition), committed) in self.group.read(new, Retry::new(LONGEST, None))? {
+            if let Some(mark) = committed.mark
+                && mark.is_kept()
+                && mark.job != self.job
+            {
+                bail!(others(&self.group.name, &mark.job, &topic, partition));
+            }
+        }
+        Ok(())
+    }
+
+    /// Does the epoch's transaction, again and again where it fails, until the group says that it is committed.
+    fn carry_out(&mut self, epoch: Epoch, offsets: &BTreeMap<Partition, i64>) -> Result<()> {
+        let mark = if epoch == END {
+            Mark { job: self.job.clone(), epoch: self.committed, ended: true }
+        } else {
+            Mark { job: self.job.clone(), epoch, ended: false }
+        };
+        let mut retry = Retry::new(LONGEST, None);
+        loop {
+            let mut asked = false;
+            let trouble = match self.attempt(epoch, offsets, &mark, &mut asked) {
+                Ok(()) => return Ok(()),
+                Err(trouble) => trouble,
+            };
+            let why = self.recover(trouble, offsets, &mark)?;
+            ensure!(!asked || !offsets.is_empty(), "{why}; whether it was committed can't be found out");
+            if self.is_committed(offsets, &mark)? {
+                tracing::info!("epoch {} was committed all the same", mark.epoch);
+                return Ok(());
+            }
+            retry.wait(&why)?;
+        }
+    }
+
+    /// One try. `asked` is set before the commit is asked for: from then on, it may be committed.
+    fn attempt(
+        &mut self,
+        epoch: Epoch,
+        offsets: &BTreeMap<Partition, i64>,
+        mark: &Mark,
+        asked: &mut bool,
+    ) -> Result<(), Trouble> {
+        if let Some(trouble) = self.trouble.take() {
+            return Err(trouble);
+        }
+        self.send(epoch)?;
+        let list = list(offsets, mark).map_err(Trouble::End)?;
+        let writer = self.writer.as_mut().expect("it has sent");
+        if list.count() > 0 {
+            writer.offsets(&list, &self.membership)?;
+        }
+        *asked = true;
+        writer.commit()
+    }
+
+    /// Makes ready for another try: with the transaction aborted, or with another producer. Returns what was wrong.
+    fn recover(&mut self, trouble: Trouble, offsets: &BTreeMap<Partition, i64>, mark: &Mark) -> Result<String> {
+        let mut trouble = trouble;
+        loop {
+            let why = match trouble {
+                Trouble::End(error) => return Err(error),
+                Trouble::Abort(why) => {
+                    let writer = self.writer.as_mut().expect("it has failed");
+                    if !writer.is_open() {
+                        return Ok(why);
+                    }
+                    match writer.abort() {
+                        Ok(()) => return Ok(why),
+                        Err(worse) => {
+                            trouble = worse;
+                            continue;
+                        }
+                    }
+                }
+                Trouble::Lost(why) => why,
+            };
+            tracing::warn!("{why}; going on with a new producer");
+            // Where a newer run has written, it is not disturbed. One try: what this run has left open may be in the
+            // way, and the new producer ends it.
+            let once = Retry::new(LONGEST, Some(Instant::now()));
+            if let Ok(committed) = self.read(offsets, once) {
+                self.judge(&committed, offsets, mark)?;
+            }
+            self.writer = None;
+            match Writer::start(&self.group.settings, &self.id(), None) {
+                Ok(writer) => {
+                    self.writer = Some(writer);
+                    return Ok(why);
+                }
+                Err(again) => trouble = again,
+            }
+        }
+    }
+
+    /// Reads whether the transaction with these offsets and this mark was committed.
+    ///
+    /// # Errors
+    /// If another run has committed something that this one has not.
+    fn is_committed(&self, offsets: &BTreeMap<Partition, i64>, mark: &Mark) -> Result<bool> {
+        self.judge(&self.read(offsets, Retry::new(LONGEST, None))?, offsets, mark)
+    }
+
+    fn read(
+        &self,
+        offsets: &BTreeMap<Partition, i64>,
+        retry: Retry,
+    ) -> Result<BTreeMap<Partition, Committed>> {
+        self.group.read(offsets.keys().cloned(), retry)
+    }
+
+    fn judge(
+        &self,
+        committed: &BTreeMap<Partition, Committed>,
+        offsets: &BTreeMap<Partition, i64>,
+        mark: &Mark,
+    ) -> Result<bool> {
+        judge(&self.group.name, committed, offsets, mark, &self.positions)
+    }
+}
+
+/// Does what is committed show that the transaction with these offsets and this mark was? `positions` are those of the
+/// transactions before.
+fn judge(
+    group: &str,
+    committed: &BTreeMap<Partition, Committed>,
+    offsets: &BTreeMap<Partition, i64>,
+    mark: &Mark,
+    positions: &BTreeMap<Partition, i64>,
+) -> Result<bool> {
+    let mut found = false;
+    for (partition, Committed { offset, mark: other }) in committed {
+        let Some(other) = other else { continue };
+        if other == mark && offsets.get(partition) == Some(offset) {
+            found = true;
+        } else if other.job != mark.job && (other.is_kept() || positions.contains_key(partition)) {
+            bail!("another run has taken over: group {group:?} now holds offsets of {}", other.job);
+        } else if other.job == mark.job && (other.epoch, other.ended) >= (mark.epoch, mark.ended) {
+            bail!(
+                "another run has taken over: group {group:?} holds epoch {} of this job, this run is at epoch {}",
+                other.epoch,
+                mark.epoch
+            );
+        }
+    }
+    Ok(found)
+}
+
+fn list(offsets: &BTreeMap<Partition, i64>, mark: &Mark) -> Result<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for ((topic, partition), offset) in offsets {
+        let mut element = list.add_partition(topic, *partition);
+        element.set_offset(Offset::Offset(*offset))?;
+        element.set_metadata(mark.text());
+    }
+    Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(job: &str, epoch: Epoch, ended: bool) -> Mark {
+        Mark { job: job.into(), epoch, ended }
+    }
+
+    fn at(offset: i64) -> BTreeMap<Partition, i64> {
+        BTreeMap::from([(("t".to_owned(), 0), offset)])
+    }
+
+    fn found(offset: i64, mark: Option<Mark>) -> BTreeMap<Partition, Committed> {
+        BTreeMap::from([(("t".to_owned(), 0), Committed { offset, mark })])
+    }
+
+    #[test]
+    fn what_is_committed_tells_whether_an_epoch_is_there() {
+        let ours = mark("ours", 5, false);
+        let before = at(40);
+        let judge = |committed, offset, mark: &Mark| judge("g", &committed, &at(offset), mark, &before);
+        assert!(judge(found(50, Some(ours.clone())), 50, &ours).unwrap());
+        assert!(!judge(found(40, Some(mark("ours", 4, false))), 50, &ours).unwrap());
+        assert!(!judge(BTreeMap::new(), 50, &ours).unwrap());
+        assert!(!judge(found(40, None), 50, &ours).unwrap());
+        // The rows after the end: the epoch is the same, and so are the offsets.
+        let end = mark("ours", 5, true);
+        assert!(!judge(found(50, Some(ours.clone())), 50, &end).unwrap());
+        assert!(judge(found(50, Some(end.clone())), 50, &end).unwrap());
+        for other in [
+            found(60, Some(mark("ours", 6, false))),
+            found(51, Some(ours.clone())),
+            found(60, Some(mark("theirs", 1, false))),
+            found(60, Some(mark("run-1", 1, false))),
+        ] {
+            let error = judge(other, 50, &ours).unwrap_err().to_string();
+            assert!(error.contains("another run has taken over"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_run_without_state_before_this_one_is_no_other_run() {
+        let theirs = found(60, Some(mark("run-1", 9, false)));
+        assert!(!judge("g", &theirs, &at(50), &mark("ours", 1, false), &BTreeMap::new()).unwrap());
+    }
+
+    #[test]
+    fn records_are_kept_as_they_were() {
+        let mut kept = Kept::default();
+        kept.push(1, b"key", Some(b"value"));
+        kept.push(0, b"", None);
+        kept.push(2, b"x", Some(b""));
+        let shown: Vec<_> = kept
+            .records
+            .iter()
+            .map(|(topic, key, value)| (*topic, &kept.bytes[key.clone()], value.clone().map(|v| &kept.bytes[v])))
+            .collect();
+        let expected: [(usize, &[u8], Option<&[u8]>); 3] =
+            [(1, b"key", Some(b"value")), (0, b"", None), (2, b"x", Some(b""))];
+        assert_eq!(shown, expected);
+    }
+}

@@ -1,0 +1,222 @@
+//! Rows to a web server: one POST an output and epoch, at least once.
+//!
+//! A POST carries all rows of an output in one epoch, as lines of JSON, however many they are: then its idempotency key,
+//! of job, output and epoch, stands for exactly these rows, and a server that drops a key it has had gets each row once.
+
+mod url;
+
+use std::io::Read;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use cutwater_dataflows::Epoch;
+use cutwater_dataflows::operators::accumulate::END;
+use cutwater_dataflows::render::Change;
+use cutwater_dataflows::source::Report;
+use ureq::Agent;
+use ureq::http::{Response, StatusCode};
+use ureq::tls::{RootCerts, TlsConfig};
+
+pub use url::Url;
+
+use super::retry::Retry;
+use super::{Emit, Sink, lines};
+use crate::state::resume::Resume;
+use url::Place;
+
+/// How long connecting, each read and each write, and the answer may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest wait between tries, where the server asks for no longer one.
+const LONGEST: Duration = Duration::from_secs(30);
+/// The longest wait that a server can ask for.
+const ASKED: Duration = Duration::from_secs(600);
+/// As many bytes of an answer are shown.
+const SHOWN: u64 = 200;
+
+/// Posts epochs to a URL.
+pub struct Webhook {
+    agent: Agent,
+    url: Url,
+    place: Place,
+    emit: Emit,
+    /// The job, or the run where it keeps no state.
+    job: String,
+    output: String,
+    body: Vec<u8>,
+    /// The last epoch that was committed.
+    last: Epoch,
+}
+
+/// Why a POST was not taken, and whether it is to be made again.
+enum Refusal {
+    /// Again, after this time at the least.
+    Again(String, Duration),
+    /// It would not be taken either.
+    Final(String),
+}
+
+impl Webhook {
+    /// Rows to `url`, of a run without state of this name; `None` where a job goes on from its state.
+    ///
+    /// # Errors
+    /// If it is no URL of http or https.
+    pub fn open(url: &Url, emit: Emit, run: Option<&str>) -> Result<Self> {
+        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+        let config = Agent::config_builder()
+            .tls_config(tls)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("cutwater/", env!("CARGO_PKG_VERSION")))
+            .timeout_resolve(Some(TIMEOUT))
+            .timeout_connect(Some(TIMEOUT))
+            .timeout_per_read(Some(TIMEOUT))
+            .timeout_per_write(Some(TIMEOUT))
+            .timeout_recv_response(Some(TIMEOUT))
+            .build();
+        Ok(Webhook {
+            agent: config.new_agent(),
+            url: url.clone(),
+            place: url.place().map_err(|error| anyhow!("sink webhook: {error}"))?,
+            emit,
+            job: run.unwrap_or_default().to_owned(),
+            output: String::new(),
+            body: Vec::new(),
+            last: 0,
+        })
+    }
+
+    /// Posts the body until it is taken.
+    fn deliver(&self, epoch: Epoch) -> Result<()> {
+        let mut retry = Retry::new(LONGEST, None);
+        let mut failing: Option<Instant> = None;
+        loop {
+            match self.post(epoch) {
+                Ok(()) => {
+                    if let Some(since) = failing {
+                        tracing::info!("{} answers again, after {:.1} s", self.url, since.elapsed().as_secs_f64());
+                    }
+                    return Ok(());
+                }
+                Err(Refusal::Final(why)) => bail!("posting to {}: {why}", self.url),
+                Err(Refusal::Again(why, least)) => {
+                    let why = format!("posting to {}: {why}", self.url);
+                    if failing.is_none() {
+                        failing = Some(Instant::now());
+                        tracing::warn!("{why}; trying again");
+                    }
+                    std::thread::sleep(least);
+                    retry.wait(&why)?;
+                }
+            }
+        }
+    }
+
+    fn post(&self, epoch: Epoch) -> Result<(), Refusal> {
+        let mut request = self
+            .agent
+            .post(&self.place.uri)
+            .header("Content-Type", "application/x-ndjson")
+            .header("Idempotency-Key", key(&self.job, &self.output, epoch, self.last))
+            .header("Cutwater-Output", &self.output);
+        if epoch != END {
+            request = request.header("Cutwater-Epoch", epoch.to_string());
+        }
+        if let Some(authorization) = &self.place.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        let mut response = match request.send(&self.body[..]) {
+            Ok(response) => response,
+            Err(error @ (ureq::Error::BadUri(_) | ureq::Error::Http(_))) => {
+                return Err(Refusal::Final(error.to_string()));
+            }
+            Err(error) => return Err(Refusal::Again(error.to_string(), Duration::ZERO)),
+        };
+        let status = response.status();
+        // Read to its end, so that the connection can be used again.
+        let answer = start(&mut response);
+        if status.is_success() {
+            return Ok(());
+        }
+        let why = format!("the server answered {status}{answer}");
+        match status {
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {}
+            status if status.is_server_error() => {}
+            _ => return Err(Refusal::Final(why)),
+        }
+        let asked = response.headers().get("Retry-After").and_then(|value| value.to_str().ok());
+        Err(Refusal::Again(why, asked.and_then(|text| wait(text, SystemTime::now())).unwrap_or_default()))
+    }
+}
+
+/// What stands for the rows of an output in an epoch. Those after the end are told apart by the last epoch before it.
+fn key(job: &str, output: &str, epoch: Epoch, last: Epoch) -> String {
+    if epoch == END { format!("{job}/{output}/end-{last}") } else { format!("{job}/{output}/{epoch}") }
+}
+
+/// How long a `Retry-After` asks to wait: seconds, or a time.
+fn wait(text: &str, now: SystemTime) -> Option<Duration> {
+    let wait = match text.trim().parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default(),
+    };
+    Some(wait.min(ASKED))
+}
+
+/// The beginning of an answer's body, on one line.
+fn start(response: &mut Response<ureq::Body>) -> String {
+    let mut bytes = Vec::new();
+    // What can't be read is not shown.
+    let _ = response.body_mut().as_reader().take(SHOWN).read_to_end(&mut bytes);
+    let text = String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ");
+    if text.is_empty() { text } else { format!(": {text}") }
+}
+
+impl Sink for Webhook {
+    fn write(&mut self, epoch: Epoch, output: &str, changes: &[Change]) -> Result<()> {
+        output.clone_into(&mut self.output);
+        for changes in changes.chunk_by(|a, b| a.key == b.key) {
+            lines::append(self.emit, epoch, output, changes, &mut self.body);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, epoch: Epoch, _reports: &[Report]) -> Result<()> {
+        if !self.body.is_empty() {
+            let what = || format!("output {} of epoch {epoch}", self.output);
+            self.deliver(epoch).with_context(what)?;
+            self.body.clear();
+        }
+        if epoch != END {
+            self.last = epoch;
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, from: &Resume) -> Result<Epoch> {
+        self.job.clone_from(&from.job);
+        self.last = from.published;
+        Ok(from.published)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_stands_for_job_output_and_epoch() {
+        assert_eq!(key("j", "counts", 7, 6), "j/counts/7");
+        assert_eq!(key("j", "counts", END, 7), "j/counts/end-7");
+    }
+
+    #[test]
+    fn a_server_may_ask_for_a_wait() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        assert_eq!(wait("7", now), Some(Duration::from_secs(7)));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:42 GMT", now), Some(Duration::from_secs(5)));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(wait("99999999", now), Some(ASKED));
+        assert_eq!(wait("soon", now), None);
+    }
+}
