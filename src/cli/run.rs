@@ -194,7 +194,10 @@ fn check_targets<'a>(targets: impl Iterator<Item = &'a Target>) -> Result<()> {
             && (path.is_file() || !path.exists())
             && !files.insert(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
         {
-            return Err(usage(format!("two sinks write to the same file, {}: give each its own", path.display())));
+            return Err(usage(format!(
+                "two sinks write to the same file, {}: give each its own",
+                path.display()
+            )));
         }
     }
     Ok(())

@@ -20,6 +20,10 @@ fn wrong_usage_is_said_in_a_line() {
     wrong("run word-count -b x:1 -t lines --emit final", &["--emit final", "--until-end"]);
     wrong("run word-count -b x:1 -t lines -o words=stdout", &["words", "counts"]);
     wrong("run word-count -b x:1 -t lines -o stdin", &["stdin", "file:PATH"]);
+    wrong("run word-count -b x:1 -t lines -o webhook:ftp://me:pw@host", &["ftp://host", "https://"]);
+    wrong("run word-count -b x:1 -t lines --dead-letter webhook:host/rows", &["host/rows", "https://"]);
+    let twice = "-o file:/no/such/f -o counts=file:/no/such/f";
+    wrong(&format!("run word-count -b x:1 -t lines {twice}"), &["same file", "/no/such/f"]);
     wrong("run word-count -b x:1 -t words=lines", &["words", "lines"]);
     wrong("run word-count -b x:1 -t ^(", &["^(", "regular expression"]);
     wrong("run word-count -b x:1 -t lines -X novalue", &["novalue", "KEY=VALUE"]);
@@ -112,9 +116,8 @@ fn help_and_list_promise_what_is_there() {
     for args in ["list", "--help", "run --help", "run word-count --help", "run word-count -h"] {
         let text = cutwater(args.split_whitespace()).rows().join("\n").to_lowercase();
         assert!(text.contains("word-count") || text.contains("list"), "{text}");
-        for word in
-            ["--state", "checkpoint", "ledger", "--http", "webhook", "bench", "transaction", "exactly once"]
-        {
+        assert!(!args.starts_with("run word-count") || text.contains("webhook:url"), "{text}");
+        for word in ["--state", "checkpoint", "ledger", "--http", "bench", "transaction", "exactly once"] {
             assert!(!text.contains(word), "`cutwater {args}` promises {word}");
         }
     }

@@ -49,7 +49,9 @@ impl Tail {
                     }
                 }
             }
-            if base == 0 && let Some(tail) = &mut tail {
+            if base == 0
+                && let Some(tail) = &mut tail
+            {
                 tail.take(0, &bytes)?;
             }
             top = base;
@@ -80,7 +82,8 @@ impl Tail {
 fn epoch(head: &[u8]) -> Option<Epoch> {
     let rest = head.strip_prefix(b"{\"epoch\":")?;
     let digits = rest.split(|&byte| byte == b',').next()?;
-    let epoch: Epoch = std::str::from_utf8(digits.get(..digits.len().min(HEAD as usize))?).ok()?.parse().ok()?;
+    let epoch: Epoch =
+        std::str::from_utf8(digits.get(..digits.len().min(HEAD as usize))?).ok()?.parse().ok()?;
     (epoch > 0 && digits.len() < rest.len()).then_some(epoch)
 }
 

@@ -91,7 +91,8 @@ fn a_file_that_can_not_be_this_jobs_is_refused() {
     // Another value in a line of the last epoch; one line more than this job writes.
     let last = String::from_utf8(five).unwrap().replacen("\"v\":5", "\"v\":6", 1);
     fails(last.as_bytes(), job(2, 4, 5), "was changed by something else");
-    let more = last.replacen("\"v\":6", "\"v\":5", 1) + "{\"epoch\":5,\"output\":\"out\",\"diff\":1,\"row\":{}}\n";
+    let more =
+        last.replacen("\"v\":6", "\"v\":5", 1) + "{\"epoch\":5,\"output\":\"out\",\"diff\":1,\"row\":{}}\n";
     fails(more.as_bytes(), job(2, 4, 5), "was changed by something else");
 }
 
@@ -104,5 +105,8 @@ fn final_rows_are_written_anew() {
     assert_eq!(sink.resume(&job(3, 4, 5)).unwrap(), 4);
     sink.write(Epoch::MAX, "out", &changes(1)).unwrap();
     sink.commit(Epoch::MAX, &[]).unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), "{\"k\":0,\"v\":1}\n{\"k\":1,\"v\":1}\n{\"k\":2,\"v\":1}\n");
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        "{\"k\":0,\"v\":1}\n{\"k\":1,\"v\":1}\n{\"k\":2,\"v\":1}\n"
+    );
 }

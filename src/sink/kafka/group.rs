@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use cutwater_dataflows::Epoch;
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
-use rdkafka::TopicPartitionList;
 use serde::{Deserialize, Serialize};
 
 use crate::kafka::client::Settings;
@@ -114,8 +114,7 @@ fn answer(list: &TopicPartitionList) -> KafkaResult<BTreeMap<Partition, Committe
         element.error()?;
         if let Offset::Offset(offset) = element.offset() {
             let mark = Mark::read(element.metadata());
-            committed
-                .insert((element.topic().to_owned(), element.partition()), Committed { offset, mark });
+            committed.insert((element.topic().to_owned(), element.partition()), Committed { offset, mark });
         }
     }
     Ok(committed)

@@ -46,7 +46,10 @@ pub(super) fn held(group: &str, committed: &BTreeMap<Partition, Committed>, from
             from.published + 1,
             from.last(),
             from.published,
-            held.map_or_else(|| "no offsets of this job".to_owned(), |held| format!("epoch {held} as the last")),
+            held.map_or_else(
+                || "no offsets of this job".to_owned(),
+                |held| format!("epoch {held} as the last")
+            ),
         ),
     }
 }

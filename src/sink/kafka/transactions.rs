@@ -139,7 +139,9 @@ impl Transactions {
         match Writer::start(settings, &self.id(), Some(deadline)) {
             Ok(writer) => self.writer = Some(writer),
             Err(Trouble::End(error)) => return Err(error),
-            Err(Trouble::Abort(why) | Trouble::Lost(why)) => bail!("{why}; does another run of this job start?"),
+            Err(Trouble::Abort(why) | Trouble::Lost(why)) => {
+                bail!("{why}; does another run of this job start?")
+            }
         }
         Ok(())
     }
@@ -219,8 +221,7 @@ impl Transactions {
         }
         let offsets = self.offsets(epoch, reports)?;
         if !(offsets.is_empty() && self.kept.records.is_empty()) {
-            self.carry_out(epoch, &offsets)
-                .with_context(|| format!("writing to {}", self.shown_topics()))?;
+            self.carry_out(epoch, &offsets).with_context(|| format!("writing to {}", self.shown_topics()))?;
         }
         self.positions.extend(offsets);
         self.kept.clear();
@@ -252,7 +253,9 @@ impl Transactions {
         }
         self.meet(&offsets)?;
         if offsets.is_empty() {
-            offsets.extend(self.positions.first_key_value().map(|(partition, offset)| (partition.clone(), *offset)));
+            offsets.extend(
+                self.positions.first_key_value().map(|(partition, offset)| (partition.clone(), *offset)),
+            );
         }
         Ok(offsets)
     }
@@ -317,7 +320,12 @@ impl Transactions {
     }
 
     /// Makes ready for another try: with the transaction aborted, or with another producer. Returns what was wrong.
-    fn recover(&mut self, trouble: Trouble, offsets: &BTreeMap<Partition, i64>, mark: &Mark) -> Result<String> {
+    fn recover(
+        &mut self,
+        trouble: Trouble,
+        offsets: &BTreeMap<Partition, i64>,
+        mark: &Mark,
+    ) -> Result<String> {
         let mut trouble = trouble;
         loop {
             let why = match trouble {
@@ -473,7 +481,9 @@ mod tests {
         let shown: Vec<_> = kept
             .records
             .iter()
-            .map(|(topic, key, value)| (*topic, &kept.bytes[key.clone()], value.clone().map(|v| &kept.bytes[v])))
+            .map(|(topic, key, value)| {
+                (*topic, &kept.bytes[key.clone()], value.clone().map(|v| &kept.bytes[v]))
+            })
             .collect();
         let expected: [(usize, &[u8], Option<&[u8]>); 3] =
             [(1, b"key", Some(b"value")), (0, b"", None), (2, b"x", Some(b""))];

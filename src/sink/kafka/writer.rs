@@ -62,14 +62,14 @@ impl Writer {
             config.create_with_context(Deliveries::default()).map_err(refused).context("making a producer")
         };
         let writer = Writer { producer: make().map_err(Trouble::End)?, open: false, sent: 0 };
-        writer
-            .call("starting transactions", deadline, || writer.producer.init_transactions(CALL))
-            .map_err(|trouble| match trouble {
+        writer.call("starting transactions", deadline, || writer.producer.init_transactions(CALL)).map_err(
+            |trouble| match trouble {
                 Trouble::End(error) => Trouble::End(error.context(format!("transactional.id {id:?}"))),
                 // There is no transaction yet that could be aborted.
                 Trouble::Abort(why) => Trouble::Lost(why),
                 lost => lost,
-            })?;
+            },
+        )?;
         Ok(writer)
     }
 
@@ -90,8 +90,8 @@ impl Writer {
     pub(super) fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), Trouble> {
         let mut record = BaseRecord::with_opaque_to(outgoing.topic, self.sent).key(outgoing.key);
         if outgoing.epoch.is_some() {
-            record = record
-                .headers(OwnedHeaders::new().insert(Header { key: "epoch", value: outgoing.epoch }));
+            record =
+                record.headers(OwnedHeaders::new().insert(Header { key: "epoch", value: outgoing.epoch }));
         }
         if let Some(value) = outgoing.value {
             record = record.payload(value);

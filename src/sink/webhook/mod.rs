@@ -94,7 +94,11 @@ impl Webhook {
             match self.post(epoch) {
                 Ok(()) => {
                     if let Some(since) = failing {
-                        tracing::info!("{} answers again, after {:.1} s", self.url, since.elapsed().as_secs_f64());
+                        tracing::info!(
+                            "{} answers again, after {:.1} s",
+                            self.url,
+                            since.elapsed().as_secs_f64()
+                        );
                     }
                     return Ok(());
                 }

@@ -1,10 +1,13 @@
 //! What the tests stand on.
 
 pub mod broker;
+pub mod committed;
 pub mod kafka;
 pub mod load;
 pub mod program;
 pub mod rows;
+pub mod server;
+pub mod sinks;
 pub mod text;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,0 +1,92 @@
+//! Transactions on librdkafka's in-process broker, which can be told to answer with any error. It knows no isolation and
+//! keeps no offsets of transactions; that each row is there once is for a real broker to show.
+
+use std::collections::BTreeSet;
+
+use rdkafka::mocking::MockCluster;
+use rdkafka::types::RDKafkaApiKey::{
+    self, AddOffsetsToTxn, AddPartitionsToTxn, EndTxn, InitProducerId, Produce, TxnOffsetCommit,
+};
+use rdkafka::types::RDKafkaRespErr::{self, *};
+
+use crate::support::committed::read;
+use crate::support::kafka::{Kafka, Topic};
+use crate::support::sinks::{Run, settings};
+use crate::support::unique;
+
+type Mock = MockCluster<'static, rdkafka::producer::DefaultProducerContext>;
+
+/// A broker, an input and an output.
+fn mock() -> (Mock, Topic, Topic) {
+    let cluster = MockCluster::new(1).expect("the in-process broker starts");
+    let kafka = Kafka::at(&cluster.bootstrap_servers());
+    let topic = || {
+        let name = unique();
+        cluster.create_topic(&name, 1, 1).expect("a topic");
+        kafka.known_topic(&name, 1)
+    };
+    let topics = (topic(), topic());
+    (cluster, topics.0, topics.1)
+}
+
+#[test]
+fn an_epoch_survives_every_error_that_asks_for_another_try() {
+    let cases: [(RDKafkaApiKey, RDKafkaRespErr); 12] = [
+        // The same call again.
+        (AddPartitionsToTxn, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS),
+        (AddOffsetsToTxn, RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS),
+        (TxnOffsetCommit, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE),
+        (EndTxn, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS),
+        (EndTxn, RD_KAFKA_RESP_ERR__TRANSPORT),
+        // Abort, and the transaction anew.
+        (TxnOffsetCommit, RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION),
+        (AddPartitionsToTxn, RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID),
+        (EndTxn, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING),
+        (Produce, RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID),
+        // A new producer.
+        (EndTxn, RD_KAFKA_RESP_ERR_PRODUCER_FENCED),
+        (AddOffsetsToTxn, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH),
+        (EndTxn, RD_KAFKA_RESP_ERR_INVALID_TXN_STATE),
+    ];
+    for (call, error) in cases {
+        let (cluster, input, output) = mock();
+        let mut run = Run::open(&settings(&input.address, &[]), &unique(), &input, &[&output]);
+        cluster.request_errors(InitProducerId, &[RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS]);
+        assert_eq!(run.resume(&run.ledger(&unique(), 0, 0)).expect("it goes on"), 0);
+        run.publish(1, 3).expect("epoch 1");
+        cluster.request_errors(call, &[error]);
+        for epoch in 2..=3 {
+            run.publish(epoch, 3).unwrap_or_else(|e| panic!("{call:?} {error:?}, epoch {epoch}: {e:#}"));
+        }
+        let there: BTreeSet<_> = read(&output).into_iter().map(|record| (record.epoch, record.key)).collect();
+        assert_eq!(there.len(), 9, "{call:?} {error:?}: {there:?}");
+    }
+}
+
+#[test]
+fn what_no_try_can_change_ends_the_run() {
+    let cases: [(RDKafkaApiKey, RDKafkaRespErr, &str); 3] = [
+        (TxnOffsetCommit, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, "may this user commit offsets"),
+        (Produce, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "authorization"),
+        (AddOffsetsToTxn, RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "may this user write"),
+    ];
+    for (call, error, text) in cases {
+        let (cluster, input, output) = mock();
+        let mut run = Run::open(&settings(&input.address, &[]), &unique(), &input, &[&output]);
+        assert_eq!(run.resume(&run.ledger(&unique(), 0, 0)).expect("it goes on"), 0);
+        cluster.request_errors(call, &[error]);
+        let told = format!("{:#}", run.publish(1, 3).expect_err("it is refused"));
+        assert!(
+            told.to_lowercase().contains(text) && told.contains(&output.name),
+            "{call:?} {error:?}: {told}"
+        );
+    }
+    let (cluster, input, output) = mock();
+    cluster.request_errors(InitProducerId, &[RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED]);
+    let mut run = Run::open(&settings(&input.address, &[]), &unique(), &input, &[&output]);
+    let error = format!("{:#}", run.resume(&run.ledger("j", 0, 0)).expect_err("it is refused"));
+    assert!(
+        error.contains("cutwater-j") && error.contains("may this user write in transactions?"),
+        "{error}"
+    );
+}

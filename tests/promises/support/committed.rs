@@ -1,0 +1,162 @@
+//! Committed output, as any reader sees it: read with plain librdkafka and `isolation.level=read_committed`, and the
+//! offsets that a group has committed, with their metadata. None of it is the sink's own code.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{Offset, TopicPartitionList};
+use serde::Deserialize;
+
+use super::kafka::Topic;
+use super::{DEADLINE, unique};
+
+/// A record of committed output.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seen {
+    pub partition: i32,
+    pub offset: i64,
+    /// Its header `epoch`.
+    pub epoch: Option<u64>,
+    pub key: Option<String>,
+    /// `None`: the key is gone.
+    pub value: Option<String>,
+}
+
+impl Seen {
+    fn new(message: &BorrowedMessage<'_>) -> Seen {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+        let mut headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        let epoch = headers.find(|header| header.key == "epoch").and_then(|header| header.value);
+        Seen {
+            partition: message.partition(),
+            offset: message.offset(),
+            epoch: epoch.map(|bytes| text(bytes).parse().expect("an epoch is a number")),
+            key: message.key().map(text),
+            value: message.payload().map(text),
+        }
+    }
+}
+
+/// All committed records that are there now: by partition, in order.
+pub fn read(topic: &Topic) -> Vec<Seen> {
+    read_as(topic, "read_committed")
+}
+
+/// All records that are there now, those of open and aborted transactions included.
+pub fn read_uncommitted(topic: &Topic) -> Vec<Seen> {
+    read_as(topic, "read_uncommitted")
+}
+
+fn read_as(topic: &Topic, isolation: &str) -> Vec<Seen> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &topic.address)
+        .set("group.id", unique())
+        .set("isolation.level", isolation)
+        .set("enable.partition.eof", "true")
+        .set("enable.auto.commit", "false")
+        .create()
+        .expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    for partition in 0..topic.partitions {
+        list.add_partition_offset(&topic.name, partition, Offset::Beginning).expect("an offset");
+    }
+    consumer.assign(&list).expect("partitions");
+    let deadline = Instant::now() + DEADLINE;
+    let (mut records, mut ended) = (Vec::new(), BTreeSet::new());
+    while ended.len() < topic.partitions as usize {
+        assert!(Instant::now() < deadline, "{} was not read to its end", topic.name);
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => records.push(Seen::new(&message)),
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(ended.insert(partition)),
+            // A broker that a test restarts is asked again.
+            Some(Err(_)) | None => {}
+        }
+    }
+    records.sort();
+    records
+}
+
+/// What must hold of committed output: in each partition epochs never go back, and within an epoch a key comes once
+/// (for `--emit upserts`). Returns the last value of each key; those that are gone are not among them.
+#[track_caller]
+pub fn latest(records: &[Seen]) -> BTreeMap<String, String> {
+    let mut latest = BTreeMap::new();
+    let (mut epochs, mut seen) = (BTreeMap::new(), BTreeSet::new());
+    for record in records {
+        let key = record.key.clone().expect("an upsert has a key");
+        let before = epochs.insert(record.partition, record.epoch);
+        assert!(before <= Some(record.epoch), "{record:?} comes after epoch {before:?}");
+        assert!(seen.insert((record.epoch, key.clone())), "{record:?} is there twice");
+        match &record.value {
+            Some(value) => drop(latest.insert(key, value.clone())),
+            None => drop(latest.remove(&key)),
+        }
+    }
+    latest
+}
+
+/// What a group holds of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub offset: i64,
+    /// Its metadata, as it is.
+    pub metadata: String,
+}
+
+#[derive(Deserialize)]
+struct Mark {
+    job: String,
+    epoch: u64,
+}
+
+impl Held {
+    /// The job and epoch that the metadata names.
+    #[track_caller]
+    pub fn mark(&self) -> (String, u64) {
+        let Mark { job, epoch } = serde_json::from_str(&self.metadata)
+            .unwrap_or_else(|error| panic!("{:?} names no job and epoch: {error}", self.metadata));
+        (job, epoch)
+    }
+}
+
+/// What a group holds of a topic's partitions; nothing where it holds nothing.
+pub fn held(topic: &Topic, group: &str) -> BTreeMap<i32, Held> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &topic.address)
+        .set("group.id", group)
+        .create()
+        .expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    list.add_partition_range(&topic.name, 0, topic.partitions - 1);
+    let committed = consumer.committed_offsets(list, DEADLINE).expect("an answer");
+    let held = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
+        Offset::Offset(offset) => Some(Held { offset, metadata: element.metadata().to_owned() }),
+        _ => None,
+    };
+    committed.elements().iter().filter_map(|e| Some((e.partition(), held(e)?))).collect()
+}
+
+/// Looks at a group again and again: its offsets and epochs never go back.
+#[derive(Default)]
+pub struct Watch(BTreeMap<i32, (i64, u64)>);
+
+impl Watch {
+    /// Looks; returns the highest epoch.
+    #[track_caller]
+    pub fn look(&mut self, topic: &Topic, group: &str) -> u64 {
+        for (partition, held) in held(topic, group) {
+            let now = (held.offset, held.mark().1);
+            let before = self.0.insert(partition, now).unwrap_or_default();
+            assert!(
+                before.0 <= now.0 && before.1 <= now.1,
+                "group {group}, {} partition {partition}: {now:?} after {before:?}",
+                topic.name
+            );
+        }
+        self.0.values().map(|(_, epoch)| *epoch).max().unwrap_or(0)
+    }
+}

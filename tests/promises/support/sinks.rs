@@ -1,0 +1,103 @@
+//! Sinks of a job, driven by the test in place of the publisher.
+
+use std::time::Duration;
+
+use cutwater::kafka::client::Settings;
+use cutwater::sink::{Emit, Opener, Sink, Target};
+use cutwater::state::cut::Cut;
+use cutwater::state::resume::{Entry, Resume};
+use cutwater_dataflows::render::Change;
+use cutwater_dataflows::source::{Moved, Report};
+
+use super::kafka::Topic;
+
+/// How to reach the cluster, with librdkafka properties.
+pub fn settings(address: &str, properties: &[(&str, &str)]) -> Settings {
+    Settings {
+        brokers: address.to_owned(),
+        properties: properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        connect_timeout: Duration::from_secs(60),
+    }
+}
+
+/// A run of a job: it reads partition 0 of `input`, three records an epoch, and writes to some topics.
+pub struct Run<'a> {
+    sinks: Vec<Box<dyn Sink>>,
+    input: &'a Topic,
+}
+
+impl<'a> Run<'a> {
+    /// Opens a sink to each of `outputs`; the job goes on with them.
+    pub fn open(settings: &Settings, group: &str, input: &'a Topic, outputs: &[&Topic]) -> Run<'a> {
+        let mut opener = Opener::new(settings, group, true);
+        let open = |topic: &&Topic| {
+            let target = Target::Kafka(topic.name.clone());
+            opener.open(&target, Emit::Upserts).expect("it opens").expect("a sink")
+        };
+        Run { sinks: outputs.iter().map(open).collect(), input }
+    }
+
+    /// The ledger of this job from its first epoch on, with no checkpoint.
+    pub fn ledger(&self, job: &str, published: u64, last: u64) -> Resume {
+        let entry = |epoch| {
+            let (mut cut, mut starts) = (Cut::default(), Cut::default());
+            cut.set("lines", &self.input.name, 0, offset(epoch));
+            if epoch == 1 {
+                starts.set("lines", &self.input.name, 0, 0);
+            }
+            Entry { epoch, cut, starts, ..Entry::default() }
+        };
+        Resume {
+            job: job.to_owned(),
+            published,
+            replay: (1..=last).map(entry).collect(),
+            ..Resume::default()
+        }
+    }
+
+    /// The job goes on; all sinks are to say the same.
+    pub fn resume(&mut self, from: &Resume) -> anyhow::Result<u64> {
+        let held: anyhow::Result<Vec<u64>> = self.sinks.iter_mut().map(|sink| sink.resume(from)).collect();
+        let held = held?;
+        assert!(held.iter().all(|epoch| *epoch == held[0]), "{held:?}");
+        Ok(held[0])
+    }
+
+    /// Writes the rows of an epoch to all topics.
+    pub fn write(&mut self, epoch: u64, rows: usize) -> anyhow::Result<()> {
+        let changes: Vec<Change> = (0..rows)
+            .map(|key| Change {
+                key: format!("{{\"k\":{key}}}").into_bytes(),
+                row: format!("{{\"k\":{key},\"v\":{epoch}}}").into_bytes(),
+                diff: 1,
+            })
+            .collect();
+        self.sinks.iter_mut().try_for_each(|sink| sink.write(epoch, "out", &changes))
+    }
+
+    /// Writes a row of about so many bytes to all topics.
+    pub fn write_large(&mut self, epoch: u64, bytes: usize) -> anyhow::Result<()> {
+        let row = format!("{{\"k\":0,\"v\":\"{}\"}}", "x".repeat(bytes)).into_bytes();
+        let changes = [Change { key: b"{\"k\":0}".to_vec(), row, diff: 1 }];
+        self.sinks.iter_mut().try_for_each(|sink| sink.write(epoch, "out", &changes))
+    }
+
+    /// Commits an epoch.
+    pub fn commit(&mut self, epoch: u64) -> anyhow::Result<()> {
+        let next = offset(epoch);
+        let moved = Moved { topic: self.input.name.clone(), partition: 0, start: None, next, end: next };
+        let report = Report { input: "lines".into(), moved: vec![moved], records: 3, ..Report::default() };
+        self.sinks.iter_mut().try_for_each(|sink| sink.commit(epoch, std::slice::from_ref(&report)))
+    }
+
+    /// Writes and commits an epoch.
+    pub fn publish(&mut self, epoch: u64, rows: usize) -> anyhow::Result<()> {
+        self.write(epoch, rows)?;
+        self.commit(epoch)
+    }
+}
+
+/// The next offset of the input's partition 0 at an epoch.
+pub fn offset(epoch: u64) -> i64 {
+    epoch as i64 * 3
+}
