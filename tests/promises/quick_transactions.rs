@@ -75,7 +75,8 @@ fn what_no_try_can_change_ends_the_run() {
         let mut run = Run::open(&settings(&input.address, &[]), &unique(), &input, &[&output]);
         assert_eq!(run.resume(&run.ledger(&unique(), 0, 0)).expect("it goes on"), 0);
         cluster.request_errors(call, &[error]);
-        let told = format!("{:#}", run.publish(1, 3).expect_err("it is refused"));
+        let told = run.publish(1, 3).expect_err(&format!("{call:?} {error:?}"));
+        let told = format!("{told:#}");
         assert!(
             told.to_lowercase().contains(text) && told.contains(&output.name),
             "{call:?} {error:?}: {told}"

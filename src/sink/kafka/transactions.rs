@@ -288,7 +288,7 @@ impl Transactions {
                 Ok(()) => return Ok(()),
                 Err(trouble) => trouble,
             };
-            let why = self.recover(trouble, offsets, &mark)?;
+            let why = self.recover(trouble, offsets, &mark, &mut retry)?;
             ensure!(!asked || !offsets.is_empty(), "{why}; whether it was committed can't be found out");
             if self.is_committed(offsets, &mark)? {
                 tracing::info!("epoch {} was committed all the same", mark.epoch);
@@ -322,11 +322,11 @@ impl Transactions {
     /// Makes ready for another try: with the transaction aborted, or with another producer. Returns what was wrong.
     fn recover(
         &mut self,
-        trouble: Trouble,
+        mut trouble: Trouble,
         offsets: &BTreeMap<Partition, i64>,
         mark: &Mark,
+        retry: &mut Retry,
     ) -> Result<String> {
-        let mut trouble = trouble;
         loop {
             let why = match trouble {
                 Trouble::End(error) => return Err(error),
@@ -358,7 +358,10 @@ impl Transactions {
                     self.writer = Some(writer);
                     return Ok(why);
                 }
-                Err(again) => trouble = again,
+                Err(again) => {
+                    retry.wait(&why)?;
+                    trouble = again;
+                }
             }
         }
     }

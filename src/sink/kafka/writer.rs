@@ -186,10 +186,13 @@ impl Writer {
                 Err(error) => return Err(Trouble::End(anyhow!("{what}: {}", reason(&error)))),
             };
             let why = self.why(what, &error);
+            if is_permanent(error.code()) {
+                return Err(Trouble::End(anyhow!(why)));
+            }
             if error.is_fatal() {
                 return Err(Trouble::Lost(why));
             }
-            if error.txn_requires_abort() && !is_permanent(error.code()) {
+            if error.txn_requires_abort() {
                 // A record that no try will deliver is told as what it is.
                 return Err(match self.check() {
                     Err(trouble @ (Trouble::End(_) | Trouble::Lost(_))) => trouble,

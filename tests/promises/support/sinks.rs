@@ -9,6 +9,10 @@ use cutwater::state::resume::{Entry, Resume};
 use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::{Moved, Report};
 
+use rand::distr::Alphanumeric;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
 use super::kafka::Topic;
 
 /// How to reach the cluster, with librdkafka properties.
@@ -75,9 +79,11 @@ impl<'a> Run<'a> {
         self.sinks.iter_mut().try_for_each(|sink| sink.write(epoch, "out", &changes))
     }
 
-    /// Writes a row of about so many bytes to all topics.
+    /// Writes a row of about so many bytes to all topics, however well it is compressed.
     pub fn write_large(&mut self, epoch: u64, bytes: usize) -> anyhow::Result<()> {
-        let row = format!("{{\"k\":0,\"v\":\"{}\"}}", "x".repeat(bytes)).into_bytes();
+        let mut random = StdRng::seed_from_u64(1);
+        let text: String = (0..bytes).map(|_| random.sample(Alphanumeric) as char).collect();
+        let row = format!("{{\"k\":0,\"v\":\"{text}\"}}").into_bytes();
         let changes = [Change { key: b"{\"k\":0}".to_vec(), row, diff: 1 }];
         self.sinks.iter_mut().try_for_each(|sink| sink.write(epoch, "out", &changes))
     }
