@@ -141,6 +141,7 @@ impl Plan {
                 until_end: args.until_end,
                 on_data_loss: args.on_data_loss,
                 group,
+                commit: true,
             },
             inputs,
             epochs: EpochOptions {

@@ -153,6 +153,7 @@ fn start(
         until_end: false,
         on_data_loss: OnDataLoss::Fail,
         group: "cutwater-demo".to_owned(),
+        commit: true,
     };
     let inputs = BTreeMap::from([(TOPIC.to_owned(), vec![Pattern::Name(TOPIC.to_owned())])]);
     let feeds = KafkaFeeds::connect(settings.clone(), reading, inputs, fault)?;
