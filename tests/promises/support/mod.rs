@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod broker;
+pub mod feeds;
 pub mod kafka;
 pub mod load;
 pub mod program;
