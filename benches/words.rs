@@ -156,7 +156,9 @@ impl Feed for Share {
         Ok(if until == self.end { Polled::Ended } else { Polled::More })
     }
 
-    fn bound(&mut self, _stops: Option<Topics>) {}
+    fn bound(&mut self, _stops: Option<Topics>) -> Result<()> {
+        Ok(())
+    }
     fn moved(&mut self) -> Vec<Moved> {
         Vec::new()
     }

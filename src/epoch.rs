@@ -5,10 +5,13 @@
 //! not. A worker whose input has ended does the same for the epoch of its last records. So an idle worker holds
 //! nothing back, no epoch is closed while nothing comes in, and an epoch closes everywhere at about the same
 //! time.
+//!
+//! Epochs that a run goes through again, as the ledger says, are not announced: every worker knows where they end.
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use cutwater_dataflows::{Activator, Epoch};
 use timely::container::CapacityContainerBuilder;
@@ -17,6 +20,8 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
 use timely::dataflow::operators::vec::Broadcast;
 use timely::progress::Antichain;
+
+use crate::time::Time;
 
 /// When epochs close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +53,14 @@ const STOP: Epoch = Epoch::MAX;
 /// A worker's view of its epochs, shared by its source drivers.
 pub struct Clock {
     options: EpochOptions,
+    time: Arc<dyn Time>,
+    /// The first epoch of the run.
+    first: Epoch,
     /// All epochs below are published.
     frontier: Epoch,
     /// The newest epoch that any source of this worker has open, and since when.
     open: Epoch,
-    opened: Instant,
+    opened: Duration,
     /// Epochs up to this one are to be closed.
     close_through: Epoch,
     /// The newest epoch that a source of this worker had records of when it ended, until it is closed: nobody
@@ -79,14 +87,16 @@ pub enum Closing {
 }
 
 impl Clock {
-    /// A clock at epoch 1, with nothing published.
-    pub fn new(options: EpochOptions) -> Rc<RefCell<Self>> {
+    /// A clock at the first epoch of a run, with nothing published by it.
+    pub fn new(options: EpochOptions, first: Epoch, time: Arc<dyn Time>) -> Rc<RefCell<Self>> {
         Rc::new(RefCell::new(Clock {
             options,
+            first,
             frontier: 0,
-            open: 1,
-            opened: Instant::now(),
-            close_through: 0,
+            open: first,
+            opened: time.now(),
+            time,
+            close_through: first - 1,
             left_open: None,
             announce: Vec::new(),
             stopping: false,
@@ -101,12 +111,23 @@ impl Clock {
         &self.options
     }
 
+    /// The first epoch of the run.
+    pub fn first(&self) -> Epoch {
+        self.first
+    }
+
+    /// Whose time it goes by.
+    pub fn time(&self) -> &Arc<dyn Time> {
+        &self.time
+    }
+
     /// All epochs below it are published.
     pub fn frontier(&self) -> Epoch {
         self.frontier
     }
 
-    /// The newest epoch that this worker has closed, or knows to be closed by another; 0 before the first.
+    /// The newest epoch that this worker has closed, or knows to be closed by another; the one
+    /// before the first as long as there is none.
     pub fn closed(&self) -> Epoch {
         self.close_through.max(self.open - 1)
     }
@@ -128,12 +149,12 @@ impl Clock {
 
     /// May `epoch`, which has records, be closed? `full` says that it has reached a cap.
     pub fn closing(&self, epoch: Epoch, full: bool) -> Closing {
-        // Epoch 0 is never used, so nothing is unfinished before the first epoch.
-        let unfinished = epoch + 1 - self.frontier.max(1).min(epoch + 1);
+        // What precedes the first epoch is no epoch of this run: nothing is unfinished before.
+        let unfinished = epoch + 1 - self.frontier.max(self.first).min(epoch + 1);
         if unfinished > self.options.in_flight as u64 {
             return Closing::Blocked;
         }
-        let left = self.options.shortest.saturating_sub(self.opened.elapsed());
+        let left = self.options.shortest.saturating_sub(self.time.now().saturating_sub(self.opened));
         if full || left.is_zero() { Closing::Now } else { Closing::In(left) }
     }
 
@@ -155,7 +176,7 @@ impl Clock {
     pub fn opened(&mut self, epoch: Epoch) {
         if epoch > self.open {
             self.open = epoch;
-            self.opened = Instant::now();
+            self.opened = self.time.now();
             self.on_closed.iter().for_each(Activator::activate);
         }
     }
@@ -174,9 +195,12 @@ impl Clock {
         }
     }
 
-    /// Has the sources run, whether or not something has come.
+    /// Has the sources run, whether or not something has come, and what may be due by now be looked at.
     pub fn nudge(&self) {
         self.activate_sources();
+        if self.left_open.is_some() {
+            self.activate_announcer();
+        }
     }
 
     /// A source joins.
@@ -267,21 +291,55 @@ pub fn announce(scope: Scope<'_, Epoch>, clock: &Rc<RefCell<Clock>>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+
+    /// Time that passes when it is told to.
+    #[derive(Default)]
+    struct Told(Mutex<Duration>);
+
+    impl Time for Told {
+        fn now(&self) -> Duration {
+            *self.0.lock().unwrap()
+        }
+        fn calendar(&self) -> u64 {
+            0
+        }
+    }
 
     #[test]
     fn an_epoch_closes_when_its_time_has_come_and_few_are_unfinished() {
-        let clock =
-            Clock::new(EpochOptions { shortest: Duration::from_secs(3600), ..EpochOptions::default() });
+        let (hour, time) = (Duration::from_secs(3600), Arc::new(Told::default()));
+        let options = EpochOptions { shortest: hour, ..EpochOptions::default() };
+        for first in [1, 2, 1000] {
+            let clock = Clock::new(options, first, time.clone());
+            let mut clock = clock.borrow_mut();
+            assert_eq!(clock.closing(first, false), Closing::In(hour));
+            assert_eq!(clock.closing(first, true), Closing::Now);
+            *time.0.lock().unwrap() += hour / 2;
+            assert_eq!(clock.closing(first, false), Closing::In(hour / 2));
+            *time.0.lock().unwrap() += hour;
+            assert_eq!(clock.closing(first, false), Closing::Now);
+            assert_eq!(clock.closed(), first - 1);
+            clock.close(first);
+            assert_eq!(clock.closed(), first);
+            assert!(clock.is_due(first) && !clock.is_due(first + 1));
+            assert_eq!(clock.closing(first + 1, true), Closing::Now);
+            clock.close(first + 1);
+            assert_eq!(clock.closing(first + 2, true), Closing::Blocked, "two are unfinished");
+            clock.published(first + 1);
+            assert_eq!(clock.closing(first + 2, true), Closing::Now);
+        }
+    }
+
+    #[test]
+    fn what_is_closed_without_a_word_is_closed_all_the_same() {
+        let clock = Clock::new(EpochOptions::default(), 5, Arc::new(Told::default()));
         let mut clock = clock.borrow_mut();
-        assert!(matches!(clock.closing(1, false), Closing::In(_)));
-        assert_eq!(clock.closing(1, true), Closing::Now);
-        clock.close(1);
-        assert!(clock.is_due(1) && !clock.is_due(2));
-        assert_eq!(clock.closing(2, true), Closing::Now);
-        clock.close(2);
-        assert_eq!(clock.closing(3, true), Closing::Blocked, "1 and 2 are unfinished");
-        clock.published(2);
-        assert_eq!(clock.closing(3, true), Closing::Now);
+        clock.opened(8);
+        assert_eq!(clock.closed(), 7);
+        assert!(clock.announce.is_empty() && !clock.is_due(5), "nobody else is told to close it");
+        assert_eq!(clock.closing(8, true), Closing::Blocked, "5 to 7 are unfinished");
     }
 }

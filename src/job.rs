@@ -28,6 +28,7 @@ use crate::state::checkpoint::marks::{gather, marks};
 use crate::state::checkpoint::{Checkpoints, Keepers};
 use crate::state::resume::Resume;
 use crate::status::Status;
+use crate::time::MachineTime;
 
 /// What to run.
 pub struct Job {
@@ -253,9 +254,17 @@ impl Setup {
                 Ok((input.clone(), feed))
             })
             .collect::<Result<_>>()?;
-        let clock = Clock::new(self.epochs);
-        let sources: Vec<(String, Shared)> =
-            feeds.into_iter().map(|(input, feed)| (input, Shared::new(feed, &clock, &self.fault))).collect();
+        let resume = self.state.as_ref().map(|state| &state.resume);
+        let first = resume.map_or(0, |resume| resume.checkpoint) + 1;
+        let clock = Clock::new(self.epochs, first, Arc::new(MachineTime::default()));
+        let sources: Vec<(String, Shared)> = feeds
+            .into_iter()
+            .map(|(input, feed)| {
+                let source = Shared::new(feed, &input, resume, &clock, &self.fault)
+                    .with_context(|| format!("resuming input {input:?}"))?;
+                Ok((input, source))
+            })
+            .collect::<Result<_>>()?;
         let drivers = sources.clone();
         let probe = Handle::<Epoch>::new();
         self.status.start();

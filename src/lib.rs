@@ -6,7 +6,7 @@
 //! - [`cli`]: options and configuration, and the job they make; [`supervise`], [`cluster`]: the processes of it
 //! - [`kafka`]: clients of a cluster, their settings and logs; [`feed`]: where records come from, [`feed::kafka`]
 //!   above all
-//! - [`source`], [`epoch`]: reading within bounds, and when epochs close
+//! - [`source`], [`epoch`]: reading within bounds, and when epochs close; [`time`]: whose time that is
 //! - [`job`]: what each worker builds and how it lives
 //! - [`publish`], [`sink`]: one place through which all rows leave, and where they go
 //! - [`state`]: what survives a run, ledger and checkpoints
@@ -32,6 +32,7 @@ pub mod source;
 pub mod state;
 pub mod status;
 pub mod supervise;
+pub mod time;
 
 pub use cli::main;
 

@@ -1,10 +1,14 @@
 //! Drives the source operators: reads a feed within bounds, closes epochs, keeps the cut.
+//!
+//! A run that goes on from a ledger first reads the epochs again that the ledger knows. Each worker closes them by
+//! itself, as soon as its part of their cut has been read and few enough are unfinished: neither time nor caps,
+//! announcements or a stop matter before that is done.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use cutwater_dataflows::record::{Malformed, Record};
 use cutwater_dataflows::source::{Driver, Moved, Report, Turn};
@@ -13,6 +17,8 @@ use cutwater_dataflows::{Activator, Epoch, SyncActivator};
 use crate::epoch::{Clock, Closing};
 use crate::fault::Fault;
 use crate::feed::{Budget, Feed, Polled};
+use crate::state::resume::Resume;
+use crate::time::Time;
 
 /// Records that one turn reads at most, so that the other operators run in between.
 const TURN: usize = 1 << 14;
@@ -26,17 +32,28 @@ const HOLD_POLL: Duration = Duration::from_millis(100);
 pub struct Source {
     feed: Box<dyn Feed>,
     clock: Rc<RefCell<Clock>>,
+    time: Arc<dyn Time>,
     fault: Fault,
+    /// As long as epochs are read again.
+    replay: Option<Replay>,
     here: Option<Activator>,
     /// The open epoch.
     epoch: Epoch,
     read: Report,
     /// When the operator will run again by itself.
-    timer: Option<Instant>,
-    blocked_since: Option<Instant>,
+    timer: Option<Duration>,
+    blocked_since: Option<Duration>,
     /// Closed epochs that are not published yet, with their part of the cut.
     unpublished: VecDeque<(Epoch, Vec<Moved>)>,
     done: bool,
+}
+
+/// Epochs that are read again.
+struct Replay {
+    resume: Arc<Resume>,
+    input: String,
+    /// True once all of the open epoch has been read.
+    arrived: bool,
 }
 
 /// A source, shared by its operator and the worker's loop: the last word to the feed comes after the operator
@@ -45,20 +62,40 @@ pub struct Source {
 pub struct Shared(Rc<RefCell<Source>>);
 
 impl Shared {
-    /// A source that reads `feed`.
-    pub fn new(feed: Box<dyn Feed>, clock: &Rc<RefCell<Clock>>, fault: &Fault) -> Self {
-        Shared(Rc::new(RefCell::new(Source {
+    /// A source that reads `feed`, which was opened for `input`: from the clock's first epoch on, those epochs again
+    /// that `resume` knows.
+    ///
+    /// # Errors
+    /// If the feed can't be read as far as `resume` says.
+    pub fn new(
+        mut feed: Box<dyn Feed>,
+        input: &str,
+        resume: Option<&Arc<Resume>>,
+        clock: &Rc<RefCell<Clock>>,
+        fault: &Fault,
+    ) -> anyhow::Result<Self> {
+        let (epoch, time) = (clock.borrow().first(), Arc::clone(clock.borrow().time()));
+        let mut replay = None;
+        if let Some(resume) = resume
+            && let Some(stops) = resume.bound(epoch, input)
+        {
+            feed.bound(Some(stops))?;
+            replay = Some(Replay { resume: Arc::clone(resume), input: input.to_owned(), arrived: false });
+        }
+        Ok(Shared(Rc::new(RefCell::new(Source {
             feed,
             clock: Rc::clone(clock),
+            time,
             fault: fault.clone(),
+            replay,
             here: None,
-            epoch: 1,
+            epoch,
             read: Report::default(),
             timer: None,
             blocked_since: None,
             unpublished: VecDeque::new(),
             done: false,
-        })))
+        }))))
     }
 
     /// Tells the feed that all is published. Call it once, after the dataflow has ended well.
@@ -81,6 +118,10 @@ impl Driver for Shared {
         clock.borrow_mut().join(here);
     }
 
+    fn first(&self) -> Epoch {
+        self.0.borrow().epoch
+    }
+
     fn turn(&mut self, decode: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>) -> Turn {
         let mut source = self.0.borrow_mut();
         match source.turn(decode) {
@@ -96,6 +137,61 @@ impl Driver for Shared {
 impl Source {
     fn turn(&mut self, decode: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>) -> anyhow::Result<Turn> {
         self.forget_published();
+        if self.replay.is_some() { self.read_again(decode) } else { self.read_on(decode) }
+    }
+
+    /// A turn while epochs are read again.
+    fn read_again(
+        &mut self,
+        decode: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>,
+    ) -> anyhow::Result<Turn> {
+        let mut left = TURN;
+        while self.replay.as_ref().is_some_and(|replay| !replay.arrived) {
+            if left == 0 {
+                self.activate();
+                return Ok(Turn::Yield);
+            }
+            let before = self.read.records;
+            let polled = self.poll(Budget { records: left, bytes: usize::MAX }, decode)?;
+            let read = (self.read.records - before) as usize;
+            left = left.saturating_sub(read);
+            match polled {
+                Polled::Ended => self.replay.iter_mut().for_each(|replay| replay.arrived = true),
+                Polled::More if read > 0 => {}
+                // Gaps have used the budget up: the other operators run all the same.
+                Polled::More => {
+                    self.activate();
+                    return Ok(Turn::Yield);
+                }
+                Polled::Waiting => return Ok(Turn::Yield),
+            }
+        }
+        if self.clock.borrow().closing(self.epoch, true) != Closing::Now {
+            // The clock has the source run when an epoch is published.
+            return Ok(Turn::Yield);
+        }
+        let report = Report { again: true, ..self.close() };
+        self.clock.borrow_mut().opened(self.epoch);
+        self.bound()?;
+        Ok(Turn::Close(report))
+    }
+
+    /// Bounds the feed by what the ledger says of the open epoch. After the last one that it knows, reading goes on
+    /// without bounds.
+    fn bound(&mut self) -> anyhow::Result<()> {
+        let stops = self.replay.as_ref().and_then(|replay| replay.resume.bound(self.epoch, &replay.input));
+        match &mut self.replay {
+            Some(replay) if stops.is_some() => replay.arrived = false,
+            replay => *replay = None,
+        }
+        self.feed.bound(stops)
+    }
+
+    /// A turn when there is nothing to be read again.
+    fn read_on(
+        &mut self,
+        decode: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>,
+    ) -> anyhow::Result<Turn> {
         let mut left = TURN;
         loop {
             if self.clock.borrow().is_stopping() || self.done {
@@ -128,7 +224,8 @@ impl Source {
             }
             if room.records == 0 {
                 self.run_again_in(HOLD_POLL);
-                if self.blocked_since.get_or_insert_with(Instant::now).elapsed() < HOLD_AFTER {
+                let now = self.time.now();
+                if now - *self.blocked_since.get_or_insert(now) < HOLD_AFTER {
                     return Ok(Turn::Yield);
                 }
             } else {
@@ -172,10 +269,10 @@ impl Source {
         budget: Budget,
         decode: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>,
     ) -> anyhow::Result<Polled> {
-        let read = &mut self.read;
+        let (read, time) = (&mut self.read, &self.time);
         self.feed.poll(budget, &mut |record| {
             if read.records == 0 {
-                read.first_read = micros_since_epoch();
+                read.first_read = time.calendar();
             }
             read.records += 1;
             read.bytes += record.size() as u64;
@@ -191,7 +288,9 @@ impl Source {
         let mut report = std::mem::take(&mut self.read);
         report.moved = self.feed.moved();
         if !report.moved.is_empty() {
-            self.unpublished.push_back((self.epoch, report.moved.clone()));
+            // What was read again had been published before, perhaps: what others see of that must not go back.
+            let last = self.replay.as_ref().map_or(self.epoch, |replay| replay.resume.last());
+            self.unpublished.push_back((last, report.moved.clone()));
         }
         self.epoch += 1;
         self.timer = None;
@@ -209,7 +308,7 @@ impl Source {
     }
 
     fn run_again_in(&mut self, delay: Duration) {
-        let now = Instant::now();
+        let now = self.time.now();
         if self.timer.is_none_or(|timer| timer <= now || timer > now + delay) {
             self.timer = Some(now + delay);
             if let Some(here) = &self.here {
@@ -243,9 +342,4 @@ fn log_dead_letter(record: &Record<'_>, reason: &Malformed, number: u64) {
             "more dead letters in this epoch; the summary counts them, --dead-letter keeps them all"
         );
     }
-}
-
-/// The time, in microseconds since the Unix epoch.
-pub(crate) fn micros_since_epoch() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }

@@ -9,7 +9,7 @@ use cutwater_dataflows::source::{Moved, Report};
 use hdrhistogram::Histogram;
 use indicatif::{HumanBytes, HumanCount};
 
-use crate::source::micros_since_epoch;
+use crate::time::micros_since_epoch;
 
 /// Figures of a run, over all processes, as of the last published epoch. Clones share them.
 #[derive(Clone, Default)]
@@ -22,9 +22,9 @@ pub struct Figures {
     pub started: Instant,
     /// The last published epoch; 0 before the first.
     pub epoch: Epoch,
-    /// Published epochs.
+    /// Published epochs, without those that were read again.
     pub epochs: u64,
-    /// Records read.
+    /// Records read, without those that were read again; the figures below likewise.
     pub records: u64,
     /// Bytes of their keys and values.
     pub bytes: u64,
@@ -32,8 +32,12 @@ pub struct Figures {
     pub rows: u64,
     /// Records that became dead letters.
     pub dead_letters: u64,
-    /// Changes handed to sinks.
+    /// Changes handed to sinks, those included that are made of records that were read again.
     pub changes: u64,
+    /// Records that a run before had read, and that were read again.
+    pub reread: u64,
+    /// The epochs of which they are.
+    pub reread_epochs: u64,
     /// The latency of the last epoch: from its first record being read to its publication.
     pub latency: Duration,
     /// The latencies of all epochs, in microseconds.
@@ -53,6 +57,8 @@ impl Default for Figures {
             rows: 0,
             dead_letters: 0,
             changes: 0,
+            reread: 0,
+            reread_epochs: 0,
             latency: Duration::ZERO,
             // Two digits of an hour in microseconds; longer ones count as an hour.
             latencies: Histogram::new_with_max(3_600_000_000, 2).expect("the bounds are valid"),
@@ -76,16 +82,22 @@ impl Status {
     pub fn published(&self, epoch: Epoch, reports: &[Report], changes: u64) {
         let mut figures = self.lock();
         figures.epoch = epoch;
-        figures.epochs += 1;
         figures.changes += changes;
+        for Moved { topic, partition, next, end, .. } in reports.iter().flat_map(|report| &report.moved) {
+            figures.lag.insert((topic.clone(), *partition), end - next);
+        }
+        // An epoch is read again by all workers, or by none.
+        if reports.iter().any(|report| report.again) {
+            figures.reread_epochs += 1;
+            figures.reread += reports.iter().map(|report| report.records).sum::<u64>();
+            return;
+        }
+        figures.epochs += 1;
         for report in reports {
             figures.records += report.records;
             figures.bytes += report.bytes;
             figures.rows += report.rows;
             figures.dead_letters += report.dead_letters;
-            for Moved { topic, partition, next, end, .. } in &report.moved {
-                figures.lag.insert((topic.clone(), *partition), end - next);
-            }
         }
         if let Some(first) = reports.iter().filter(|r| r.records > 0).map(|r| r.first_read).min() {
             figures.latency = Duration::from_micros(micros_since_epoch().saturating_sub(first));
@@ -125,6 +137,15 @@ impl Figures {
             if self.epochs == 1 { "" } else { "s" },
             HumanCount(self.total_lag().max(0) as u64),
         );
+        if self.reread_epochs > 0 {
+            line += &format!(
+                ", re-read {} record{} of {} epoch{}",
+                HumanCount(self.reread),
+                if self.reread == 1 { "" } else { "s" },
+                HumanCount(self.reread_epochs),
+                if self.reread_epochs == 1 { "" } else { "s" },
+            );
+        }
         if !self.latencies.is_empty() {
             let at = |quantile| self.latencies.value_at_quantile(quantile) as f64 / 1000.0;
             line += &format!(", epoch latency p50 {:.1} ms p99 {:.1} ms", at(0.5), at(0.99));

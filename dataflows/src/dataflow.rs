@@ -11,7 +11,7 @@ use timely::worker::{Config, Worker};
 use crate::flow::{Flow, Parts, Render};
 use crate::record::{Malformed, Record};
 use crate::source::{Driver, Turn};
-use crate::{Activator, SyncActivator};
+use crate::{Activator, Epoch, SyncActivator};
 
 /// A dataflow: its options, and how it is built from them.
 ///
@@ -135,6 +135,9 @@ fn rehearse<T>(dataflow: &dyn Build, read: impl FnOnce(Parts<'_>) -> T) -> T {
     struct Idle;
     impl Driver for Idle {
         fn attach(&mut self, _here: Activator, _anywhere: SyncActivator) {}
+        fn first(&self) -> Epoch {
+            1
+        }
         fn turn(&mut self, _: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>) -> Turn {
             Turn::Yield
         }

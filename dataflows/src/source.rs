@@ -35,6 +35,8 @@ pub struct Report {
     pub dead_letters: u64,
     /// Microseconds since the Unix epoch at which the first record of the epoch was read.
     pub first_read: u64,
+    /// True iff a run before had read the epoch, and it was read again.
+    pub again: bool,
 }
 
 /// A partition whose next offset moved.
@@ -44,7 +46,8 @@ pub struct Moved {
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// Where reading of it began, in the first report that names it.
+    /// Where reading of it began, in the first report that names it; `None` in later ones, and where the run goes on
+    /// from an offset that was known before.
     pub start: Option<i64>,
     /// The offset after the last record of the epoch.
     pub next: i64,
@@ -67,6 +70,9 @@ pub enum Turn {
 pub trait Driver: 'static {
     /// Says how to have the operator run again: from its own worker, and from any thread.
     fn attach(&mut self, here: Activator, anywhere: SyncActivator);
+
+    /// The first epoch, which is open from the start.
+    fn first(&self) -> Epoch;
 
     /// One turn: hands some records to `decode`, which says whether the record was well-formed, and returns
     /// what the operator does next.
@@ -97,11 +103,12 @@ pub(crate) fn source<'s, D: Decode>(
     let (reports, reports_stream) = builder.new_output::<Vec<Report>>();
     let address = builder.operator_info().address;
     driver.attach(scope.activator_for(address.clone()), scope.worker().sync_activator_for(address.to_vec()));
+    let first = driver.first();
 
     builder.build(move |mut capabilities| {
         // Epochs count from 1: time 0 stays free for what is there before the first record.
         for capability in &mut capabilities {
-            capability.downgrade(&1);
+            capability.downgrade(&first);
         }
         let mut capabilities = Some(capabilities);
         let mut rows = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(rows);

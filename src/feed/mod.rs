@@ -80,9 +80,12 @@ pub trait Feed {
 
     /// Until the next call, each partition that is named is read up to that offset and no further, and those that are
     /// not named stay where they are; [`Polled::Ended`] says that all named ones of this worker have arrived. A gap
-    /// before the offset counts as read. With `None`, which is how a feed begins, nothing bounds it. Called at epoch
-    /// boundaries only.
-    fn bound(&mut self, stops: Option<Topics>);
+    /// before the offset counts as read. Those that are named count as moved. With `None`, which is how a feed begins,
+    /// nothing bounds it. Called at epoch boundaries only.
+    ///
+    /// # Errors
+    /// If a partition that is named is not read, or ends before that offset.
+    fn bound(&mut self, stops: Option<Topics>) -> Result<()>;
 
     /// The partitions whose next offset moved since the last call, in order.
     fn moved(&mut self) -> Vec<Moved>;

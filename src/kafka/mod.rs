@@ -1,5 +1,8 @@
-//! Kafka's clients, as feed, sink, `produce` and the demo share them: settings and logs, topics, deliveries.
+//! Kafka's clients, as feed, sink, `produce` and the demo share them: settings and logs, topics and which they are,
+//! deliveries.
 
 pub mod client;
 pub mod deliveries;
+pub mod identity;
+pub(crate) mod native;
 pub mod topics;

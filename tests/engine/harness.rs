@@ -11,15 +11,20 @@ use cutwater::cluster::Cluster;
 use cutwater::epoch::EpochOptions;
 use cutwater::fault::Fault;
 use cutwater::feed::seeded::{Cut, Key, Seeded, Stored, World};
-use cutwater::job::{self, Binding, DEAD_LETTERS, Job, Stop, Workers};
+use cutwater::feed::Place;
+use cutwater::job::{self, Binding, DEAD_LETTERS, Job, State, Stop, Workers};
 use cutwater::publish::Cuts;
 use cutwater::sink::Sink;
+use cutwater::state::checkpoint::Keepers;
+use cutwater::state::resume::Resume;
 use cutwater::status::Status;
 use cutwater_dataflows::operators::accumulate::END;
+use cutwater_dataflows::flat::{FlatBatch, FlatRef};
+use cutwater_dataflows::persist::{Keeper, Piece};
 use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::{Moved, Report};
 use cutwater_dataflows::word_count::{Tokenizer, WordCount};
-use cutwater_dataflows::{Build, Epoch, Shape};
+use cutwater_dataflows::{Build, Epoch, Shape, SyncActivator};
 
 /// For how long a test waits for what must come: long enough for any machine, and a hang is told as one.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
@@ -53,6 +58,9 @@ pub(crate) struct Run {
     pub(crate) workers: usize,
     pub(crate) at_end: bool,
     pub(crate) trouble: Trouble,
+    /// What it goes on from. Nothing is kept of persisted collections.
+    pub(crate) resume: Option<Resume>,
+    pub(crate) status: Status,
 }
 
 /// What befalls the sinks.
@@ -81,6 +89,8 @@ impl Run {
             workers,
             at_end: false,
             trouble: Trouble::None,
+            resume: None,
+            status: Status::default(),
         }
     }
 
@@ -144,17 +154,22 @@ impl Run {
                 events: events.clone(),
                 trouble: self.trouble.clone(),
             })),
-            state: None,
-            status: Status::default(),
+            state: self.resume.clone().map(|resume| State {
+                resume: Arc::new(resume),
+                keepers: Arc::new(Forgetful),
+                checkpoints: None,
+            }),
+            status: self.status.clone(),
         };
         job::run(job, workers, stop, &Fault::default())
     }
 
     /// Runs it to its end, which must be a good one.
     pub(crate) fn published(self) -> Published {
+        let checkpoint = self.resume.as_ref().map_or(0, |resume| resume.checkpoint);
         let (result, events) = self.start().end();
         result.expect("the run ends well");
-        Published::of(&events)
+        Published::after(checkpoint, &events)
     }
 }
 
@@ -254,14 +269,42 @@ impl Cuts for Recorder {
     }
 }
 
+/// Keeps nothing.
+struct Forgetful;
+
+impl Keepers for Forgetful {
+    fn keeper(&self, collection: &str, place: Place) -> Box<dyn Keeper> {
+        let piece =
+            Piece { collection: collection.to_owned(), worker: place.worker, epoch: None, runs: Vec::new() };
+        Box::new(Forgetting { piece, finished: Vec::new() })
+    }
+}
+
+struct Forgetting {
+    piece: Piece,
+    finished: Vec<Piece>,
+}
+
+impl Keeper for Forgetting {
+    fn attach(&mut self, _anywhere: SyncActivator) {}
+    fn restore(&mut self, _each: &mut dyn FnMut(&FlatRef<'_>)) {}
+    fn seal(&mut self, _epoch: Epoch, _changes: FlatBatch) {}
+    fn checkpoint(&mut self, epoch: Option<Epoch>) {
+        self.finished.push(Piece { epoch, ..self.piece.clone() });
+    }
+    fn finished(&mut self) -> Vec<Piece> {
+        std::mem::take(&mut self.finished)
+    }
+}
+
 /// Rows of an output, with their net difference.
 pub(crate) type Rows = BTreeMap<String, i64>;
 
-/// What a run published, checked for order: epochs from 1 without gaps, each with its cut first, then its
+/// What a run published, checked for order: epochs without gaps, each with its cut first, then its
 /// rows, then the commits. Cuts may be some epochs ahead; those of epochs that never came out are not in it.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
-    /// From epoch 1.
+    /// From the run's first epoch.
     pub(crate) epochs: Vec<OfEpoch>,
     /// What came at the end, by output.
     pub(crate) end: BTreeMap<String, Vec<Change>>,
@@ -279,13 +322,18 @@ pub(crate) struct OfEpoch {
 impl Published {
     /// What the events of a run say.
     pub(crate) fn of(events: &[Event]) -> Published {
+        Published::after(0, events)
+    }
+
+    /// What the events of a run say that goes on after this epoch.
+    pub(crate) fn after(checkpoint: Epoch, events: &[Event]) -> Published {
         let mut published = Published::default();
         // The epoch that comes out, and whether it is committed to any sink.
         let (mut open, mut committed) = (0, true);
         for event in events {
             match event {
                 Event::Cut(epoch, reports) => {
-                    let noted = published.epochs.len() as Epoch;
+                    let noted = checkpoint + published.epochs.len() as Epoch;
                     assert_eq!(*epoch, noted + 1, "epochs are in order and without gaps");
                     published.epochs.push(OfEpoch { reports: reports.clone(), ..OfEpoch::default() });
                 }
@@ -299,14 +347,14 @@ impl Published {
                         (open, committed) = (*epoch, false);
                     }
                     assert!(!committed, "no rows come after a commit");
-                    let of_epoch = published.of_epoch(*epoch);
+                    let of_epoch = published.of_epoch(*epoch - checkpoint);
                     let before = of_epoch.rows.insert(output.clone(), rows.clone());
                     assert_eq!(before, None, "each epoch's rows come together");
                 }
                 Event::Committed(epoch, _) => {
                     assert!(*epoch >= open, "{epoch} is committed after {open}");
                     (open, committed) = (*epoch, true);
-                    published.of_epoch(*epoch).commits += 1;
+                    published.of_epoch(*epoch - checkpoint).commits += 1;
                 }
             }
         }
@@ -316,8 +364,9 @@ impl Published {
         published
     }
 
-    fn of_epoch(&mut self, epoch: Epoch) -> &mut OfEpoch {
-        self.epochs.get_mut(epoch as usize - 1).expect("the cut of an epoch comes before its rows")
+    /// That of this number, counted from 1.
+    fn of_epoch(&mut self, number: Epoch) -> &mut OfEpoch {
+        self.epochs.get_mut(number as usize - 1).expect("the cut of an epoch comes before its rows")
     }
 
     /// Checks that after each epoch the changes so far add up to what `recount` makes of the records below its

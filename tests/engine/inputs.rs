@@ -40,7 +40,7 @@ impl Dataflow for Together {
     }
 }
 
-fn together(world: &World, cut: &Cut) -> BTreeMap<String, Rows> {
+pub(crate) fn together(world: &World, cut: &Cut) -> BTreeMap<String, Rows> {
     let mut outputs = sides(world, cut);
     outputs.retain(|output, _| output == "both" || output == DEAD_LETTERS);
     outputs

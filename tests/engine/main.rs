@@ -8,3 +8,4 @@ mod cuts;
 mod ends;
 mod harness;
 mod inputs;
+mod resume;

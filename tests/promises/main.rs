@@ -6,6 +6,7 @@
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable from outside")]
 
 mod quick_counts;
+mod quick_feeds;
 mod quick_input;
 mod quick_processes;
 mod quick_sinks;
@@ -15,6 +16,8 @@ mod quick_usage;
 mod quick_webhook;
 mod real_counts;
 mod real_cuts;
+mod real_feeds;
+mod real_identity;
 mod real_input;
 mod real_offsets;
 mod real_outages;

@@ -1,8 +1,9 @@
 //! The Kafka feed: partitions by `assign`, read in batches, from and to offsets that are known before.
 
-mod batch;
 mod discovery;
+mod partition;
 mod partitions;
+mod start;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -133,12 +134,16 @@ impl KafkaFeeds {
 }
 
 impl Feeds for KafkaFeeds {
-    fn open(&self, input: &str, place: Place, _begin: Option<&Topics>) -> Result<Box<dyn Feed>> {
+    fn open(&self, input: &str, place: Place, begin: Option<&Topics>) -> Result<Box<dyn Feed>> {
         let patterns =
             self.inputs.get(input).with_context(|| format!("input {input:?} is bound to no topic"))?;
         let found = Arc::clone(self.discovery.found());
-        let feed =
-            KafkaFeed::open(self.settings.clone(), self.reading.clone(), patterns.clone(), place, found)?;
+        let mut feed =
+            KafkaFeed::new(self.settings.clone(), self.reading.clone(), patterns.clone(), place, found);
+        match begin {
+            Some(begin) => feed.resume(begin)?,
+            None => feed.begin()?,
+        }
         Ok(Box::new(feed))
     }
 }

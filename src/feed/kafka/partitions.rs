@@ -1,4 +1,7 @@
 //! One worker's partitions: read by `assign`, each from the next offset to its stop.
+//!
+//! While epochs are read again, each partition is read up to a bound at a time. The client hands over records of all
+//! partitions in the order in which they came: those beyond the bound are stashed, and come first when it has moved on.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -14,10 +17,12 @@ use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::super::{Budget, Feed, Place, Polled, Waker};
-use super::batch::{Batches, Event};
 use super::discovery::Found;
-use super::{From, OnDataLoss, REQUEST, Reading};
+use super::partition::{Partition, Spot};
+use super::start::{Wanted, available, starts};
+use super::{From, REQUEST, Reading};
 use crate::kafka::client::{Client, Settings};
+use crate::kafka::native::batch::{Batches, Event};
 use crate::kafka::topics::Pattern;
 use crate::state::cut::Topics;
 
@@ -39,8 +44,8 @@ pub(super) struct KafkaFeed {
     patterns: Vec<Pattern>,
     place: Place,
     found: Arc<Found>,
-    /// The state of `found` that this feed has seen.
-    changes: u64,
+    /// The state of `found` that this feed has seen; `None` before it has seen any.
+    changes: Option<u64>,
     /// When partitions that were found may be asked about, after it has failed.
     retry: Option<Instant>,
     /// Whom the client calls; known once the operator is built.
@@ -53,55 +58,30 @@ pub(super) struct KafkaFeed {
     last: usize,
     /// True while the partitions are paused.
     held: bool,
+    /// True while the partitions are bounded.
+    bounded: bool,
+    /// True iff a partition may have stashed something, or may be paused because it has.
+    stashing: bool,
     uncommitted: BTreeMap<(String, i32), i64>,
     committed: Instant,
 }
 
-struct Partition {
-    topic: String,
-    partition: i32,
-    /// The offset after the last record handed over, or after the last gap.
-    next: i64,
-    /// Where to stop.
-    stop: Option<i64>,
-    /// The end, as heard when the feed was opened.
-    end: i64,
-    moved: bool,
-}
-
-impl Partition {
-    fn done(&self) -> bool {
-        self.stop.is_some_and(|stop| self.next >= stop)
-    }
-
-    fn advance(&mut self, next: i64) {
-        if next > self.next {
-            self.next = next;
-            self.moved = true;
-        }
-    }
-}
-
 impl KafkaFeed {
-    /// The feed of the worker at `place`.
-    ///
-    /// # Errors
-    /// If the offsets to start at can't be had.
-    pub(super) fn open(
+    /// The feed of the worker at `place`, without partitions yet.
+    pub(super) fn new(
         settings: Settings,
         reading: Reading,
         patterns: Vec<Pattern>,
         place: Place,
         found: Arc<Found>,
-    ) -> Result<Self> {
-        let (from, changes) = (reading.from, found.changes());
-        let mut feed = KafkaFeed {
+    ) -> Self {
+        KafkaFeed {
             settings,
             reading,
             patterns,
             place,
             found,
-            changes,
+            changes: None,
             retry: None,
             waker: Arc::default(),
             client: None,
@@ -109,11 +89,50 @@ impl KafkaFeed {
             slots: HashMap::new(),
             last: 0,
             held: false,
+            bounded: false,
+            stashing: false,
             uncommitted: BTreeMap::new(),
             committed: Instant::now(),
-        };
-        feed.join(from, REQUEST)?;
-        Ok(feed)
+        }
+    }
+
+    /// Takes on the partitions that are there, from where the user says.
+    ///
+    /// # Errors
+    /// If the offsets to start at can't be had.
+    pub(super) fn begin(&mut self) -> Result<()> {
+        let changes = self.found.changes();
+        self.join(self.reading.from, REQUEST)?;
+        self.changes = Some(changes);
+        Ok(())
+    }
+
+    /// Takes on the partitions that runs before have read, from these offsets. Others join at a boundary.
+    ///
+    /// # Errors
+    /// If a partition or an offset is not there any more.
+    pub(super) fn resume(&mut self, begin: &Topics) -> Result<()> {
+        let topics = self.found.topics();
+        let (mut known, mut offsets) = (Vec::new(), Vec::new());
+        for (topic, partitions) in begin {
+            let there = topics.iter().find(|(name, _)| name == topic).map(|(_, partitions)| *partitions);
+            for (&partition, &offset) in partitions.iter().filter(|(p, _)| self.place.owns(topic, **p)) {
+                let read = || format!("runs before have read {topic} partition {partition} up to offset {offset}");
+                if !self.patterns.iter().any(|pattern| pattern.matches(topic)) {
+                    bail!("{}, but the input is no longer bound to that topic", read());
+                }
+                match there {
+                    Some(partitions) if partition < partitions => {}
+                    Some(partitions) => {
+                        bail!("{}, but the topic has {partitions} partitions; was it made anew?", read())
+                    }
+                    None => bail!("{}, but the topic is not there; was it deleted?", read()),
+                }
+                known.push((topic.clone(), partition));
+                offsets.push(offset);
+            }
+        }
+        self.add(known, Wanted::Known(&offsets), REQUEST)
     }
 
     /// Takes on the partitions that are this worker's and not yet read.
@@ -127,6 +146,11 @@ impl KafkaFeed {
                 self.place.owns(topic, *partition) && !self.slots.contains_key(&(topic.clone(), *partition))
             })
             .collect();
+        self.add(new, Wanted::From(from), timeout)
+    }
+
+    /// Takes on partitions.
+    fn add(&mut self, new: Vec<(String, i32)>, wanted: Wanted<'_>, timeout: Duration) -> Result<()> {
         if new.is_empty() {
             return Ok(());
         }
@@ -140,12 +164,20 @@ impl KafkaFeed {
             });
             self.client = Some(Batches::new(Arc::new(consumer), BATCH));
         }
-        let starts = self.starts(from, &new, timeout)?;
-        for ((topic, partition), (start, end)) in new.into_iter().zip(starts) {
-            tracing::debug!("worker {}: {topic} partition {partition} from {start}", self.place.worker);
+        let starts = starts(self.consumer(), &self.reading, wanted, &new, timeout)?;
+        for ((topic, partition), start) in new.into_iter().zip(starts) {
+            let first = start.first;
+            tracing::debug!("worker {}: {topic} partition {partition} from {first}", self.place.worker);
             self.slots.insert((topic.clone(), partition), self.partitions.len());
-            let stop = self.reading.until_end.then_some(end);
-            self.partitions.push(Partition { topic, partition, next: start, stop, end, moved: true });
+            let stop = self.reading.until_end.then_some(start.end);
+            // The ledger's cuts are met to the offset, also where the records are gone.
+            let known = matches!(wanted, Wanted::Known(_));
+            let next = if known { start.wanted } else { first };
+            let mut partition = Partition::new(topic, partition, next, first, stop);
+            partition.end = start.end;
+            partition.start = (!known).then_some(first);
+            partition.moved = !known;
+            self.partitions.push(partition);
         }
         self.assign()
     }
@@ -154,95 +186,52 @@ impl KafkaFeed {
         self.client.as_ref().expect("a feed with partitions has a client").consumer()
     }
 
-    /// For each partition, where to start and where the end is now.
-    fn starts(&self, from: From, partitions: &[(String, i32)], timeout: Duration) -> Result<Vec<(i64, i64)>> {
-        let consumer = self.consumer();
-        // What this client knows of a topic may be older than the partition.
-        for (topic, _) in partitions.chunk_by(|a, b| a.0 == b.0).map(|same| &same[0]) {
-            consumer
-                .fetch_metadata(Some(topic), timeout)
-                .with_context(|| format!("asking for the partitions of {topic}"))?;
-        }
-        let named = |offset: Offset| -> Result<TopicPartitionList> {
-            let mut list = TopicPartitionList::new();
-            for (topic, partition) in partitions {
-                list.add_partition_offset(topic, *partition, offset)?;
-            }
-            Ok(list)
-        };
-        let asked = match from {
-            From::Timestamp(ms) => Some(
-                consumer
-                    .offsets_for_times(named(Offset::Offset(ms))?, timeout)
-                    .context("asking for the offsets of a time")?,
-            ),
-            From::Committed => Some(
-                consumer
-                    .committed_offsets(named(Offset::Invalid)?, timeout)
-                    .with_context(|| format!("asking for the offsets of group {:?}", self.reading.group))?,
-            ),
-            From::Earliest | From::Latest | From::Offset(_) => None,
-        };
-        let answered =
-            |topic: &str, partition| match asked.as_ref()?.find_partition(topic, partition)?.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
-            };
-        partitions
-            .iter()
-            .map(|(topic, partition)| {
-                let (first, end) = consumer
-                    .fetch_watermarks(topic, *partition, timeout)
-                    .with_context(|| format!("asking for the offsets of {topic} partition {partition}"))?;
-                let wanted = match from {
-                    From::Earliest => first,
-                    From::Latest => end,
-                    // No record is that young: the end.
-                    From::Timestamp(_) => answered(topic, *partition).unwrap_or(end),
-                    From::Committed => answered(topic, *partition).unwrap_or(first),
-                    From::Offset(offset) => offset,
-                };
-                Ok((self.available(topic, *partition, wanted, first, end)?, end))
-            })
-            .collect()
-    }
-
-    /// The offset to read from, if `wanted` is there; else what --on-data-loss says.
-    fn available(&self, topic: &str, partition: i32, wanted: i64, first: i64, end: i64) -> Result<i64> {
-        if wanted > end {
-            bail!(
-                "{topic} partition {partition}: offset {wanted} was wanted, but the partition ends at {end} and \
-                 begins at {first}; was the topic made anew?"
-            );
-        }
-        if wanted >= first {
-            return Ok(wanted);
-        }
-        match self.reading.on_data_loss {
-            OnDataLoss::Fail => bail!(
-                "{topic} partition {partition}: offset {wanted} was wanted, but the first available is {first}: {} \
-                 records have expired; --on-data-loss continue goes on without them",
-                first - wanted
-            ),
-            OnDataLoss::Continue => {
-                tracing::warn!(
-                    "{topic} partition {partition}: {} records have expired; going on at offset {first} instead of {wanted}",
-                    first - wanted
-                );
-                Ok(first)
-            }
-        }
-    }
-
-    /// Has librdkafka fetch all partitions that are not done, each from its next offset.
+    /// Has librdkafka fetch all partitions that are not finished, each from where it left off.
     fn assign(&mut self) -> Result<()> {
         let mut list = TopicPartitionList::new();
-        for partition in self.partitions.iter().filter(|partition| !partition.done()) {
-            list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(partition.next))?;
+        for partition in self.partitions.iter().filter(|partition| !partition.finished()) {
+            let offset = Offset::Offset(partition.position());
+            list.add_partition_offset(&partition.topic, partition.partition, offset)?;
         }
         self.consumer().assign(&list).context("assigning partitions")?;
+        // That has resumed them all.
         self.held = false;
+        self.partitions.iter_mut().for_each(|partition| partition.paused = false);
         Ok(())
+    }
+
+    /// Pauses the partitions that have stashed enough, and resumes those that have nothing left of it.
+    fn throttle(&mut self) -> Result<()> {
+        let Some(client) = &self.client else { return Ok(()) };
+        let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
+        for partition in &mut self.partitions {
+            let list = match partition.paused {
+                false if partition.overflows() => &mut pause,
+                true if !partition.stashes() => &mut resume,
+                _ => continue,
+            };
+            list.add_partition(&partition.topic, partition.partition);
+            partition.paused = !partition.paused;
+        }
+        self.stashing = self.partitions.iter().any(|partition| partition.paused || partition.stashes());
+        if pause.count() > 0 {
+            client.consumer().pause(&pause).context("pausing partitions")?;
+        }
+        if resume.count() > 0 {
+            client.consumer().resume(&resume).context("resuming partitions")?;
+        }
+        Ok(())
+    }
+
+    /// True once all is read that is to be read, for now or for good.
+    fn has_ended(&self) -> bool {
+        if self.bounded {
+            return self.partitions.iter().all(Partition::arrived);
+        }
+        // Partitions that have yet to join are not read yet.
+        self.reading.until_end
+            && self.changes == Some(self.found.changes())
+            && self.partitions.iter().all(Partition::finished)
     }
 
     /// Pauses or resumes all partitions.
@@ -253,7 +242,7 @@ impl KafkaFeed {
         self.held = hold;
         let Some(client) = &self.client else { return Ok(()) };
         let mut list = TopicPartitionList::new();
-        for partition in self.partitions.iter().filter(|partition| !partition.done()) {
+        for partition in self.partitions.iter().filter(|p| !p.finished() && !p.paused) {
             list.add_partition(&partition.topic, partition.partition);
         }
         if hold {
@@ -282,9 +271,10 @@ impl KafkaFeed {
                         return self.assign();
                     }
                 };
-                let wanted = self.partitions[slot].next;
-                let start = self.available(&topic, partition, wanted, first, end)?;
-                self.partitions[slot].advance(start);
+                let wanted = self.partitions[slot].position();
+                let (loss, again) = (self.reading.on_data_loss, self.bounded);
+                let start = available(loss, (&topic, partition), wanted, (first, end), again)?;
+                self.partitions[slot].taken(start);
                 self.assign()
             }
             RDKafkaErrorCode::UnknownTopicOrPartition
@@ -360,7 +350,7 @@ impl Feed for KafkaFeed {
     }
 
     fn poll(&mut self, budget: Budget, each: &mut dyn FnMut(&Record<'_>)) -> Result<Polled> {
-        if self.reading.until_end && self.partitions.iter().all(Partition::done) {
+        if self.has_ended() {
             return Ok(Polled::Ended);
         }
         if self.client.is_none() {
@@ -368,50 +358,66 @@ impl Feed for KafkaFeed {
         }
         self.commit();
         self.hold(budget.records == 0)?;
-        let mut left = Budget { records: budget.records.max(1), ..budget };
+        let mut left = budget;
+        if self.stashing && budget.records > 0 {
+            self.partitions.iter_mut().for_each(|partition| partition.serve(&mut left, each));
+            self.throttle()?;
+            if self.has_ended() {
+                return Ok(Polled::Ended);
+            }
+            if left.records == 0 || left.bytes == 0 {
+                return Ok(Polled::More);
+            }
+        }
+        left.records = left.records.max(1);
         loop {
             let client = self.client.as_mut().expect("checked above");
             let (slots, partitions, last) = (&self.slots, &mut self.partitions, &mut self.last);
             let mut troubles = Vec::new();
             let mut bytes = 0;
             let most = left.records.min(BATCH);
-            let read = client.poll(most, &mut |event| match event {
-                Event::Record(record) => {
-                    let Some(partition) = find(slots, partitions, last, record.topic, record.partition)
-                    else {
-                        return;
-                    };
-                    // What lies past the stop is not ours, and what lies before the next offset we have had.
-                    if let Some(stop) = partition.stop
-                        && record.offset >= stop
-                    {
-                        partition.advance(stop);
+            let read = client.poll(most, &mut |lent| {
+                let beyond = match lent.event() {
+                    Event::Record(record) => {
+                        let Some(partition) = find(slots, partitions, last, record.topic, record.partition)
+                        else {
+                            return;
+                        };
+                        match partition.place(record.offset) {
+                            Spot::Here => {
+                                each(&record);
+                                bytes += record.size();
+                                partition.advance(record.offset + 1);
+                                return;
+                            }
+                            Spot::Behind => return,
+                            Spot::Beyond => (partition, record.offset, record.size()),
+                        }
+                    }
+                    Event::End { topic, partition, offset } => {
+                        if let Some(partition) = find(slots, partitions, last, topic, partition) {
+                            partition.taken(offset);
+                        }
                         return;
                     }
-                    if record.offset < partition.next {
+                    Event::Error { topic, partition, code, text } => {
+                        troubles.push(Trouble { topic: topic.to_owned(), partition, code, text });
                         return;
                     }
-                    each(&record);
-                    bytes += record.size();
-                    partition.advance(record.offset + 1);
-                }
-                Event::End { topic, partition, offset } => {
-                    if let Some(partition) = find(slots, partitions, last, topic, partition) {
-                        let stop = partition.stop.unwrap_or(offset);
-                        partition.advance(offset.min(stop));
-                    }
-                }
-                Event::Error { topic, partition, code, text } => {
-                    troubles.push(Trouble { topic: topic.to_owned(), partition, code, text });
-                }
+                };
+                let (partition, offset, size) = beyond;
+                partition.stash(offset, size, lent);
             });
+            if self.bounded {
+                self.throttle()?;
+            }
             for trouble in troubles {
                 self.trouble(trouble)?;
             }
             if read > 0 {
                 self.consumer().context().answered();
             }
-            if self.reading.until_end && self.partitions.iter().all(Partition::done) {
+            if self.has_ended() {
                 return Ok(Polled::Ended);
             }
             if read < most {
@@ -425,7 +431,35 @@ impl Feed for KafkaFeed {
         }
     }
 
-    fn bound(&mut self, _stops: Option<Topics>) {}
+    fn bound(&mut self, stops: Option<Topics>) -> Result<()> {
+        self.bounded = stops.is_some();
+        let Some(stops) = stops else {
+            self.partitions.iter_mut().for_each(|partition| partition.bound(None));
+            return Ok(());
+        };
+        for partition in &mut self.partitions {
+            let next = partition.next;
+            partition.bound(Some(next));
+        }
+        for (topic, partitions) in &stops {
+            for (&partition, &stop) in partitions.iter().filter(|(p, _)| self.place.owns(topic, **p)) {
+                let slot = self.slots.get(&(topic.clone(), partition));
+                let Some(slot) = slot.and_then(|&slot| self.partitions.get_mut(slot)) else {
+                    bail!("{topic} partition {partition} is to be read up to offset {stop}, but from nowhere");
+                };
+                if stop > slot.end {
+                    bail!(
+                        "{topic} partition {partition}: runs before have read up to offset {stop}, but the partition \
+                         ends at {}; was the topic made anew, or has it lost records?",
+                        slot.end
+                    );
+                }
+                slot.bound(Some(stop));
+                slot.moved = true;
+            }
+        }
+        Ok(())
+    }
 
     fn moved(&mut self) -> Vec<Moved> {
         let client = &self.client;
@@ -436,14 +470,9 @@ impl Feed for KafkaFeed {
             .map(|p| {
                 p.moved = false;
                 let known = client.as_ref().and_then(|client| client.known_end(&p.topic, p.partition));
-                p.end = known.unwrap_or(p.end).max(p.next);
-                Moved {
-                    topic: p.topic.clone(),
-                    partition: p.partition,
-                    start: None,
-                    next: p.next,
-                    end: p.end,
-                }
+                p.end = p.end.max(known.unwrap_or(0)).max(p.next);
+                let (topic, start) = (p.topic.clone(), p.start.take());
+                Moved { topic, partition: p.partition, start, next: p.next, end: p.end }
             })
             .collect();
         moved.sort();
@@ -451,13 +480,16 @@ impl Feed for KafkaFeed {
     }
 
     fn boundary(&mut self) -> Result<()> {
+        if self.bounded {
+            return Ok(());
+        }
         let changes = self.found.changes();
-        if changes == self.changes || self.retry.is_some_and(|retry| Instant::now() < retry) {
+        if self.changes == Some(changes) || self.retry.is_some_and(|retry| Instant::now() < retry) {
             return Ok(());
         }
         let before = self.partitions.len();
         match self.join(From::Earliest, LATER) {
-            Ok(()) => (self.changes, self.retry) = (changes, None),
+            Ok(()) => (self.changes, self.retry) = (Some(changes), None),
             // Brokers learn of a partition one after the other, and it has no leader at first; or they are away.
             Err(error) if error.is::<KafkaError>() => {
                 tracing::debug!("worker {}: {error:#}; trying again", self.place.worker);

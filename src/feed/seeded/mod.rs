@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use crossbeam_channel::{Receiver, Sender};
 use cutwater_dataflows::record::{NoHeaders, Record};
 use cutwater_dataflows::source::Moved;
@@ -50,6 +50,7 @@ pub struct Handed {
     pub records: usize,
     /// By input and worker.
     pub workers: BTreeMap<(String, usize), Worker>,
+    /// Records, those included that a run before was handed.
     by_input: BTreeMap<String, usize>,
     /// In a script, the records of each batch, without the one that closes it.
     by_batch: Vec<usize>,
@@ -119,8 +120,9 @@ impl Shared {
 }
 
 impl Feeds for Seeded {
-    fn open(&self, input: &str, place: Place, _begin: Option<&Topics>) -> Result<Box<dyn Feed>> {
+    fn open(&self, input: &str, place: Place, begin: Option<&Topics>) -> Result<Box<dyn Feed>> {
         let world = &self.0.world;
+        assert!(begin.is_none() || world.closers.is_empty(), "a script is read from its start");
         let mut seed = world.seed;
         for part in [place.worker as u64, place.workers as u64, xxhash_rust::xxh3::xxh3_64(input.as_bytes())]
         {
@@ -145,9 +147,13 @@ impl Feeds for Seeded {
             closed: 0,
             told: Cut::new(),
             published: Cut::new(),
+            bounded: false,
             over: None,
         };
-        feed.boundary()?;
+        match begin {
+            Some(begin) => feed.resume(place, begin)?,
+            None => feed.boundary()?,
+        }
         Ok(Box::new(feed))
     }
 }
@@ -169,6 +175,8 @@ struct SeededFeed {
     /// What was said to have moved, and of that, what was said to be published.
     told: Cut,
     published: Cut,
+    /// True iff slots are bounded by their limits.
+    bounded: bool,
     /// Why it must not be polled any more.
     over: Option<&'static str>,
 }
@@ -179,19 +187,51 @@ struct Slot {
     /// The index of the next record.
     index: usize,
     next: i64,
+    /// What it is read up to, while the feed is bounded.
+    limit: i64,
+    /// Where reading of it began, until that was said.
+    start: Option<i64>,
     moved: bool,
 }
 
 impl SeededFeed {
+    /// Takes on the partitions that are this worker's and were read before, and leaves the others for a boundary.
+    fn resume(&mut self, place: Place, begin: &Topics) -> Result<()> {
+        let SeededFeed { shared, input, unjoined, slots, .. } = self;
+        let mut handed = shared.lock();
+        for (topic, partitions) in begin {
+            for (&partition, &next) in partitions.iter().filter(|(partition, _)| place.owns(topic, **partition)) {
+                let key = (input.clone(), topic.clone(), partition);
+                let position = unjoined.iter().position(|&log| shared.world.logs[log].key == key);
+                let log = unjoined.swap_remove(position.with_context(|| format!("there is no partition {key:?}"))?);
+                let Log { start, records, end, .. } = &shared.world.logs[log];
+                ensure!(*start <= next && next <= *end, "{key:?}: {next} is not within {start} and {end}");
+                let index = records.partition_point(|record| record.offset < next);
+                handed.cut.insert(key, next);
+                *handed.by_input.entry(input.clone()).or_default() += index;
+                slots.push(Slot { log, index, next, limit: next, start: None, moved: false });
+            }
+        }
+        // Another worker's partitions may appear at what was read before.
+        handed.wakers.get(input).into_iter().flatten().for_each(|waker| waker());
+        Ok(())
+    }
+
+    /// Up to where a slot is read for now.
+    fn limit(&self, slot: &Slot) -> i64 {
+        if self.bounded { slot.limit } else { self.shared.world.logs[slot.log].end }
+    }
+
     /// Hands over the next record of a slot, or takes note of the gap at its end. Returns the bytes.
     fn step(&mut self, slot: usize, each: &mut dyn FnMut(&Record<'_>)) -> Result<usize> {
+        let limit = self.limit(&self.slots[slot]);
         let SeededFeed { shared, slots, rng, .. } = self;
         let slot = &mut slots[slot];
         let log = &shared.world.logs[slot.log];
         let (_, topic, partition) = &log.key;
         let mut handed = shared.lock();
-        let Some(record) = log.records.get(slot.index) else {
-            slot.next = log.end;
+        let Some(record) = log.records.get(slot.index).filter(|record| record.offset < limit) else {
+            slot.next = limit;
             slot.moved = true;
             handed.cut.insert(log.key.clone(), slot.next);
             return Ok(0);
@@ -212,7 +252,7 @@ impl SeededFeed {
         each(&record);
         slot.index += 1;
         // Whether a gap that follows is known at once is up to the broker.
-        let gap = log.records.get(slot.index).map_or(log.end, |next| next.offset);
+        let gap = log.records.get(slot.index).map_or(log.end, |next| next.offset).min(limit);
         slot.next = if rng.random_bool(0.5) { gap } else { record.offset + 1 };
         slot.moved = true;
         self.fresh += 1;
@@ -242,11 +282,11 @@ impl SeededFeed {
     fn ready(&self, slot: &Slot) -> bool {
         let world = &self.shared.world;
         let log = &world.logs[slot.log];
+        if self.bounded || world.closers.is_empty() {
+            return slot.next < self.limit(slot);
+        }
         if slot.next == log.end && slot.index == log.records.len() {
             return false;
-        }
-        if world.closers.is_empty() {
-            return true;
         }
         let Some(&closer) = world.closers.get(self.closed) else { return false };
         let last = log.batches[self.closed];
@@ -256,6 +296,9 @@ impl SeededFeed {
 
     /// True once all that is this worker's was read.
     fn ended(&self) -> bool {
+        if self.bounded {
+            return !self.slots.iter().any(|slot| self.ready(slot));
+        }
         let world = &self.shared.world;
         let read = |slot: &Slot| {
             let log = &world.logs[slot.log];
@@ -333,7 +376,25 @@ impl Feed for SeededFeed {
         Ok(self.delay())
     }
 
-    fn bound(&mut self, _stops: Option<Topics>) {}
+    fn bound(&mut self, stops: Option<Topics>) -> Result<()> {
+        assert_eq!(self.fresh, 0, "the open epoch has records: this is no boundary");
+        self.over = self.over.filter(|_| !self.bounded);
+        self.bounded = stops.is_some();
+        let SeededFeed { shared, input, slots, .. } = self;
+        for slot in slots {
+            let Log { key: (_, topic, partition), end, .. } = &shared.world.logs[slot.log];
+            let stop = stops.as_ref().and_then(|stops| stops.get(topic)?.get(partition));
+            slot.limit = *stop.unwrap_or(&slot.next);
+            slot.moved |= stop.is_some();
+            ensure!(
+                slot.next <= slot.limit && slot.limit <= *end,
+                "{input}: {topic} partition {partition} is bound by {}, which is not within {} and {end}",
+                slot.limit,
+                slot.next
+            );
+        }
+        Ok(())
+    }
 
     fn moved(&mut self) -> Vec<Moved> {
         let world = &self.shared.world;
@@ -344,7 +405,8 @@ impl Feed for SeededFeed {
             .map(|slot| {
                 slot.moved = false;
                 let Log { key: (_, topic, partition), end, .. } = &world.logs[slot.log];
-                Moved { topic: topic.clone(), partition: *partition, start: None, next: slot.next, end: *end }
+                let (start, next) = (slot.start.take(), slot.next);
+                Moved { topic: topic.clone(), partition: *partition, start, next, end: *end }
             })
             .collect();
         moved.sort();
@@ -362,6 +424,9 @@ impl Feed for SeededFeed {
     fn boundary(&mut self) -> Result<()> {
         assert_eq!(self.fresh, 0, "the open epoch has records: this is no boundary");
         assert_eq!(self.over, None, "nothing joins a feed that is over");
+        if self.bounded {
+            return Ok(());
+        }
         let mut handed = self.shared.lock();
         let records = handed.by_input.get(&self.input).copied().unwrap_or_default();
         let world = &self.shared.world;
@@ -373,7 +438,8 @@ impl Feed for SeededFeed {
         for log in found {
             let Log { key, start, .. } = &world.logs[log];
             handed.cut.insert(key.clone(), *start);
-            self.slots.push(Slot { log, index: 0, next: *start, moved: true });
+            let (next, start) = (*start, Some(*start));
+            self.slots.push(Slot { log, index: 0, next, limit: next, start, moved: true });
         }
         Ok(())
     }

@@ -35,7 +35,21 @@ impl Kafka {
 
     /// Makes a topic of this name.
     pub fn named_topic(&self, name: &str, partitions: i32) -> Topic {
-        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        self.make(name, partitions, &[])
+    }
+
+    /// Makes a topic for this test, of which only the last record of each key is kept: the others are soon gone,
+    /// once there are newer records of whatever key.
+    pub fn compacted_topic(&self, partitions: i32) -> Topic {
+        let compact = [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0"), ("segment.ms", "1")];
+        self.make(&unique(), partitions, &compact)
+    }
+
+    fn make(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> Topic {
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        for (key, value) in config {
+            topic = topic.set(key, value);
+        }
         let made = block_on(self.admin().create_topics(&[topic], &AdminOptions::new()));
         made.expect("an answer").remove(0).expect("the topic is made");
         self.known_topic(name, partitions)
@@ -128,6 +142,13 @@ impl Topic {
         done.elements()[0].error().expect("the records are deleted");
     }
 
+    /// Deletes the topic, and returns when it is gone.
+    pub fn delete(&self) {
+        let kafka = Kafka::at(&self.address);
+        let gone = block_on(kafka.admin().delete_topics(&[&self.name], &AdminOptions::new()));
+        gone.expect("an answer").remove(0).expect("the topic is deleted");
+    }
+
     /// Where a group stands, by partition; nothing where it stands nowhere.
     pub fn committed(&self, group: &str) -> BTreeMap<i32, i64> {
         let consumer: BaseConsumer =
@@ -201,10 +222,16 @@ pub struct Writer {
 impl Writer {
     /// Writes a record, soon.
     pub fn send(&self, partition: i32, value: Option<&[u8]>) {
-        let mut record = BaseRecord::<(), [u8]>::to(&self.topic).partition(partition);
-        if let Some(value) = value {
-            record = record.payload(value);
-        }
+        let record = BaseRecord::to(&self.topic).partition(partition);
+        self.write(if let Some(value) = value { record.payload(value) } else { record });
+    }
+
+    /// Writes a record with a key, soon.
+    pub fn send_keyed(&self, partition: i32, key: &str, value: &[u8]) {
+        self.write(BaseRecord::to(&self.topic).partition(partition).key(key.as_bytes()).payload(value));
+    }
+
+    fn write(&self, mut record: BaseRecord<'_, [u8], [u8]>) {
         while let Err((error, back)) = self.producer.send(record) {
             let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
             assert_eq!(error, full, "writing to {}", self.topic);

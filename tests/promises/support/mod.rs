@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod committed;
+pub mod feeds;
 pub mod kafka;
 pub mod load;
 pub mod program;

@@ -1,19 +1,19 @@
-//! Many messages in one call: the consumer's queue, read by `rd_kafka_consume_batch_queue`. The only module
-//! of this crate with `unsafe`.
+//! Many messages in one call: the consumer's queue, read by `rd_kafka_consume_batch_queue`.
 //!
 //! rdkafka's own `poll` hands out one message a call, behind an allocation of its own, and tells of the end
 //! of a partition without its topic. This reads a batch of pointers at once and says where every end was.
 //!
 //! # Why the unsafe code is sound
-//! - The queue handles and the messages belong to a client that [`Batches`] keeps alive: it holds the consumer
-//!   in an [`Arc`], and destroys the queue handles before it.
+//! - The queue handles and the messages belong to a client that is kept alive: [`Batches`] and each [`Kept`] hold the
+//!   consumer in an [`Arc`], and destroy what is the client's before they let go of it. A [`Lent`] message can't
+//!   outlive the call in which it is lent.
 //! - librdkafka fills the first `n` places of the buffer with pointers to messages that are ours until
 //!   `rd_kafka_message_destroy`. Each is destroyed exactly once, by the [`Message`] that owns it, also when
 //!   the caller's closure panics: pointers not yet handed over are then leaked, never used.
-//! - A message's key, value, topic name and headers are borrowed from the [`Message`] that the closure sees
-//!   by reference, so nothing outlives the message.
-//! - librdkafka's queues may be used from any thread, but this type is used by one (it is not `Sync`).
-#![allow(unsafe_code)]
+//! - A message's key, value, topic name and headers are borrowed from the message that the caller sees by reference,
+//!   so nothing outlives the message.
+//! - librdkafka's queues and messages may be used from any thread, but these types are used by one (they are not
+//!   `Send`).
 
 use std::ffi::{CStr, CString};
 use std::ptr::{NonNull, null, null_mut};
@@ -26,7 +26,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
 /// Reads a consumer's queue.
-pub(super) struct Batches<C: ConsumerContext + 'static> {
+pub(crate) struct Batches<C: ConsumerContext + 'static> {
     queue: NonNull<sys::rd_kafka_queue_t>,
     /// Where the client's logs go: among the messages they would be printed by librdkafka itself.
     logs: NonNull<sys::rd_kafka_queue_t>,
@@ -35,7 +35,7 @@ pub(super) struct Batches<C: ConsumerContext + 'static> {
 }
 
 /// One thing that a consumer's queue held.
-pub(super) enum Event<'a> {
+pub(crate) enum Event<'a> {
     /// A record.
     Record(Record<'a>),
     /// The end of a partition: all below `offset` was handed over or is a gap.
@@ -50,7 +50,7 @@ impl<C: ConsumerContext> Batches<C> {
     ///
     /// # Panics
     /// If the consumer has no group: then it has no queue.
-    pub(super) fn new(consumer: Arc<BaseConsumer<C>>, size: usize) -> Self {
+    pub(crate) fn new(consumer: Arc<BaseConsumer<C>>, size: usize) -> Self {
         // SAFETY: the pointer is that of a live client.
         let queue = unsafe { sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
         let queue = NonNull::new(queue).expect("a consumer with a group has a queue");
@@ -68,13 +68,13 @@ impl<C: ConsumerContext> Batches<C> {
     }
 
     /// The consumer.
-    pub(super) fn consumer(&self) -> &Arc<BaseConsumer<C>> {
+    pub(crate) fn consumer(&self) -> &Arc<BaseConsumer<C>> {
         &self.consumer
     }
 
-    /// Hands what the queue holds to `each`, at most `most` and at most as many as the buffer takes, without
+    /// Lends what the queue holds to `each`, at most `most` and at most as many as the buffer takes, without
     /// waiting. Returns how many that were: fewer than asked for means that the queue is empty.
-    pub(super) fn poll(&mut self, most: usize, each: &mut dyn FnMut(Event<'_>)) -> usize {
+    pub(crate) fn poll(&mut self, most: usize, each: &mut dyn FnMut(Lent<'_, C>)) -> usize {
         self.serve_logs(self.logs);
         let most = most.min(self.buffer.len());
         // SAFETY: the queue is alive, and the buffer has room for `most` pointers.
@@ -86,7 +86,7 @@ impl<C: ConsumerContext> Batches<C> {
         for &message in &self.buffer[..read] {
             // SAFETY: the pointer came from the call above and is used once.
             if let Some(message) = unsafe { Message::from_raw(message) } {
-                each(message.event());
+                each(Lent { message, consumer: &self.consumer });
             }
         }
         read
@@ -116,7 +116,7 @@ impl<C: ConsumerContext> Batches<C> {
     }
 
     /// The end of a partition as last heard from the broker; `None` before the first answer.
-    pub(super) fn known_end(&self, topic: &str, partition: i32) -> Option<i64> {
+    pub(crate) fn known_end(&self, topic: &str, partition: i32) -> Option<i64> {
         let topic = CString::new(topic).ok()?;
         let (mut low, mut high) = (-1, -1);
         // SAFETY: the client is alive, the name is a C string, and both places are ours.
@@ -151,6 +151,38 @@ fn log_level(level: i32) -> RDKafkaLogLevel {
         5 => RDKafkaLogLevel::Notice,
         6 => RDKafkaLogLevel::Info,
         _ => RDKafkaLogLevel::Debug,
+    }
+}
+
+/// What a consumer's queue held, for the length of a call.
+pub(crate) struct Lent<'a, C: ConsumerContext + 'static> {
+    message: Message,
+    consumer: &'a Arc<BaseConsumer<C>>,
+}
+
+impl<C: ConsumerContext> Lent<'_, C> {
+    /// What it is.
+    pub(crate) fn event(&self) -> Event<'_> {
+        self.message.event()
+    }
+
+    /// Keeps it beyond the call.
+    pub(crate) fn keep(self) -> Kept<C> {
+        Kept { message: self.message, _consumer: Arc::clone(self.consumer) }
+    }
+}
+
+/// What a consumer's queue held, kept.
+pub(crate) struct Kept<C: ConsumerContext + 'static> {
+    // In this order: the message is destroyed while the client is alive.
+    message: Message,
+    _consumer: Arc<BaseConsumer<C>>,
+}
+
+impl<C: ConsumerContext> Kept<C> {
+    /// What it is.
+    pub(crate) fn event(&self) -> Event<'_> {
+        self.message.event()
     }
 }
 

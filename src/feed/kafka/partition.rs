@@ -1,0 +1,172 @@
+//! One partition: how far it is read, how far it may be read, and what the client has handed over beyond that.
+
+use std::collections::VecDeque;
+
+use cutwater_dataflows::record::Record;
+
+use super::super::Budget;
+use crate::kafka::client::Client;
+use crate::kafka::native::batch::{Event, Kept, Lent};
+
+/// Messages beyond the limit that are kept before the partition is paused.
+const MESSAGES: usize = 4096;
+/// Bytes of their keys and values, likewise.
+const BYTES: usize = 4 << 20;
+
+/// A partition that is read.
+pub(super) struct Partition {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+    /// The offset after the last record handed over, or after the last gap.
+    pub(super) next: i64,
+    /// What lies here or beyond is not handed over for now.
+    limit: i64,
+    /// What lies here or beyond is never handed over.
+    stop: i64,
+    /// All below was taken from the client, or is a gap; more may have been taken by the time it is looked at.
+    taken: i64,
+    /// Records that were taken and lie at the limit or beyond.
+    stash: VecDeque<Stashed>,
+    /// Bytes of their keys and values.
+    bytes: usize,
+    /// True while the client does not fetch it because enough is stashed.
+    pub(super) paused: bool,
+    /// The end, as last heard.
+    pub(super) end: i64,
+    /// Where reading of it began, until that was said.
+    pub(super) start: Option<i64>,
+    pub(super) moved: bool,
+}
+
+struct Stashed {
+    offset: i64,
+    message: Kept<Client>,
+}
+
+impl Partition {
+    /// A partition that is read from `next` on, to `stop` where there is one. Of what it holds, `first` is known to be
+    /// the first offset that matters: what is before is a gap.
+    pub(super) fn new(topic: String, partition: i32, next: i64, first: i64, stop: Option<i64>) -> Self {
+        let stop = stop.unwrap_or(i64::MAX);
+        Partition {
+            topic,
+            partition,
+            next,
+            limit: stop,
+            stop,
+            taken: first,
+            stash: VecDeque::new(),
+            bytes: 0,
+            paused: false,
+            end: next,
+            start: None,
+            moved: false,
+        }
+    }
+
+    /// True once all of it is read.
+    pub(super) fn finished(&self) -> bool {
+        self.next >= self.stop
+    }
+
+    /// True once it is read as far as it may be for now.
+    pub(super) fn arrived(&self) -> bool {
+        self.next >= self.limit
+    }
+
+    /// True iff something is stashed.
+    pub(super) fn stashes(&self) -> bool {
+        !self.stash.is_empty()
+    }
+
+    /// True iff so much is stashed that no more should be taken from the client.
+    pub(super) fn overflows(&self) -> bool {
+        self.stash.len() > MESSAGES || self.bytes > BYTES
+    }
+
+    /// What the client is to hand over next.
+    pub(super) fn position(&self) -> i64 {
+        self.next.max(self.taken)
+    }
+
+    /// Up to where it may be read; `None`: to its stop.
+    pub(super) fn bound(&mut self, limit: Option<i64>) {
+        self.limit = limit.map_or(self.stop, |limit| limit.min(self.stop));
+        self.settle();
+    }
+
+    /// May a record that the client hands over be handed on? If it lies behind, it was before; if it lies beyond the
+    /// limit, it is to be given to [`Partition::stash`].
+    #[inline]
+    pub(super) fn place(&self, offset: i64) -> Spot {
+        if offset >= self.limit {
+            Spot::Beyond
+        } else if offset >= self.next {
+            Spot::Here
+        } else {
+            Spot::Behind
+        }
+    }
+
+    /// All below `next` is read.
+    #[inline]
+    pub(super) fn advance(&mut self, next: i64) {
+        if next > self.next {
+            self.next = next;
+            self.moved = true;
+        }
+    }
+
+    /// All below `first` was handed over by the client, or is a gap.
+    pub(super) fn taken(&mut self, first: i64) {
+        self.taken = self.taken.max(first);
+        self.settle();
+    }
+
+    /// Takes a record that lies beyond the limit.
+    pub(super) fn stash(&mut self, offset: i64, size: usize, message: Lent<'_, Client>) {
+        if offset >= self.stop {
+            // It is not ours, but says that all before the stop was taken.
+            self.taken(self.stop);
+        } else if offset >= self.position() {
+            self.bytes += size;
+            self.stash.push_back(Stashed { offset, message: message.keep() });
+            self.taken(offset + 1);
+        }
+    }
+
+    /// Hands over what was stashed and lies below the limit by now.
+    pub(super) fn serve(&mut self, left: &mut Budget, each: &mut dyn FnMut(&Record<'_>)) {
+        while left.records > 0
+            && left.bytes > 0
+            && let Some(first) = self.stash.pop_front_if(|first| first.offset < self.limit)
+        {
+            if let Event::Record(record) = first.message.event() {
+                let size = record.size();
+                each(&record);
+                self.bytes -= size;
+                left.records -= 1;
+                left.bytes = left.bytes.saturating_sub(size);
+            }
+            self.advance(first.offset + 1);
+        }
+        self.settle();
+    }
+
+    /// What is known to be a gap counts as read, up to the limit.
+    fn settle(&mut self) {
+        let known = self.stash.front().map_or(self.taken, |first| first.offset);
+        self.advance(known.min(self.limit));
+    }
+}
+
+/// Where a record lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spot {
+    /// It was read before.
+    Behind,
+    /// It is to be read now.
+    Here,
+    /// At the limit, or beyond it.
+    Beyond,
+}

@@ -1,0 +1,135 @@
+//! Where partitions are read from: what the user or the ledger wants, and what the topic still has.
+
+use anyhow::{Context as _, Result, bail};
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::topic_partition_list::Offset;
+use std::time::Duration;
+
+use super::{From, OnDataLoss, Reading};
+use crate::kafka::client::Client;
+
+/// Which offsets are wanted.
+#[derive(Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    /// Those that this says.
+    From(From),
+    /// These, one for each partition: after what runs before have read.
+    Known(&'a [i64]),
+}
+
+/// Where a partition is read from.
+pub(super) struct Start {
+    /// The offset that is wanted.
+    pub(super) wanted: i64,
+    /// The offset itself, or the first that is still there.
+    pub(super) first: i64,
+    /// The end now.
+    pub(super) end: i64,
+}
+
+/// For each partition, where to start and where the end is now.
+///
+/// # Errors
+/// If the cluster does not answer in time, or an offset is not there any more and must not be left out, or not yet.
+pub(super) fn starts(
+    consumer: &BaseConsumer<Client>,
+    reading: &Reading,
+    wanted: Wanted<'_>,
+    partitions: &[(String, i32)],
+    timeout: Duration,
+) -> Result<Vec<Start>> {
+    // What this client knows of a topic may be older than the partition.
+    for (topic, _) in partitions.chunk_by(|a, b| a.0 == b.0).map(|same| &same[0]) {
+        consumer
+            .fetch_metadata(Some(topic), timeout)
+            .with_context(|| format!("asking for the partitions of {topic}"))?;
+    }
+    let named = |offset: Offset| -> Result<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for (topic, partition) in partitions {
+            list.add_partition_offset(topic, *partition, offset)?;
+        }
+        Ok(list)
+    };
+    let asked = match wanted {
+        Wanted::From(From::Timestamp(ms)) => Some(
+            consumer
+                .offsets_for_times(named(Offset::Offset(ms))?, timeout)
+                .context("asking for the offsets of a time")?,
+        ),
+        Wanted::From(From::Committed) => Some(
+            consumer
+                .committed_offsets(named(Offset::Invalid)?, timeout)
+                .with_context(|| format!("asking for the offsets of group {:?}", reading.group))?,
+        ),
+        Wanted::From(From::Earliest | From::Latest | From::Offset(_)) | Wanted::Known(_) => None,
+    };
+    let answered = |topic: &str, partition| match asked.as_ref()?.find_partition(topic, partition)?.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    };
+    let start = |index: usize, topic: &str, partition: i32| {
+        let (first, end) = consumer
+            .fetch_watermarks(topic, partition, timeout)
+            .with_context(|| format!("asking for the offsets of {topic} partition {partition}"))?;
+        let offset = match wanted {
+            Wanted::From(From::Earliest) => first,
+            Wanted::From(From::Latest) => end,
+            // No record is that young: the end.
+            Wanted::From(From::Timestamp(_)) => answered(topic, partition).unwrap_or(end),
+            Wanted::From(From::Committed) => answered(topic, partition).unwrap_or(first),
+            Wanted::From(From::Offset(offset)) => offset,
+            Wanted::Known(offsets) => offsets[index],
+        };
+        let again = matches!(wanted, Wanted::Known(_));
+        let first = available(reading.on_data_loss, (topic, partition), offset, (first, end), again)?;
+        Ok(Start { wanted: offset, first, end })
+    };
+    partitions.iter().enumerate().map(|(index, (topic, partition))| start(index, topic, *partition)).collect()
+}
+
+/// The offset to read from, if `wanted` is there; else what --on-data-loss says. `there` is the first offset and the
+/// end; `again`: runs before have read from there on, or may have.
+///
+/// # Errors
+/// If it is not there, and must be.
+pub(super) fn available(
+    on_data_loss: OnDataLoss,
+    (topic, partition): (&str, i32),
+    wanted: i64,
+    there: (i64, i64),
+    again: bool,
+) -> Result<i64> {
+    let (first, end) = there;
+    if wanted > end {
+        bail!(
+            "{topic} partition {partition}: offset {wanted} was wanted, but the partition ends at {end} and begins at \
+             {first}; was the topic made anew, or has it lost records?"
+        );
+    }
+    if wanted >= first {
+        return Ok(wanted);
+    }
+    match on_data_loss {
+        OnDataLoss::Fail => bail!(
+            "{topic} partition {partition}: offset {wanted} was wanted, but the first available is {first}: {} \
+             records have expired; --on-data-loss continue goes on without them",
+            first - wanted
+        ),
+        OnDataLoss::Continue => {
+            let again = if again {
+                "; if a run before has read them, what is counted from here on is less, and epochs that are read again \
+                 differ from what was published"
+            } else {
+                ""
+            };
+            tracing::warn!(
+                "{topic} partition {partition}: {} records have expired; going on at offset {first} instead of \
+                 {wanted}{again}",
+                first - wanted
+            );
+            Ok(first)
+        }
+    }
+}
