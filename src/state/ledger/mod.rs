@@ -40,7 +40,7 @@ pub use verify::{Verified, verify};
 /// The folder of the segments.
 pub const FOLDER: &str = "ledger";
 /// A segment that has that many bytes gets no more lines.
-const SEGMENT: u64 = 1 << 20;
+const SEGMENT_BYTES: u64 = 1 << 20;
 
 /// The ledger of a job, for who alone writes it.
 pub struct Ledger {
@@ -52,6 +52,8 @@ pub struct Ledger {
     since: Epoch,
     /// Those that are durable, in their order.
     segments: Segments,
+    /// [`SEGMENT_BYTES`]; less in tests.
+    segment_bytes: u64,
     /// Where lines are appended: the last segment, and its durable bytes.
     tail: Option<(Segment, u64)>,
     /// What is durable.
@@ -116,6 +118,7 @@ impl Ledger {
             job: job.to_owned(),
             run: format!("{:016x}", rand::random::<u64>()),
             since: last + 1,
+            segment_bytes: SEGMENT_BYTES,
             tail: tail.filter(|(segment, _)| !joined(segment)),
             segments: Segments(Arc::new(Mutex::new(segments))),
             appended: durable.clone(),
@@ -193,14 +196,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// Makes all that was added durable, with one write. After an error nothing is lost: it can be tried again.
+    /// Makes all that was added durable, with one write. After an error it can be tried again, before more is added.
     ///
     /// # Errors
     /// If it can't be written. If another run writes the ledger now.
     pub fn sync(&mut self) -> Result<()> {
         let Some(first) = self.entries.first() else { return Ok(()) };
         match &mut self.tail {
-            Some((segment, length)) if *length < SEGMENT => {
+            Some((segment, length)) if *length < self.segment_bytes => {
                 self.storage.append(&segment.name(), *length, &self.lines)?;
                 *length += self.lines.len() as u64;
             }

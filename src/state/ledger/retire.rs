@@ -19,6 +19,8 @@ const JOINED_BYTES: usize = 1 << 20;
 pub struct Retirer {
     storage: Arc<dyn Storage>,
     segments: Segments,
+    /// [`JOINED_BYTES`]; less in tests.
+    pub(super) joined_bytes: usize,
     /// One at a time.
     working: Arc<Mutex<()>>,
 }
@@ -34,7 +36,7 @@ pub struct Retired {
 
 impl Retirer {
     pub(super) fn new(storage: Arc<dyn Storage>, segments: Segments) -> Self {
-        Retirer { storage, segments, working: Arc::default() }
+        Retirer { storage, segments, joined_bytes: JOINED_BYTES, working: Arc::default() }
     }
 
     /// Removes segments that hold only epochs before `keep_from`, written before the time `before`: microseconds since
@@ -121,7 +123,7 @@ impl Retirer {
             if let Some(torn) = torn {
                 return Err(self.damaged(segment, &torn.why));
             }
-            if header.since == segment.first || group.bytes.len() > JOINED_BYTES {
+            if header.since == segment.first || group.bytes.len() > self.joined_bytes {
                 joined += self.finish(std::mem::take(&mut group))?;
             }
             group.add(segment, header.since == segment.first, last, &bytes);
