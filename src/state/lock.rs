@@ -41,7 +41,9 @@ impl Lock {
                 bail!("the state {folder} is in use by {holder}: end that run first, or use another folder")
             }
             Err(TryLockError::Error(error)) => {
-                return Err(anyhow!(error).context(format!("locking {shown}: the file system must support it")));
+                return Err(
+                    anyhow!(error).context(format!("locking {shown}: the file system must support it"))
+                );
             }
         }
         let host = nix::unistd::gethostname().map(|host| host.to_string_lossy().into_owned());

@@ -7,6 +7,7 @@
 
 mod quick_counts;
 mod quick_input;
+mod quick_ledger;
 mod quick_processes;
 mod quick_sinks;
 mod quick_unreachable;

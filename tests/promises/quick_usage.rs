@@ -35,6 +35,7 @@ fn wrong_usage_is_said_in_a_line() {
     wrong("run word-count -b x:1 -t lines -n 2 -p 1", &["--hostfile"]);
     wrong("run word-count -b x:1 -t lines -n 2 --hostfile f", &["--process"]);
     wrong("run word-cuont -b x:1 -t lines", &["word-cuont"]);
+    wrong("ledger --repair dir", &["--repair"]);
     wrong("rnu", &["rnu"]);
 }
 
@@ -112,9 +113,7 @@ fn help_and_list_promise_what_is_there() {
     for args in ["list", "--help", "run --help", "run word-count --help", "run word-count -h"] {
         let text = cutwater(args.split_whitespace()).rows().join("\n").to_lowercase();
         assert!(text.contains("word-count") || text.contains("list"), "{text}");
-        for word in
-            ["--state", "checkpoint", "ledger", "--http", "webhook", "bench", "transaction", "exactly once"]
-        {
+        for word in ["--state", "checkpoint", "--http", "webhook", "bench", "transaction", "exactly once"] {
             assert!(!text.contains(word), "`cutwater {args}` promises {word}");
         }
     }

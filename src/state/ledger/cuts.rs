@@ -51,7 +51,8 @@ fn compare(entry: &Entry, reports: &[Report]) -> Result<()> {
     for (input, topic, partition, next) in entry.cut.iter() {
         let found = read.get(input, topic, partition);
         if found != Some(next) {
-            let found = found.map_or_else(|| "not at all".to_owned(), |found| format!("up to offset {found}"));
+            let found =
+                found.map_or_else(|| "not at all".to_owned(), |found| format!("up to offset {found}"));
             bail!(
                 "topic {topic} no longer holds what the ledger says: epoch {epoch} ends at offset {next} of partition \
                  {partition}, and it could be read {found}; was the topic emptied or made again? Start with another \

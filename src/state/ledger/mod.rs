@@ -31,8 +31,8 @@ use super::resume::Entry;
 use super::sealed::seal;
 use super::storage::Storage;
 pub use cuts::LedgerCuts;
-pub use reading::{Found, Problem, Reading};
 use reading::Sequence;
+pub use reading::{Found, Problem, Reading};
 pub use retire::{Retired, Retirer};
 use segment::{Header, Segment};
 pub use verify::{Verified, verify};
@@ -179,7 +179,10 @@ impl Ledger {
             epoch + 1
         );
         let end = entries.last().map_or(epoch, |entry| entry.epoch);
-        ensure!(end == last, "the ledger in {place} has lost its end: it had epoch {last}, and ends with epoch {end}");
+        ensure!(
+            end == last,
+            "the ledger in {place} has lost its end: it had epoch {last}, and ends with epoch {end}"
+        );
         Ok((cut.unwrap_or_default(), entries))
     }
 
@@ -238,7 +241,8 @@ impl Ledger {
         let name = segment.name();
         if self.storage.appends() {
             self.storage.append(&name, 0, &bytes)?;
-        } else if !self.storage.create(&name, &bytes)? && self.storage.read(&name, None)?.as_ref() != Some(&bytes)
+        } else if !self.storage.create(&name, &bytes)?
+            && self.storage.read(&name, None)?.as_ref() != Some(&bytes)
         {
             // If it is what we wanted to write, we did so before, and have not heard of it.
             bail!(

@@ -182,7 +182,8 @@ fn errors_name_the_path_and_what_to_do() {
     let error = format!("{:#}", files.append("a/f", 50, b"x").unwrap_err());
     assert!(error.contains("fake/a/f: it has 10 bytes of 50"), "{error}");
 
-    for (errno, says) in [(Errno::EACCES, "not writable"), (Errno::EROFS, "read-only"), (Errno::EDQUOT, "quota")]
+    for (errno, says) in
+        [(Errno::EACCES, "not writable"), (Errno::EROFS, "read-only"), (Errno::EDQUOT, "quota")]
     {
         disk.set_hook(Some(Arc::new(move |_| Err(errno.into()))));
         let error = format!("{:#}", files.put("a/f", b"x").unwrap_err());
