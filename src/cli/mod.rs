@@ -2,6 +2,7 @@
 
 mod config;
 mod kafka;
+mod ledger;
 mod list;
 pub mod log;
 mod options;
@@ -19,6 +20,7 @@ use cutwater_dataflows::Entry;
 use crate::cluster::LostPeer;
 use crate::demo;
 use crate::supervise::{LOST_PEER, is_supervised};
+use ledger::LedgerArgs;
 use options::{DemoArgs, LogArgs, RunArgs};
 use produce::ProduceArgs;
 
@@ -81,6 +83,7 @@ fn try_main(registry: &[Entry], args: Vec<OsString>) -> Result<()> {
         "produce" => {
             produce::produce(&ProduceArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?)
         }
+        "ledger" => ledger::ledger(&LedgerArgs::from_arg_matches(matches)?),
         "list" => {
             list::list(registry);
             Ok(())
@@ -145,6 +148,9 @@ fn command(registry: &[Entry]) -> Command {
             ProduceArgs::augment_args(Command::new("produce"))
                 .about(produce::ABOUT.lines().next())
                 .long_about(produce::ABOUT),
+            LedgerArgs::augment_args(Command::new("ledger"))
+                .about(ledger::ABOUT.lines().next())
+                .long_about(ledger::ABOUT),
             Command::new("list").about("List the dataflows, what they read and write, and their options"),
         ])
         .mut_args(|arg| arg.global(true))

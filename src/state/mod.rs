@@ -1,12 +1,18 @@
 //! What survives a run: the ledger of cuts, and checkpoints of persisted collections.
 //!
 //! - [`cut`]: offsets of many partitions; [`resume`]: what a run goes on from, the same on all processes
+//! - [`ledger`]: the cut of every epoch
 //! - [`checkpoint`]: making and loading checkpoints
 //! - [`trail`]: the cuts since the last checkpoint
-//! - [`storage`]: where files are kept
+//! - [`storage`]: where files are kept; [`sealed`]: lines with their checksum
+//! - [`identity`], [`lock`]: whose state it is, and who has it in use
 
 pub mod checkpoint;
 pub mod cut;
+pub mod identity;
+pub mod ledger;
+pub mod lock;
 pub mod resume;
+pub mod sealed;
 pub mod storage;
 pub mod trail;

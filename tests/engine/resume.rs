@@ -105,7 +105,8 @@ fn epochs(rng: &mut StdRng) -> EpochOptions {
 fn first(rng: &mut StdRng, seed: u64, dataflow: &Arc<dyn Build>) -> Published {
     let feeds = Seeded::new(World::random(seed, &["left", "right"]), Manner::default());
     let (processes, workers) = shape(rng);
-    Run { dataflow: Arc::clone(dataflow), processes, epochs: epochs(rng), ..Run::of(&feeds, workers) }.published()
+    Run { dataflow: Arc::clone(dataflow), processes, epochs: epochs(rng), ..Run::of(&feeds, workers) }
+        .published()
 }
 
 /// Goes on from there to the end, in another shape. Returns the feeds as well, and how many records were read again.
@@ -275,7 +276,11 @@ fn a_ledger_that_does_not_fit_is_an_error() {
             let (result, events) = Run { resume, ..Run::of(&feeds, workers) }.start().end();
             let error = format!("{:#}", result.expect_err("the ledger is another's"));
             assert!(error.contains(words), "{error}");
-            assert!(!events.iter().any(|event| matches!(event, Event::Cut(epoch, _) if *epoch as usize == ledger.len())));
+            assert!(
+                !events
+                    .iter()
+                    .any(|event| matches!(event, Event::Cut(epoch, _) if *epoch as usize == ledger.len()))
+            );
         }
     }
 }

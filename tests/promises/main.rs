@@ -8,6 +8,7 @@
 mod quick_counts;
 mod quick_feeds;
 mod quick_input;
+mod quick_ledger;
 mod quick_processes;
 mod quick_sinks;
 mod quick_transactions;

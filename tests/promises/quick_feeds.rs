@@ -19,7 +19,8 @@ fn records_beyond_a_bound_are_kept_for_later() {
     for workers in 1..=3 {
         for epochs in [1, 3, 50] {
             let ledger = random_ledger(epochs as u64, &starts(&moved), &cut(&moved), epochs);
-            let mut opened = Reader::of(&[&topic], workers).open(Some(&starts(&moved))).expect("all is there");
+            let mut opened =
+                Reader::of(&[&topic], workers).open(Some(&starts(&moved))).expect("all is there");
             check_ledger(&mut opened, &starts(&moved), &ledger, &all);
         }
     }

@@ -117,7 +117,8 @@ impl KafkaFeed {
         for (topic, partitions) in begin {
             let there = topics.iter().find(|(name, _)| name == topic).map(|(_, partitions)| *partitions);
             for (&partition, &offset) in partitions.iter().filter(|(p, _)| self.place.owns(topic, **p)) {
-                let read = || format!("runs before have read {topic} partition {partition} up to offset {offset}");
+                let read =
+                    || format!("runs before have read {topic} partition {partition} up to offset {offset}");
                 if !self.patterns.iter().any(|pattern| pattern.matches(topic)) {
                     bail!("{}, but the input is no longer bound to that topic", read());
                 }
@@ -445,7 +446,9 @@ impl Feed for KafkaFeed {
             for (&partition, &stop) in partitions.iter().filter(|(p, _)| self.place.owns(topic, **p)) {
                 let slot = self.slots.get(&(topic.clone(), partition));
                 let Some(slot) = slot.and_then(|&slot| self.partitions.get_mut(slot)) else {
-                    bail!("{topic} partition {partition} is to be read up to offset {stop}, but from nowhere");
+                    bail!(
+                        "{topic} partition {partition} is to be read up to offset {stop}, but from nowhere"
+                    );
                 };
                 if stop > slot.end {
                     bail!(

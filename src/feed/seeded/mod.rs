@@ -200,10 +200,13 @@ impl SeededFeed {
         let SeededFeed { shared, input, unjoined, slots, .. } = self;
         let mut handed = shared.lock();
         for (topic, partitions) in begin {
-            for (&partition, &next) in partitions.iter().filter(|(partition, _)| place.owns(topic, **partition)) {
+            for (&partition, &next) in
+                partitions.iter().filter(|(partition, _)| place.owns(topic, **partition))
+            {
                 let key = (input.clone(), topic.clone(), partition);
                 let position = unjoined.iter().position(|&log| shared.world.logs[log].key == key);
-                let log = unjoined.swap_remove(position.with_context(|| format!("there is no partition {key:?}"))?);
+                let log =
+                    unjoined.swap_remove(position.with_context(|| format!("there is no partition {key:?}"))?);
                 let Log { start, records, end, .. } = &shared.world.logs[log];
                 ensure!(*start <= next && next <= *end, "{key:?}: {next} is not within {start} and {end}");
                 let index = records.partition_point(|record| record.offset < next);

@@ -36,10 +36,8 @@ pub(crate) fn topic_ids<C: ClientContext>(
     // as is said; the answer's queue is ours.
     let (queue, event) = unsafe {
         let queue = Owned::new(sys::rd_kafka_queue_new(rk), sys::rd_kafka_queue_destroy)?;
-        let options = sys::rd_kafka_AdminOptions_new(
-            rk,
-            sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
-        );
+        let options =
+            sys::rd_kafka_AdminOptions_new(rk, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
         let options = Owned::new(options, sys::rd_kafka_AdminOptions_destroy)?;
         // Refuses times out of its range only: then its own default holds.
         let _ = sys::rd_kafka_AdminOptions_set_request_timeout(options.ptr(), millis, null_mut(), 0);

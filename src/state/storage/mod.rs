@@ -1,8 +1,50 @@
 //! Where state is kept: files by name, each whole or absent.
 
-use std::ops::Range;
+pub mod disk;
+pub mod fake;
+pub mod files;
+#[cfg(test)]
+mod tests;
 
-use anyhow::Result;
+use std::ops::Range;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+
+use super::lock::Lock;
+use files::Files;
+
+/// Opens the storage that is at a place, as the user typed it: nothing is changed in it.
+///
+/// # Errors
+/// If it is not there.
+pub fn open(place: &str) -> Result<Arc<dyn Storage>> {
+    only_folders(place)?;
+    Ok(Arc::new(Files::open(place)?))
+}
+
+/// Opens the storage at a place for who alone is to write it: a folder is made where it is not there, locked as long
+/// as the lock is held, and cleared of what former writers have left unfinished.
+///
+/// # Errors
+/// If another has it, or it can't be written.
+pub fn claim(place: &str) -> Result<(Arc<dyn Storage>, Option<Lock>)> {
+    only_folders(place)?;
+    let files = Files::create(place)?;
+    let lock = Lock::take(place)?;
+    files.settle()?;
+    Ok((Arc::new(files), Some(lock)))
+}
+
+fn only_folders(place: &str) -> Result<()> {
+    if place.is_empty() {
+        bail!("the folder's name is empty");
+    }
+    if place.contains("://") {
+        bail!("{place} is a URL: only folders can be used");
+    }
+    Ok(())
+}
 
 /// A store of files. Names are paths with `/`, relative to the store.
 ///

@@ -41,7 +41,8 @@ impl Kafka {
     /// Makes a topic for this test, of which only the last record of each key is kept: the others are soon gone,
     /// once there are newer records of whatever key.
     pub fn compacted_topic(&self, partitions: i32) -> Topic {
-        let compact = [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0"), ("segment.ms", "1")];
+        let compact =
+            [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0"), ("segment.ms", "1")];
         self.make(&unique(), partitions, &compact)
     }
 

@@ -1,0 +1,143 @@
+//! `cutwater ledger`.
+
+use std::fmt::Write as _;
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::{Result, bail, ensure};
+use clap::builder::NonEmptyStringValueParser;
+
+use super::log;
+use crate::state::cut::Cut;
+use crate::state::identity::Identity;
+use crate::state::ledger::{FOLDER, Found, Reading, Verified, verify};
+use crate::state::resume::Entry;
+use crate::state::storage::{self, Storage};
+
+/// What `--help` says above the options.
+pub(super) const ABOUT: &str = "Show the ledger of a state: the cut of every epoch\n\n\
+     A line an epoch, the newest last: when it was written, how many records it has, and the partitions that moved, \
+     from which offset to which. A partition at the offset 120 has been read up to 119.\n\n\
+     It changes nothing, and can be used while a run writes the ledger.";
+
+/// The options of `cutwater ledger`.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct LedgerArgs {
+    /// The folder of the state
+    #[arg(value_name = "DIR", value_parser = NonEmptyStringValueParser::new())]
+    pub state: String,
+    /// Check all of it instead, and tell every problem, with file and line; exit code 1 if there is one
+    #[arg(long)]
+    pub verify: bool,
+}
+
+/// Shows or verifies a ledger.
+///
+/// # Errors
+/// If it can't be read, or is damaged.
+pub(super) fn ledger(args: &LedgerArgs) -> Result<()> {
+    let storage = storage::open(&args.state)?;
+    ensure!(!storage.list(FOLDER)?.is_empty(), "there is no ledger in {}", args.state);
+    let out = BufWriter::new(io::stdout().lock());
+    let ended = if args.verify { check(&*storage, out) } else { show(&*storage, out) };
+    match ended {
+        // Who read it has seen enough.
+        Err(error) if is_broken_pipe(&error) => Ok(()),
+        ended => ended,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+fn show(storage: &dyn Storage, mut out: impl Write) -> Result<()> {
+    writeln!(out, "{:>10}  {:<24}  {:>10}  moved", "epoch", "written", "records")?;
+    for found in Reading::all(storage, None)? {
+        match found? {
+            Found::Segment(_) => {}
+            Found::Entry { entry, before } => {
+                let Entry { epoch, records, .. } = entry;
+                let moved = moved(&entry, &before);
+                writeln!(
+                    out,
+                    "{}",
+                    format!("{epoch:>10}  {:<24}  {records:>10}  {moved}", time(&entry)).trim_end()
+                )?;
+            }
+            Found::Damage(problem) => {
+                out.flush()?;
+                bail!("the ledger is damaged: {problem}; --verify tells of all that is wrong");
+            }
+            Found::Torn(problem) => {
+                out.flush()?;
+                tracing::info!("{problem}: it is being written, or what a crash has left of it");
+            }
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// When an entry was written.
+fn time(entry: &Entry) -> String {
+    let mut shown = String::new();
+    let time = UNIX_EPOCH.checked_add(Duration::from_micros(entry.time));
+    match time.map(|time| write!(shown, "{}", humantime::format_rfc3339_millis(time))) {
+        Some(Ok(())) => shown,
+        // It is beyond the year 9999.
+        _ => entry.time.to_string(),
+    }
+}
+
+/// The partitions that an entry moves: `lines=words 0: 100-120, 1: 7-9`.
+fn moved(entry: &Entry, before: &Cut) -> String {
+    let mut shown = String::new();
+    let mut last = None;
+    for (input, topic, partition, next) in entry.cut.iter() {
+        if last == Some((input, topic)) {
+            shown.push_str(", ");
+        } else {
+            let gap = if shown.is_empty() { "" } else { "; " };
+            let _ = write!(shown, "{gap}{input}={topic} ");
+            last = Some((input, topic));
+        }
+        let from = before.get(input, topic, partition);
+        let _ = match from.or_else(|| entry.starts.get(input, topic, partition)) {
+            Some(from) => write!(shown, "{partition}: {from}-{next}"),
+            None => write!(shown, "{partition}: -{next}"),
+        };
+    }
+    shown
+}
+
+fn check(storage: &dyn Storage, mut out: impl Write) -> Result<()> {
+    let place = storage.place();
+    let mut said = Ok(());
+    let mut problems = 0;
+    let mut tell = |out: &mut dyn Write, problem: String| {
+        problems += 1;
+        if said.is_ok() {
+            said = writeln!(out, "{problem}");
+        }
+    };
+    let job = Identity::load(storage).unwrap_or_else(|error| {
+        tell(&mut out, format!("{error:#}"));
+        None
+    });
+    let job = job.as_ref().map(|identity| identity.job.as_str());
+    let verified = verify(storage, job, &mut |problem| tell(&mut out, problem.to_string()))?;
+    said?;
+    let Verified { segments, epochs, range, torn, .. } = verified;
+    if let Some(torn) = torn {
+        log::say(&format!(
+            "{torn}: it is being written, or what a crash has left of it; the next run cuts it off"
+        ));
+    }
+    if problems == 0 {
+        let (first, last) = range.unwrap_or_default();
+        writeln!(out, "{place}: no problem in {epochs} epochs, {first} to {last}, in {segments} files")?;
+    }
+    out.flush()?;
+    ensure!(problems == 0, "the ledger in {place} is damaged: {problems} problems");
+    Ok(())
+}
