@@ -10,14 +10,21 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::log;
 use super::options::{LogArgs, RunArgs};
 use super::usage;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Connected};
 use crate::epoch::EpochOptions;
 use crate::fault::Fault;
 use crate::feed::kafka::{KafkaFeeds, Reading};
 use crate::job::{self, Binding, DEAD_LETTERS, Job, Stop};
 use crate::kafka::client::Settings;
+use crate::kafka::identity::{cluster_id, topic_ids};
 use crate::kafka::topics::Pattern;
 use crate::sink::{Emit, Opener, Sink, Target};
+use crate::time::micros_since_epoch;
+use crate::state::identity::{self, Identity};
+use crate::state::open::{Books, Keeping, Kept};
+use crate::state::resume::Resume;
+use crate::state;
+use crate::publish::Cuts;
 use crate::status::Status;
 use crate::{signals, supervise};
 
@@ -25,6 +32,7 @@ use crate::{signals, supervise};
 pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -> Result<()> {
     let shape = Shape::of(&*dataflow);
     let plan = Plan::new(args, &shape, dataflow.name())?;
+    let state = args.state.as_ref().map(|place| keeping(args, place, &shape, dataflow.name())).transpose()?;
     let inherited = supervise::inherited()?;
     if args.processes.get() > 1 && args.process.is_none() {
         return supervise::supervise(args.processes.get());
@@ -56,9 +64,19 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
         timeout: args.kafka.connect_timeout,
     };
     // The sinks of worker 0 take all rows; the other processes open none.
-    let (outputs, dead_letters) = plan.open(process == 0)?;
-    let feeds = KafkaFeeds::connect(plan.settings, plan.reading, plan.inputs, &fault)?;
-    let workers = cluster.connect()?.workers()?;
+    let (outputs, dead_letters) = plan.open(process == 0, state.is_some())?;
+    let group = plan.reading.group.clone();
+    let feeds = KafkaFeeds::connect(plan.settings.clone(), plan.reading, plan.inputs, &fault)?;
+    let mut connected = cluster.connect()?;
+    let (state, cuts, kept) = match &state {
+        Some(keeping) => {
+            let identity = || identity(args, &*dataflow, &shape, &group, &plan.settings, &feeds);
+            let (state, cuts, kept) = go_on(keeping, identity, &mut connected, args, &fault)?;
+            (Some(state), cuts, Some(kept))
+        }
+        None => (None, None, None),
+    };
+    let workers = connected.workers()?;
     let status = Status::default();
     let job = Job {
         dataflow,
@@ -66,14 +84,19 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
         epochs: plan.epochs,
         outputs,
         dead_letters,
-        cuts: None,
-        state: None,
+        cuts,
+        state,
         status: status.clone(),
     };
     work.begun();
     let bar = (process == 0).then(|| Progress::start(general.quiet, status.clone())).flatten();
     let result = job::run(job, workers, &stop, &fault);
     drop(bar);
+    if let Some(kept) = kept
+        && result.is_ok()
+    {
+        kept.end();
+    }
     if result.is_ok() && process == 0 && !general.quiet {
         log::say(&format!("done: {}", status.figures().line()));
     }
@@ -160,8 +183,8 @@ impl Plan {
     }
 
     /// Opens the sinks, where rows arrive here.
-    fn open(&self, here: bool) -> Result<Sinks> {
-        let mut opener = Opener::new(&self.settings, &self.reading.group, false);
+    fn open(&self, here: bool, durable: bool) -> Result<Sinks> {
+        let mut opener = Opener::new(&self.settings, &self.reading.group, durable);
         let mut open = |target: &Target, emit: Emit| -> Result<Option<Box<dyn Sink>>> {
             if here { opener.open(target, emit) } else { Ok(None) }
         };
@@ -183,6 +206,94 @@ impl Plan {
         };
         Ok((outputs, dead_letters))
     }
+}
+
+/// How state is to be kept.
+fn keeping(args: &RunArgs, place: &str, shape: &Shape, name: &str) -> Result<Keeping> {
+    if let Some(operator) = shape.forgets.first() {
+        bail!(
+            "--state {place}: {name} can't go on from a state: its operator {operator:?} remembers rows that are not \
+             persisted. Call `persist` on them before it"
+        );
+    }
+    let bare = shape.outputs.iter().find(|output| !output.kept);
+    if let (Some(output), Some(Emit::Final)) = (bare, args.emit) {
+        bail!(
+            "--state {place}: output {:?} of {name} is not made of persisted collections: with --emit final it would \
+             lack the rows from before a restart. Call `persist` before it",
+            output.name
+        );
+    }
+    Ok(Keeping { place: place.to_owned(), every: args.checkpoint, retention: args.ledger_retention })
+}
+
+/// Whose state it is.
+fn identity(
+    args: &RunArgs,
+    dataflow: &dyn Build,
+    shape: &Shape,
+    group: &str,
+    settings: &Settings,
+    feeds: &KafkaFeeds,
+) -> Result<Identity> {
+    let client = settings.metadata()?;
+    let cluster = cluster_id(&client)?;
+    let names: Vec<String> = feeds.topics();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut inputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for text in &args.topic {
+        let (input, topic) = bind("--topic", text, "input", &shape.inputs)?;
+        inputs.entry(input.to_owned()).or_default().push(topic.to_owned());
+    }
+    Ok(Identity {
+        format: identity::FORMAT,
+        job: identity::new_id(),
+        created: micros_since_epoch(),
+        dataflow: dataflow.name().to_owned(),
+        options: format!("{dataflow:?}"),
+        collections: shape.persisted.clone(),
+        inputs,
+        cluster,
+        topics: topic_ids(&client, &names)?,
+        group: group.to_owned(),
+    })
+}
+
+/// What a process with state runs with: what it goes on from, who hears of cuts, and what to end after the run.
+type GoingOn = (job::State, Option<Box<dyn Cuts>>, Kept);
+
+/// Goes on from the state that process 0 finds.
+fn go_on(
+    keeping: &Keeping,
+    identity: impl FnOnce() -> Result<Identity>,
+    connected: &mut Connected,
+    args: &RunArgs,
+    fault: &Fault,
+) -> Result<GoingOn> {
+    let mut books = None;
+    let told = connected.share(|| {
+        let workers = args.workers.get() * args.processes.get();
+        let (opened, resume) = Books::open(keeping, identity()?, workers)?;
+        books = Some(opened);
+        Ok(serde_json::to_vec(&resume)?)
+    })?;
+    let resume: Resume = serde_json::from_slice(&told).context("what process 0 told of the state")?;
+    let Some(books) = books else {
+        let (state, kept) = state::open::join(&keeping.place, resume, fault)?;
+        return Ok((state, None, kept));
+    };
+    if resume.last() == 0 {
+        tracing::info!("state {}: new", keeping.place);
+    } else {
+        tracing::info!(
+            "state {}: going on from the checkpoint of epoch {}, re-reading epochs up to {}",
+            keeping.place,
+            resume.checkpoint,
+            resume.last()
+        );
+    }
+    let (state, cuts, kept) = books.start(resume, fault)?;
+    Ok((state, Some(cuts), kept))
 }
 
 /// Refuses sinks that can't be right, alone or together.
@@ -272,12 +383,12 @@ fn hosts(args: &RunArgs) -> Result<Vec<String>> {
 
 /// Equal in processes that build the same dataflow and read the same input.
 fn fingerprint(args: &RunArgs, dataflow: &dyn Build) -> u64 {
-    let RunArgs { topic, from, until_end, workers, processes, emit, .. } = args;
+    let RunArgs { topic, from, until_end, workers, processes, emit, state, .. } = args;
     let version = env!("CARGO_PKG_VERSION");
     let name = dataflow.name();
     xxh3_64(
         format!(
-            "{version} {name} {dataflow:?} {topic:?} {from:?} {until_end} {workers} {processes} {emit:?}"
+            "{version} {name} {dataflow:?} {topic:?} {from:?} {until_end} {workers} {processes} {emit:?} {state:?}"
         )
         .as_bytes(),
     )

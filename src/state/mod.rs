@@ -6,12 +6,14 @@
 //! - [`trail`]: the cuts since the last checkpoint
 //! - [`storage`]: where files are kept; [`sealed`]: lines with their checksum
 //! - [`identity`], [`lock`]: whose state it is, and who has it in use
+//! - [`open`]: all of that together, for a run
 
 pub mod checkpoint;
 pub mod cut;
 pub mod identity;
 pub mod ledger;
 pub mod lock;
+pub mod open;
 pub mod resume;
 pub mod sealed;
 pub mod storage;
