@@ -72,15 +72,6 @@ impl FlatBatch {
         &self.bytes[start(&self.ends, index)..self.ends[index] as usize]
     }
 
-    /// The count of row `index`.
-    ///
-    /// # Panics
-    /// If the batch has no such row.
-    #[inline]
-    pub fn count(&self, index: usize) -> i64 {
-        self.counts[index]
-    }
-
     /// The count of row `index`, to be changed.
     ///
     /// # Panics
