@@ -64,6 +64,11 @@ impl Combiner {
         self.batch.is_empty()
     }
 
+    /// Bytes of the rows it holds, as [`FlatBatch::size`] counts them.
+    pub fn size(&self) -> usize {
+        self.batch.size()
+    }
+
     /// The sums, in the order in which their rows first came, without those that are zero. The combiner is
     /// empty after that.
     pub fn take(&mut self) -> FlatBatch {

@@ -130,6 +130,12 @@ pub struct FlatRef<'a> {
     bytes: &'a [u8],
 }
 
+impl<'a> From<&'a FlatBatch> for FlatRef<'a> {
+    fn from(batch: &'a FlatBatch) -> Self {
+        FlatRef { counts: &batch.counts, ends: &batch.ends, bytes: &batch.bytes }
+    }
+}
+
 impl<'a> FlatRef<'a> {
     /// How many rows the batch holds.
     pub fn len(&self) -> usize {
@@ -148,6 +154,14 @@ impl<'a> FlatRef<'a> {
             .iter()
             .enumerate()
             .map(move |(i, &count)| (&bytes[start(ends, i)..ends[i] as usize], count))
+    }
+
+    /// The encoding of row `index`.
+    ///
+    /// # Panics
+    /// If the batch has no such row.
+    pub fn row(&self, index: usize) -> &'a [u8] {
+        &self.bytes[start(self.ends, index)..self.ends[index] as usize]
     }
 
     /// A copy that owns its memory.

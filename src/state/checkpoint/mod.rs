@@ -1,6 +1,22 @@
 //! Checkpoints: the rows of all persisted collections as of one epoch, its cut, and a manifest.
+//!
+//! - [`marks`]: as of which epochs they are made, told to all workers
+//! - [`keeper`]: from sealed epochs to pieces, on each process; `shelf` is what it keeps of a collection for a worker
+//! - [`run`]: the files that pieces consist of; [`merge`] makes one of several, `tiers` says of which
+//! - [`coordinator`]: from pieces to a checkpoint, on the process with worker 0; [`manifest`]: what it is then
+//! - [`load`]: finding the one to go on from
 
+pub mod coordinator;
+pub mod keeper;
+pub mod load;
+pub mod manifest;
 pub mod marks;
+pub mod merge;
+pub mod run;
+mod shelf;
+#[cfg(test)]
+mod tests;
+mod tiers;
 
 use anyhow::Result;
 use cutwater_dataflows::Epoch;

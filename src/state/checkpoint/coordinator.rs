@@ -1,0 +1,326 @@
+//! Putting checkpoints together: when one is due, of which pieces it consists, and what is not needed any more.
+//!
+//! # What is removed, and when
+//! The newest two checkpoints are kept. Once a third is complete, the manifest of the oldest goes, then every run file
+//! that was named by a manifest and is no longer. A file that no manifest has named yet is being written, or on its way
+//! here in a piece, and is left alone: if it is merged away before it is ever named, the process that wrote it removes
+//! it. A worker's runs are those of its last piece and newer ones, so whatever a run of the program still needs is
+//! named by the newest complete checkpoint, or has never been named.
+//!
+//! A run that was killed leaves files that it never came to name. So the files that are there before any process of
+//! this run has begun to write count as named once: those that no manifest names are removed at the start. A manifest
+//! that can't be read names nothing: it can't be gone on from, and its files neither.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use cutwater_dataflows::Epoch;
+use cutwater_dataflows::persist::{Piece, Run};
+
+use super::keeper::thread;
+use super::manifest::{self, Manifest, Rows};
+use super::{Checkpoints, load, run};
+use crate::fault::Fault;
+use crate::source::micros_since_epoch;
+use crate::state::cut::Cut;
+use crate::state::storage::Storage;
+
+/// What checkpoints need of the ledger.
+pub trait History: Send {
+    /// The cut of an epoch: all partitions.
+    ///
+    /// # Errors
+    /// If the epoch is not known.
+    fn cut(&mut self, epoch: Epoch) -> Result<Cut>;
+
+    /// No epoch before this one will be asked for, nor gone on from.
+    ///
+    /// # Errors
+    /// If what is not needed any more can't be removed.
+    fn retire(&mut self, oldest: Epoch) -> Result<()>;
+}
+
+/// Tells the time since some moment; never goes back.
+pub type Elapsed = Box<dyn Fn() -> Duration + Send + Sync>;
+
+/// What checkpoints are made of, and when.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The job's identifier.
+    pub job: String,
+    /// The persisted collections.
+    pub collections: Vec<String>,
+    /// The workers, over all processes.
+    pub workers: usize,
+    /// The time from the beginning of one checkpoint to that of the next, at least.
+    pub every: Duration,
+    /// The epoch of the checkpoint that the run goes on from; 0 if there is none.
+    pub from: Epoch,
+}
+
+/// Puts checkpoints together. Clones share it.
+#[derive(Clone)]
+pub struct Coordinator(Arc<Shared>);
+
+struct Shared {
+    plan: Plan,
+    elapsed: Elapsed,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Locked while a step is under way, so that there is one at a time.
+    store: Mutex<Store>,
+}
+
+#[derive(Default)]
+struct State {
+    /// When the last checkpoint was begun.
+    begun: Duration,
+    /// The epoch of which a checkpoint is being made.
+    making: Option<Epoch>,
+    pieces: Pieces,
+    /// Those of the end.
+    last: Pieces,
+    published: Epoch,
+    /// The epoch of the newest complete checkpoint.
+    complete: Epoch,
+    finishing: bool,
+    /// The thread is to end.
+    ending: bool,
+}
+
+/// The runs of each collection and worker.
+type Pieces = BTreeMap<(String, usize), Vec<Run>>;
+
+/// The thread of a coordinator, which ends with it.
+pub struct Completing(Coordinator, Option<JoinHandle<()>>);
+
+impl Drop for Completing {
+    fn drop(&mut self) {
+        self.0.0.change(|state| state.ending = true);
+        // A panic there has been raised as a fault.
+        self.1.take().map(JoinHandle::join);
+    }
+}
+
+impl Coordinator {
+    /// Looks at what is there. Call it before any process of the run begins to write: what no checkpoint names by then
+    /// is not needed.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn new(
+        storage: Arc<dyn Storage>,
+        plan: Plan,
+        elapsed: Elapsed,
+        history: Box<dyn History>,
+    ) -> Result<Coordinator> {
+        let store = Mutex::new(Store::new(storage, plan.from, history)?);
+        let state = Mutex::new(State { begun: elapsed(), complete: plan.from, ..State::default() });
+        Ok(Coordinator(Arc::new(Shared { plan, elapsed, state, changed: Condvar::new(), store })))
+    }
+
+    /// Starts a thread that does what there is to do, for as long as the result lives.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(&self, fault: &Fault) -> Result<Completing> {
+        let here = self.clone();
+        let thread = thread("complete", fault, move || {
+            let Shared { plan, changed, .. } = &*here.0;
+            loop {
+                while here.step()? {}
+                let idle = |state: &mut State| !state.ending && state.ready(plan).is_none();
+                let state = changed.wait_while(here.0.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+                if state.ending {
+                    return Ok(());
+                }
+            }
+        })?;
+        Ok(Completing(self.clone(), Some(thread)))
+    }
+
+    /// Does what is next: completes a checkpoint, or removes what is not needed; false if there is nothing to do.
+    ///
+    /// # Errors
+    /// If the checkpoint can't be written.
+    pub fn step(&self) -> Result<bool> {
+        let Shared { plan, store, .. } = &*self.0;
+        let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+        if store.clean() {
+            return Ok(true);
+        }
+        let Some((epoch, pieces)) = self.0.lock().take(plan) else { return Ok(false) };
+        store.complete(plan, epoch, pieces).with_context(|| format!("the checkpoint of epoch {epoch}"))?;
+        self.0.change(|state| {
+            state.complete = epoch;
+            state.making = None;
+        });
+        Ok(true)
+    }
+}
+
+impl Checkpoints for Coordinator {
+    fn begin(&self, epoch: Epoch) -> bool {
+        let Shared { plan, elapsed, .. } = &*self.0;
+        let now = elapsed();
+        self.0.change(|state| {
+            let due = state.making.is_none() && now.saturating_sub(state.begun) >= plan.every;
+            if due {
+                state.begun = now;
+                state.making = Some(epoch);
+            }
+            due
+        })
+    }
+
+    fn piece(&self, piece: Piece) {
+        let Piece { collection, worker, epoch, runs } = piece;
+        self.0.change(|state| {
+            assert!(
+                epoch.is_none() || epoch == state.making,
+                "a piece of epoch {epoch:?}, not {:?}",
+                state.making
+            );
+            let pieces = if epoch.is_some() { &mut state.pieces } else { &mut state.last };
+            pieces.insert((collection, worker), runs);
+        });
+    }
+
+    fn published(&self, epoch: Epoch) {
+        self.0.change(|state| state.published = state.published.max(epoch));
+    }
+
+    fn finish(&self) -> Result<()> {
+        self.0.change(|state| state.finishing = true);
+        while self.step()? {}
+        let state = self.0.lock();
+        if let Some(epoch) = state.making {
+            bail!("the checkpoint of epoch {epoch} can't be completed: not all of its pieces have come");
+        }
+        let (complete, published) = (state.complete, state.published);
+        ensure!(complete >= published, "the last checkpoint is of epoch {complete} instead of {published}");
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let result = change(&mut self.lock());
+        self.changed.notify_all();
+        result
+    }
+}
+
+impl State {
+    /// The epoch of the checkpoint that can be completed now.
+    fn ready(&self, plan: &Plan) -> Option<Epoch> {
+        let all = plan.collections.len() * plan.workers;
+        match self.making {
+            Some(epoch) => (self.published >= epoch && self.pieces.len() == all).then_some(epoch),
+            // Where no epoch came after the newest one, nothing has changed.
+            None => {
+                let last = self.finishing && self.published > self.complete && self.last.len() == all;
+                last.then_some(self.published)
+            }
+        }
+    }
+
+    /// As [`State::ready`], with its pieces.
+    fn take(&mut self, plan: &Plan) -> Option<(Epoch, Pieces)> {
+        let epoch = self.ready(plan)?;
+        let pieces = if self.making.is_some() { &mut self.pieces } else { &mut self.last };
+        Some((epoch, std::mem::take(pieces)))
+    }
+}
+
+/// The manifests and files that are there.
+struct Store {
+    storage: Arc<dyn Storage>,
+    history: Box<dyn History>,
+    /// The manifests that are kept: epochs and files, the newest last.
+    kept: Vec<(Epoch, BTreeSet<String>)>,
+    /// Files that a manifest has named, or that were there at the start.
+    known: BTreeSet<String>,
+    /// At the start: those of them that a manifest names.
+    start: Option<BTreeSet<String>>,
+}
+
+/// Checkpoints that are kept.
+const KEPT: usize = 2;
+
+impl Store {
+    fn new(storage: Arc<dyn Storage>, from: Epoch, history: Box<dyn History>) -> Result<Self> {
+        let known = storage.list(run::FOLDER)?.into_iter().map(|(name, _)| name).collect();
+        let (mut kept, mut named) = (Vec::new(), BTreeSet::new());
+        for (epoch, name) in load::manifests(&*storage)? {
+            let files = match load::read(&*storage, &name, None) {
+                Ok(manifest) => manifest.files(),
+                Err(error) if epoch == from => return Err(error.context(name)),
+                Err(_) => continue,
+            };
+            named.extend(files.iter().cloned());
+            if epoch == from {
+                kept.push((epoch, files));
+            }
+        }
+        Ok(Store { storage, history, kept, known, start: Some(named) })
+    }
+
+    /// Removes what an earlier run has left; false if that was done.
+    fn clean(&mut self) -> bool {
+        let Some(named) = self.start.take() else { return false };
+        self.remove(named).unwrap_or_else(left);
+        true
+    }
+
+    /// Writes the manifest; then the checkpoint is there. Removes what is not needed any more.
+    fn complete(&mut self, plan: &Plan, epoch: Epoch, pieces: Pieces) -> Result<()> {
+        let mut runs: BTreeMap<String, Vec<Run>> =
+            plan.collections.iter().map(|collection| (collection.clone(), Vec::new())).collect();
+        for ((collection, _), mut piece) in pieces {
+            runs.entry(collection).or_default().append(&mut piece);
+        }
+        let collections = runs.into_iter().map(|(collection, runs)| (collection, Rows::new(runs))).collect();
+        let cut = self.history.cut(epoch)?;
+        let manifest = Manifest::new(&plan.job, epoch, cut, micros_since_epoch(), collections);
+        self.storage.put(&Manifest::name(epoch), &manifest.encode()?)?;
+        let files = manifest.files();
+        self.known.extend(files.iter().cloned());
+        self.kept.push((epoch, files));
+        self.kept.drain(..self.kept.len().saturating_sub(KEPT));
+        self.sweep().unwrap_or_else(left);
+        self.history.retire(self.kept[0].0)
+    }
+
+    /// Removes all manifests but those that are kept, and the files that these don't name.
+    fn sweep(&mut self) -> Result<()> {
+        let kept: BTreeSet<String> = self.kept.iter().map(|(epoch, _)| Manifest::name(*epoch)).collect();
+        for (name, _) in self.storage.list(manifest::FOLDER)? {
+            if !kept.contains(&name) {
+                self.storage.remove(&name)?;
+            }
+        }
+        self.remove(self.kept.iter().flat_map(|(_, files)| files).cloned().collect())
+    }
+
+    /// Removes the known files that are not named.
+    fn remove(&mut self, named: BTreeSet<String>) -> Result<()> {
+        for file in self.known.difference(&named) {
+            self.storage.remove(file)?;
+        }
+        self.known = named;
+        Ok(())
+    }
+}
+
+/// What can't be removed now is tried again when the next checkpoint is complete.
+fn left(error: anyhow::Error) {
+    tracing::warn!("checkpoints that are not needed any more are left: {error:#}");
+}

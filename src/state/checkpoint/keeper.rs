@@ -1,0 +1,382 @@
+//! Keeping collections: from sealed epochs to pieces of checkpoints, off the workers' threads.
+//!
+//! Workers hand over what they seal and go on. [`Keeping`] sums it, writes runs and reports pieces, on a thread of its
+//! own; [`Merging`] merges runs meanwhile, on another. Both do their work in steps, so that a test can do without
+//! threads.
+
+use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use anyhow::{Context as _, Result, bail};
+use crossbeam_channel::{Receiver, Sender, select, unbounded};
+use cutwater_dataflows::flat::{FlatBatch, FlatRef};
+use cutwater_dataflows::persist::{HashRange, Keeper, Piece, Run};
+use cutwater_dataflows::{Epoch, SyncActivator};
+
+use super::Keepers;
+use super::merge::{Merged, Merging, Work};
+use super::run::{Files, Reader};
+use super::shelf::{Held, Shelf};
+use crate::fault::Fault;
+use crate::feed::Place;
+
+/// Bytes of sealed changes that may wait for the thread. Only a store that stands still for long fills that; then
+/// workers wait.
+const WAITING: usize = 256 << 20;
+
+/// What workers tell the thread, each for the shelf with a number.
+enum Order {
+    Keep(Box<Shelf>, Sender<Piece>),
+    Wake(SyncActivator),
+    Seal(Epoch, FlatBatch),
+    Checkpoint(Option<Epoch>),
+}
+
+/// Makes the keepers of a process.
+pub struct RunKeepers {
+    files: Arc<Files>,
+    collections: BTreeMap<String, Vec<Run>>,
+    orders: Orders,
+    shelves: AtomicUsize,
+    restored: Arc<Restored>,
+    fault: Fault,
+}
+
+/// What was restored, of all collections, by the workers of this process.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// Rows, before those of several runs are summed.
+    pub rows: AtomicU64,
+    /// Bytes that were read.
+    pub bytes: AtomicU64,
+}
+
+/// The threads behind the keepers.
+pub struct Threads(Vec<JoinHandle<()>>);
+
+impl Threads {
+    /// Waits for their end: when all keepers have gone.
+    pub fn join(self) {
+        // A panic there has been raised as a fault.
+        self.0.into_iter().for_each(|thread| drop(thread.join()));
+    }
+}
+
+impl RunKeepers {
+    /// Keepers that go on from these runs of collections, and what works for them.
+    pub fn new(
+        files: Files,
+        collections: BTreeMap<String, Vec<Run>>,
+        fault: &Fault,
+    ) -> (RunKeepers, Keeping, Merging) {
+        let files = Arc::new(files);
+        let (orders, inbox) = unbounded();
+        let (work, merging) = unbounded();
+        let (outbox, merged) = unbounded();
+        let orders = Orders { sender: orders, waiting: Arc::default() };
+        let keeping = Keeping {
+            files: Arc::clone(&files),
+            waiting: Arc::clone(&orders.waiting),
+            inbox,
+            merged,
+            work,
+            slots: BTreeMap::new(),
+            next: None,
+        };
+        let merging = Merging::new(Arc::clone(&files), merging, outbox);
+        let fault = fault.clone();
+        let kept = RunKeepers {
+            files,
+            collections,
+            orders,
+            shelves: AtomicUsize::new(0),
+            restored: Arc::default(),
+            fault,
+        };
+        (kept, keeping, merging)
+    }
+
+    /// As [`RunKeepers::new`], with threads that do the work.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(
+        files: Files,
+        collections: BTreeMap<String, Vec<Run>>,
+        fault: &Fault,
+    ) -> Result<(RunKeepers, Threads)> {
+        let (kept, mut keeping, mut merging) = RunKeepers::new(files, collections, fault);
+        let keeping = thread("checkpoint", fault, move || {
+            while keeping.wait() {
+                while keeping.step()? {}
+            }
+            Ok(())
+        })?;
+        let merging = thread("merge", fault, move || {
+            while merging.wait() {
+                while merging.step()? {}
+            }
+            Ok(())
+        })?;
+        Ok((kept, Threads(vec![keeping, merging])))
+    }
+
+    /// What was restored so far.
+    pub fn restored(&self) -> &Arc<Restored> {
+        &self.restored
+    }
+}
+
+/// Starts a thread of the runtime.
+pub(super) fn thread(
+    part: &'static str,
+    fault: &Fault,
+    run: impl FnOnce() -> Result<()> + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    let fault = fault.clone();
+    std::thread::Builder::new()
+        .name(format!("cutwater:{part}"))
+        .spawn(move || fault.guard(part, || run().unwrap_or_else(|error| fault.raise(error))))
+        .with_context(|| format!("starting the {part} thread"))
+}
+
+impl Keepers for RunKeepers {
+    fn keeper(&self, collection: &str, place: Place) -> Box<dyn Keeper> {
+        let range = HashRange::of(place.worker, place.workers);
+        let all = self.collections.get(collection).map(Vec::as_slice).unwrap_or_default();
+        let runs = all.iter().filter_map(|run| Some(Run { range: run.range.both(range)?, ..run.clone() }));
+        let (pieces, finished) = unbounded();
+        Box::new(Handle {
+            shelf: self.shelves.fetch_add(1, Ordering::Relaxed),
+            collection: collection.to_owned(),
+            worker: place.worker,
+            range,
+            runs: runs.collect(),
+            files: Arc::clone(&self.files),
+            orders: self.orders.clone(),
+            pieces,
+            finished,
+            restored: Arc::clone(&self.restored),
+            fault: self.fault.clone(),
+        })
+    }
+}
+
+/// The worker's end.
+struct Handle {
+    shelf: usize,
+    collection: String,
+    worker: usize,
+    range: HashRange,
+    runs: Vec<Run>,
+    files: Arc<Files>,
+    orders: Orders,
+    pieces: Sender<Piece>,
+    finished: Receiver<Piece>,
+    restored: Arc<Restored>,
+    fault: Fault,
+}
+
+impl Handle {
+    fn read(&mut self, each: &mut dyn FnMut(&FlatRef<'_>)) -> Result<Vec<Held>> {
+        let (mut rows, mut bytes) = (0, 0);
+        let mut runs = Vec::with_capacity(self.runs.len());
+        for run in std::mem::take(&mut self.runs) {
+            let mut reader = Reader::open(self.files.storage(), &run)?;
+            bytes += reader.bytes();
+            while let Some(read) = reader.next(|batch| {
+                each(batch);
+                batch.len() as u64
+            })? {
+                rows += read;
+            }
+            // What other workers read alone is none of this one's.
+            if reader.bytes() > 0 {
+                runs.push(Held::restored(run, &reader));
+            }
+        }
+        self.restored.rows.fetch_add(rows, Ordering::Relaxed);
+        self.restored.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let (collection, worker, count) = (&self.collection, self.worker, runs.len());
+        tracing::debug!(
+            "worker {worker} has restored {collection}: {rows} rows, {bytes} bytes of {count} runs"
+        );
+        Ok(runs)
+    }
+}
+
+impl Keeper for Handle {
+    fn attach(&mut self, anywhere: SyncActivator) {
+        self.orders.send(self.shelf, Order::Wake(anywhere), 0);
+    }
+
+    fn restore(&mut self, each: &mut dyn FnMut(&FlatRef<'_>)) {
+        let context = format!("restoring collection {:?}", self.collection);
+        match self.read(each).context(context) {
+            Ok(runs) => {
+                let shelf = Shelf::new(&self.collection, self.worker, self.range, runs);
+                self.orders.send(self.shelf, Order::Keep(Box::new(shelf), self.pieces.clone()), 0);
+            }
+            Err(error) => {
+                self.fault.raise(error);
+                // Rows are missing: the worker must not go on to make answers of the rest. The fault's guard around
+                // the worker catches this, and no hook takes it for a fault in the program.
+                resume_unwind(Box::new("a collection could not be restored"));
+            }
+        }
+    }
+
+    fn seal(&mut self, epoch: Epoch, changes: FlatBatch) {
+        let size = changes.size();
+        self.orders.send(self.shelf, Order::Seal(epoch, changes), size);
+    }
+
+    fn checkpoint(&mut self, epoch: Option<Epoch>) {
+        self.orders.send(self.shelf, Order::Checkpoint(epoch), 0);
+    }
+
+    fn finished(&mut self) -> Vec<Piece> {
+        self.finished.try_iter().collect()
+    }
+}
+
+/// Carries orders to the thread. Bounded by the bytes that wait.
+#[derive(Clone)]
+struct Orders {
+    sender: Sender<(usize, Order)>,
+    waiting: Arc<Waiting>,
+}
+
+impl Orders {
+    /// Sends, and returns when no more waits than may.
+    fn send(&self, shelf: usize, order: Order, bytes: usize) {
+        self.waiting.add(bytes);
+        // Fails when the thread has failed: then the run is about to end, and there will be no room.
+        if self.sender.send((shelf, order)).is_ok() {
+            self.waiting.wait();
+        }
+    }
+}
+
+/// How many bytes of changes wait for the thread.
+#[derive(Default)]
+struct Waiting {
+    bytes: Mutex<usize>,
+    fewer: Condvar,
+}
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, more: usize) {
+        let mut bytes = self.lock();
+        *bytes = bytes.saturating_add(more);
+    }
+
+    /// Returns when no more wait than may.
+    fn wait(&self) {
+        drop(self.fewer.wait_while(self.lock(), |bytes| *bytes > WAITING));
+    }
+
+    fn remove(&self, some: usize) {
+        let mut bytes = self.lock();
+        *bytes = bytes.saturating_sub(some);
+        self.fewer.notify_all();
+    }
+}
+
+/// Sums what workers seal, writes runs and reports pieces.
+pub struct Keeping {
+    files: Arc<Files>,
+    waiting: Arc<Waiting>,
+    inbox: Receiver<(usize, Order)>,
+    merged: Receiver<Merged>,
+    work: Sender<Work>,
+    slots: BTreeMap<usize, Slot>,
+    /// What a wait has received.
+    next: Option<Event>,
+}
+
+/// What the keeping hears, from workers and from the merging.
+enum Event {
+    Ordered(usize, Order),
+    Merged(Merged),
+}
+
+/// A shelf, and who hears of its pieces.
+#[derive(Default)]
+struct Slot {
+    shelf: Option<(Box<Shelf>, Sender<Piece>)>,
+    wake: Option<SyncActivator>,
+}
+
+impl Keeping {
+    /// Does what is next; false if there is nothing to do.
+    ///
+    /// # Errors
+    /// If a run can't be written.
+    pub fn step(&mut self) -> Result<bool> {
+        let merged = || self.merged.try_recv().ok().map(Event::Merged);
+        let ordered = || self.inbox.try_recv().ok().map(|(number, order)| Event::Ordered(number, order));
+        let Some(event) = self.next.take().or_else(merged).or_else(ordered) else { return Ok(false) };
+        let (number, slot) = match event {
+            Event::Merged(Merged(number, output)) => {
+                let slot = self.slots.entry(number).or_default();
+                let gone = slot.shelf.as_mut().map(|(shelf, _)| shelf.merged(output)).unwrap_or_default();
+                if !gone.is_empty() {
+                    let _ = self.work.send(Work::Remove(gone));
+                }
+                (number, slot)
+            }
+            Event::Ordered(number, order) => {
+                let slot = self.slots.entry(number).or_default();
+                match (order, &mut slot.shelf) {
+                    (Order::Keep(shelf, pieces), kept) => *kept = Some((shelf, pieces)),
+                    (Order::Wake(wake), _) => slot.wake = Some(wake),
+                    (Order::Seal(epoch, changes), Some((shelf, _))) => {
+                        self.waiting.remove(changes.size());
+                        shelf.seal(epoch, &changes, &self.files)?;
+                    }
+                    (Order::Checkpoint(epoch), Some((shelf, pieces))) => {
+                        // Fails when the worker has gone.
+                        let _ = pieces.send(shelf.checkpoint(epoch, &self.files)?);
+                        if let Some(wake) = &slot.wake {
+                            let _ = wake.activate();
+                        }
+                    }
+                    (Order::Seal(..) | Order::Checkpoint(_), None) => {
+                        bail!("a collection is to be kept before it is restored")
+                    }
+                }
+                (number, slot)
+            }
+        };
+        if let Some((shelf, _)) = &mut slot.shelf
+            && let Some(runs) = shelf.to_merge()
+        {
+            let _ = self.work.send(Work::Merge(number, shelf.range(), runs));
+        }
+        Ok(true)
+    }
+
+    /// Waits for something to do; false if there will be nothing any more: all keepers have gone.
+    pub fn wait(&mut self) -> bool {
+        self.next = select! {
+            recv(self.inbox) -> order => order.ok().map(|(number, order)| Event::Ordered(number, order)),
+            recv(self.merged) -> merged => merged.ok().map(Event::Merged),
+        };
+        self.next.is_some()
+    }
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        // Who waits for room waits no more: nothing takes what it hands over, the run is about to end.
+        self.waiting.remove(usize::MAX);
+    }
+}

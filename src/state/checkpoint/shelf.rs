@@ -1,0 +1,127 @@
+//! The rows that a worker keeps of a collection: runs, and what has changed since the last of them.
+
+use anyhow::{Result, ensure};
+use cutwater_dataflows::Epoch;
+use cutwater_dataflows::combine::Combiner;
+use cutwater_dataflows::flat::FlatBatch;
+use cutwater_dataflows::persist::{HashRange, Piece, Run};
+
+use super::run::{Files, Reader};
+use super::tiers;
+
+/// A run that a worker's rows are made of.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    /// The run.
+    pub(super) run: Run,
+    /// Bytes of its blocks that hold rows that count.
+    pub(super) bytes: u64,
+    /// True iff all rows of its file count.
+    pub(super) whole: bool,
+    /// True iff it is in a piece, and so may be named by a manifest.
+    pub(super) named: bool,
+}
+
+impl Held {
+    /// A run of a checkpoint, of which `reader` reads.
+    pub(super) fn restored(run: Run, reader: &Reader) -> Self {
+        Held { run, bytes: reader.bytes(), whole: reader.is_whole(), named: true }
+    }
+
+    fn new(run: Run) -> Self {
+        Held { bytes: run.bytes, run, whole: true, named: false }
+    }
+}
+
+/// The rows that a worker keeps of a collection.
+pub(super) struct Shelf {
+    collection: String,
+    worker: usize,
+    range: HashRange,
+    runs: Vec<Held>,
+    /// Changes that are in no run.
+    changes: Combiner,
+    /// The newest epoch that is sealed.
+    sealed: Epoch,
+    /// What is being merged.
+    merging: Option<Vec<Run>>,
+}
+
+impl Shelf {
+    /// The rows of `collection` whose hashes lie in `range`, made of these runs.
+    pub(super) fn new(collection: &str, worker: usize, range: HashRange, runs: Vec<Held>) -> Self {
+        let changes = Combiner::default();
+        Shelf { collection: collection.into(), worker, range, runs, changes, sealed: 0, merging: None }
+    }
+
+    /// The hashes of its rows.
+    pub(super) fn range(&self) -> HashRange {
+        self.range
+    }
+
+    /// An epoch is complete, with these changes.
+    ///
+    /// # Errors
+    /// If changes had to be written and could not be.
+    pub(super) fn seal(&mut self, epoch: Epoch, changes: &FlatBatch, files: &Files) -> Result<()> {
+        self.sealed = epoch;
+        for (row, count) in changes.iter() {
+            self.changes.add(row, count);
+            if self.changes.size() > files.sizes().changes {
+                self.write(files)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A piece of all that is sealed.
+    ///
+    /// # Errors
+    /// If it can't be written, or an epoch after `epoch` is sealed.
+    pub(super) fn checkpoint(&mut self, epoch: Option<Epoch>, files: &Files) -> Result<Piece> {
+        let (sealed, collection) = (self.sealed, self.collection.clone());
+        ensure!(
+            epoch.is_none_or(|epoch| sealed <= epoch),
+            "a checkpoint of epoch {epoch:?}, but {sealed} is sealed in {collection}"
+        );
+        self.write(files)?;
+        self.runs.iter_mut().for_each(|held| held.named = true);
+        let runs = self.runs.iter().map(|held| held.run.clone()).collect();
+        Ok(Piece { collection, worker: self.worker, epoch, runs })
+    }
+
+    /// What to merge now, once; then [`Shelf::merged`] has to be called.
+    pub(super) fn to_merge(&mut self) -> Option<Vec<Run>> {
+        if self.merging.is_some() {
+            return None;
+        }
+        let chosen = tiers::choose(&self.runs);
+        if !chosen.is_empty() {
+            self.merging = Some(chosen.into_iter().map(|index| self.runs[index].run.clone()).collect());
+        }
+        self.merging.clone()
+    }
+
+    /// What was to be merged has become this run, or nothing. Returns the files that nothing will ever name: no piece
+    /// has them.
+    pub(super) fn merged(&mut self, output: Option<Run>) -> Vec<String> {
+        let inputs = self.merging.take().unwrap_or_default();
+        let (gone, left) =
+            std::mem::take(&mut self.runs).into_iter().partition(|held| inputs.contains(&held.run));
+        self.runs = left;
+        self.runs.extend(output.map(Held::new));
+        let gone: Vec<Held> = gone;
+        gone.into_iter().filter(|held| !held.named).map(|held| held.run.file).collect()
+    }
+
+    /// Writes the changes as a run.
+    fn write(&mut self, files: &Files) -> Result<()> {
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        let mut writer = files.write(self.range);
+        writer.push_batch(&self.changes.take())?;
+        self.runs.extend(writer.finish()?.map(Held::new));
+        Ok(())
+    }
+}

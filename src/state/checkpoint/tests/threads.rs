@@ -1,0 +1,115 @@
+//! Keepers and coordinator with their threads, as a run of the program has them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use cutwater_dataflows::flat::FlatBatch;
+
+use super::SMALL;
+use super::cluster::{Ledger, World};
+use super::memory::Memory;
+use crate::fault::Fault;
+use crate::feed::Place;
+use crate::state::checkpoint::coordinator::{Coordinator, Plan};
+use crate::state::checkpoint::keeper::RunKeepers;
+use crate::state::checkpoint::run::Files;
+use crate::state::checkpoint::{Checkpoints, Keepers, load};
+use crate::state::storage::Storage;
+
+const HERE: Place = Place { worker: 0, workers: 1 };
+
+#[test]
+fn checkpoints_are_made_while_the_worker_goes_on_and_the_threads_end_with_it() {
+    let memory = Memory::default();
+    let storage: Arc<dyn Storage> = Arc::new(memory.clone());
+    let fault = Fault::default();
+    let mut world = World::new(11);
+    let mut from = 0;
+    for run in 0..3 {
+        let plan = Plan {
+            job: "job".into(),
+            collections: vec!["words".into()],
+            workers: 1,
+            every: Duration::ZERO,
+            from,
+        };
+        let coordinator =
+            Coordinator::new(Arc::clone(&storage), plan, Box::new(|| Duration::ZERO), Ledger::new()).unwrap();
+        let completing = coordinator.start(&fault).unwrap();
+        let manifest = load::newest(&storage, "job", true).unwrap().0;
+        let collections = manifest.into_iter().flat_map(|manifest| manifest.collections);
+        let collections: BTreeMap<_, _> = collections.map(|(name, rows)| (name, rows.runs)).collect();
+        let files = Files::new(Arc::clone(&storage), &run.to_string(), SMALL);
+        let (keepers, threads) = RunKeepers::start(files, collections, &fault).unwrap();
+        let mut keeper = keepers.keeper("words", HERE);
+        let mut restored = BTreeMap::new();
+        keeper.restore(&mut |rows| {
+            rows.iter().for_each(|(row, count)| *restored.entry(row.to_vec()).or_default() += count);
+        });
+        restored.retain(|_, count| *count != 0);
+        assert_eq!(restored, world.rows["words"]);
+        assert!(keepers.restored().rows.load(Ordering::Relaxed) >= restored.len() as u64);
+        for epoch in from + 1..=from + 200 {
+            keeper.seal(epoch, world.change(50).remove("words").unwrap());
+            coordinator.published(epoch);
+            if coordinator.begin(epoch) {
+                keeper.checkpoint(Some(epoch));
+            }
+            keeper.finished().into_iter().for_each(|piece| coordinator.piece(piece));
+        }
+        from += 200;
+        keeper.checkpoint(None);
+        // The dataflow wakes the operator when a piece is finished; there is none here.
+        let mut last = false;
+        while !last {
+            for piece in keeper.finished() {
+                last = piece.epoch.is_none();
+                coordinator.piece(piece);
+            }
+            std::thread::yield_now();
+        }
+        coordinator.finish().unwrap();
+        drop((keeper, keepers, completing));
+        threads.join();
+        assert!(!fault.is_raised());
+    }
+}
+
+#[test]
+fn what_can_not_be_restored_or_written_ends_the_run_and_blocks_no_worker() {
+    let memory = Memory::default();
+    let storage: Arc<dyn Storage> = Arc::new(memory.clone());
+    let start = |collections| {
+        let fault = Fault::default();
+        let files = Files::new(Arc::clone(&storage), "0", SMALL);
+        let (keepers, threads) = RunKeepers::start(files, collections, &fault).unwrap();
+        (fault, keepers, threads)
+    };
+    let run = super::Run { file: "runs/gone".into(), range: super::HashRange::of(0, 1), rows: 1, bytes: 500 };
+    let (fault, keepers, _) = start([("words".to_owned(), vec![run])].into());
+    let mut keeper = keepers.keeper("words", HERE);
+    let mut went_on = false;
+    fault.guard("worker 0", || {
+        keeper.restore(&mut |_| ());
+        went_on = true;
+    });
+    assert!(!went_on, "a worker without its rows must not go on");
+    let error = format!("{:#}", fault.take().unwrap());
+    assert_eq!(error, "restoring collection \"words\": the run file runs/gone: it is missing");
+
+    memory.lock().full = true;
+    let (fault, keepers, threads) = start(BTreeMap::new());
+    let mut keeper = keepers.keeper("words", HERE);
+    keeper.restore(&mut |_| ());
+    let mut large = FlatBatch::default();
+    large.push(&vec![b'x'; 100 << 20], 1);
+    // More than may wait: it is let in nevertheless, since the thread that would take it has failed.
+    for epoch in 1..=5 {
+        keeper.seal(epoch, large.clone());
+    }
+    drop((keeper, keepers));
+    threads.join();
+    assert!(format!("{:#}", fault.take().unwrap()).contains("no space left"));
+}
