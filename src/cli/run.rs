@@ -18,14 +18,14 @@ use crate::job::{self, Binding, DEAD_LETTERS, Job, Stop};
 use crate::kafka::client::Settings;
 use crate::kafka::identity::{cluster_id, topic_ids};
 use crate::kafka::topics::Pattern;
+use crate::publish::Cuts;
 use crate::sink::{Emit, Opener, Sink, Target};
-use crate::time::micros_since_epoch;
+use crate::state;
 use crate::state::identity::{self, Identity};
 use crate::state::open::{Books, Keeping, Kept};
 use crate::state::resume::Resume;
-use crate::state;
-use crate::publish::Cuts;
 use crate::status::Status;
+use crate::time::micros_since_epoch;
 use crate::{signals, supervise};
 
 /// Runs a dataflow as the options say: here, or in several processes that are started and watched here.

@@ -13,9 +13,7 @@ use super::checkpoint::run::{Files, Sizes};
 use super::checkpoint::{Checkpoints, Keepers};
 use super::cut::Cut;
 use super::identity::{Identity, new_id};
-use super::ledger::Ledger;
-use super::ledger::cuts::LedgerCuts;
-use super::ledger::retire::Retirer;
+use super::ledger::{Ledger, LedgerCuts, Retirer};
 use super::lock::Lock;
 use super::resume::Resume;
 use super::storage::{self, Storage};
@@ -81,8 +79,7 @@ impl Books {
             every: keeping.every,
             from: resume.checkpoint,
         };
-        let history =
-            Past { trail: trail.clone(), retirer: ledger.retirer(), retention: keeping.retention };
+        let history = Past { trail: trail.clone(), retirer: ledger.retirer(), retention: keeping.retention };
         let start = Instant::now();
         let elapsed = Box::new(move || start.elapsed());
         let coordinator = Coordinator::new(Arc::clone(&storage), plan, elapsed, Box::new(history))?;

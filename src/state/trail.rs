@@ -46,7 +46,7 @@ impl Trail {
     }
 
     /// Has what `cuts` hears of appended.
-    pub fn beside(&self, cuts: impl Cuts) -> impl Cuts {
+    pub fn beside<C: Cuts>(&self, cuts: C) -> impl Cuts + use<C> {
         Beside { trail: self.clone(), cuts }
     }
 }

@@ -133,6 +133,13 @@ impl KafkaFeeds {
     }
 }
 
+impl KafkaFeeds {
+    /// The names of the topics that were found.
+    pub fn topics(&self) -> Vec<String> {
+        self.discovery.found().topics().into_iter().map(|(topic, _)| topic).collect()
+    }
+}
+
 impl Feeds for KafkaFeeds {
     fn open(&self, input: &str, place: Place, begin: Option<&Topics>) -> Result<Box<dyn Feed>> {
         let patterns =

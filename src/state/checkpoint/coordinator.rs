@@ -24,9 +24,9 @@ use super::keeper::thread;
 use super::manifest::{self, Manifest, Rows};
 use super::{Checkpoints, load, run};
 use crate::fault::Fault;
-use crate::source::micros_since_epoch;
 use crate::state::cut::Cut;
 use crate::state::storage::Storage;
+use crate::time::micros_since_epoch;
 
 /// What checkpoints need of the ledger.
 pub trait History: Send {
