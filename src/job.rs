@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use cutwater_dataflows::dataflow::renders;
@@ -28,7 +28,7 @@ use crate::state::checkpoint::marks::{gather, marks};
 use crate::state::checkpoint::{Checkpoints, Keepers};
 use crate::state::resume::Resume;
 use crate::status::Status;
-use crate::time::MachineTime;
+use crate::time::{MachineTime, Time};
 
 /// What to run.
 pub struct Job {
@@ -177,6 +177,7 @@ pub struct Setup {
     status: Status,
     stop: Stop,
     fault: Fault,
+    time: Arc<dyn Time>,
 }
 
 impl Setup {
@@ -210,8 +211,15 @@ impl Setup {
         let (publisher, noting, publishing) = stages(outlets, cuts, checkpoints, resume, status.clone())?;
         let publisher = Mutex::new(Some(publisher));
         let (stop, fault) = (stop.clone(), fault.clone());
-        let setup = Setup { dataflow, shape, feeds, epochs, at_end, publisher, state, status, stop, fault };
+        let time: Arc<dyn Time> = Arc::new(MachineTime::default());
+        let setup =
+            Setup { dataflow, shape, feeds, epochs, at_end, publisher, state, status, stop, fault, time };
         Ok((setup, noting, publishing))
+    }
+
+    /// Has the workers go by another time than the machine's.
+    pub fn with_time(self, time: Arc<dyn Time>) -> Self {
+        Setup { time, ..self }
     }
 
     /// The life of a worker.
@@ -256,7 +264,7 @@ impl Setup {
             .collect::<Result<_>>()?;
         let resume = self.state.as_ref().map(|state| &state.resume);
         let first = resume.map_or(0, |resume| resume.checkpoint) + 1;
-        let clock = Clock::new(self.epochs, first, Arc::new(MachineTime::default()));
+        let clock = Clock::new(self.epochs, first, Arc::clone(&self.time));
         let sources: Vec<(String, Shared)> = feeds
             .into_iter()
             .map(|(input, feed)| {
@@ -301,7 +309,8 @@ impl Setup {
             publish(scope, changes, parts.reports, publisher).probe_with(&probe);
             gather(scope, parts.pieces, checkpoints);
         });
-        Ok(Life { sources, clock, probe, stop: self.stop.clone(), nudged: Instant::now() })
+        let (time, nudged) = (Arc::clone(&self.time), self.time.now());
+        Ok(Life { sources, clock, probe, stop: self.stop.clone(), time, nudged })
     }
 }
 
@@ -311,7 +320,8 @@ pub struct Life {
     clock: Rc<RefCell<Clock>>,
     probe: Handle<Epoch>,
     stop: Stop,
-    nudged: Instant,
+    time: Arc<dyn Time>,
+    nudged: Duration,
 }
 
 impl Life {
@@ -320,8 +330,9 @@ impl Life {
         let frontier = self.probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Epoch::MAX);
         let mut clock = self.clock.borrow_mut();
         clock.published(frontier);
-        if self.nudged.elapsed() >= TICK {
-            self.nudged = Instant::now();
+        let now = self.time.now();
+        if now.saturating_sub(self.nudged) >= TICK {
+            self.nudged = now;
             clock.nudge();
         }
         if self.stop.is_requested() {

@@ -22,17 +22,19 @@ use crate::publish::Cuts;
 use crate::sink::{Emit, Opener, Sink, Target};
 use crate::state;
 use crate::state::identity::{self, Identity};
-use crate::state::open::{Books, Keeping, Kept};
+use crate::state::lock::Lock;
+use crate::state::open::{Books, Kept, Terms};
 use crate::state::resume::Resume;
+use crate::state::storage;
 use crate::status::Status;
-use crate::time::micros_since_epoch;
+use crate::time::{MachineTime, Time, micros_since_epoch};
 use crate::{signals, supervise};
 
 /// Runs a dataflow as the options say: here, or in several processes that are started and watched here.
 pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -> Result<()> {
     let shape = Shape::of(&*dataflow);
     let plan = Plan::new(args, &shape, dataflow.name())?;
-    let state = args.state.as_ref().map(|place| keeping(args, place, &shape, dataflow.name())).transpose()?;
+    let terms = args.state.as_ref().map(|place| terms(args, place, &shape, dataflow.name())).transpose()?;
     let inherited = supervise::inherited()?;
     if args.processes.get() > 1 && args.process.is_none() {
         return supervise::supervise(args.processes.get());
@@ -64,17 +66,17 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
         timeout: args.kafka.connect_timeout,
     };
     // The sinks of worker 0 take all rows; the other processes open none.
-    let (outputs, dead_letters) = plan.open(process == 0, state.is_some())?;
+    let (outputs, dead_letters) = plan.open(process == 0, terms.is_some())?;
     let group = plan.reading.group.clone();
     let feeds = KafkaFeeds::connect(plan.settings.clone(), plan.reading, plan.inputs, &fault)?;
     let mut connected = cluster.connect()?;
-    let (state, cuts, kept) = match &state {
-        Some(keeping) => {
+    let (state, cuts, kept) = match (&args.state, terms) {
+        (Some(place), Some(terms)) => {
             let identity = || identity(args, &*dataflow, &shape, &group, &plan.settings, &feeds);
-            let (state, cuts, kept) = go_on(keeping, identity, &mut connected, args, &fault)?;
+            let (state, cuts, kept) = go_on(place, terms, identity, &mut connected, args, &fault)?;
             (Some(state), cuts, Some(kept))
         }
-        None => (None, None, None),
+        _ => (None, None, None),
     };
     let workers = connected.workers()?;
     let status = Status::default();
@@ -95,7 +97,7 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
     if let Some(kept) = kept
         && result.is_ok()
     {
-        kept.end();
+        kept.0.end();
     }
     if result.is_ok() && process == 0 && !general.quiet {
         log::say(&format!("done: {}", status.figures().line()));
@@ -209,7 +211,7 @@ impl Plan {
 }
 
 /// How state is to be kept.
-fn keeping(args: &RunArgs, place: &str, shape: &Shape, name: &str) -> Result<Keeping> {
+fn terms(args: &RunArgs, place: &str, shape: &Shape, name: &str) -> Result<Terms> {
     if let Some(operator) = shape.forgets.first() {
         bail!(
             "--state {place}: {name} can't go on from a state: its operator {operator:?} remembers rows that are not \
@@ -224,7 +226,7 @@ fn keeping(args: &RunArgs, place: &str, shape: &Shape, name: &str) -> Result<Kee
             output.name
         );
     }
-    Ok(Keeping { place: place.to_owned(), every: args.checkpoint, retention: args.ledger_retention })
+    Ok(Terms { every: args.checkpoint, retention: args.ledger_retention })
 }
 
 /// Whose state it is.
@@ -260,40 +262,42 @@ fn identity(
 }
 
 /// What a process with state runs with: what it goes on from, who hears of cuts, and what to end after the run.
-type GoingOn = (job::State, Option<Box<dyn Cuts>>, Kept);
+type GoingOn = (job::State, Option<Box<dyn Cuts>>, (Kept, Option<Lock>));
 
 /// Goes on from the state that process 0 finds.
 fn go_on(
-    keeping: &Keeping,
+    place: &str,
+    terms: Terms,
     identity: impl FnOnce() -> Result<Identity>,
     connected: &mut Connected,
     args: &RunArgs,
     fault: &Fault,
 ) -> Result<GoingOn> {
-    let mut books = None;
+    let mut found = None;
     let told = connected.share(|| {
         let workers = args.workers.get() * args.processes.get();
-        let (opened, resume) = Books::open(keeping, identity()?, workers)?;
-        books = Some(opened);
+        let (storage, lock) = storage::claim(place).with_context(|| format!("--state {place}"))?;
+        let time: Arc<dyn Time> = Arc::new(MachineTime::default());
+        let (books, resume) = Books::open(storage, identity()?, workers, terms, &time)?;
+        found = Some((books, lock));
         Ok(serde_json::to_vec(&resume)?)
     })?;
     let resume: Resume = serde_json::from_slice(&told).context("what process 0 told of the state")?;
-    let Some(books) = books else {
-        let (state, kept) = state::open::join(&keeping.place, resume, fault)?;
-        return Ok((state, None, kept));
+    let Some((books, lock)) = found else {
+        let (state, kept) = state::open::join(place, resume, fault)?;
+        return Ok((state, None, (kept, None)));
     };
     if resume.last() == 0 {
-        tracing::info!("state {}: new", keeping.place);
+        tracing::info!("state {place}: new");
     } else {
         tracing::info!(
-            "state {}: going on from the checkpoint of epoch {}, re-reading epochs up to {}",
-            keeping.place,
+            "state {place}: going on from the checkpoint of epoch {}, re-reading epochs up to {}",
             resume.checkpoint,
             resume.last()
         );
     }
-    let (state, cuts, kept) = books.start(resume, fault)?;
-    Ok((state, Some(cuts), kept))
+    let (state, cuts, kept) = state::open::start(books, resume, fault)?;
+    Ok((state, Some(cuts), (kept, lock)))
 }
 
 /// Refuses sinks that can't be right, alone or together.

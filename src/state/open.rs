@@ -1,7 +1,7 @@
 //! Opening a job's state: what a run goes on from, and what keeps it while it lives.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use cutwater_dataflows::Epoch;
@@ -9,25 +9,22 @@ use cutwater_dataflows::Epoch;
 use super::checkpoint::coordinator::{Completing, Coordinator, History, Plan};
 use super::checkpoint::keeper::{RunKeepers, Threads};
 use super::checkpoint::load::newest;
-use super::checkpoint::run::{Files, Sizes};
+use super::checkpoint::run::{RunFiles, Sizes};
 use super::checkpoint::{Checkpoints, Keepers};
 use super::cut::Cut;
 use super::identity::{Identity, new_id};
 use super::ledger::{Ledger, LedgerCuts, Retirer};
-use super::lock::Lock;
 use super::resume::Resume;
 use super::storage::{self, Storage};
 use super::trail::Trail;
 use crate::fault::Fault;
 use crate::job;
 use crate::publish::Cuts;
-use crate::time::micros_since_epoch;
+use crate::time::Time;
 
 /// How state is kept.
-#[derive(Clone, Debug)]
-pub struct Keeping {
-    /// Where: a folder or a URL, as typed.
-    pub place: String,
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
     /// The time between checkpoints.
     pub every: Duration,
     /// How long the ledger of epochs is kept that no restart needs.
@@ -36,71 +33,76 @@ pub struct Keeping {
 
 /// A job's state in the process with worker 0, which alone writes ledger and manifests.
 pub struct Books {
-    storage: Arc<dyn Storage>,
-    lock: Option<Lock>,
-    ledger: Ledger,
-    trail: Trail,
-    coordinator: Coordinator,
+    /// Where it is kept.
+    pub storage: Arc<dyn Storage>,
+    /// Hears of every cut: the ledger.
+    pub cuts: Box<dyn Cuts>,
+    /// Puts checkpoints together.
+    pub coordinator: Coordinator,
 }
 
-/// What is alive while a run keeps state. To be ended after the run.
+impl Books {
+    /// Finds out what to go on from, of a state that nobody else writes. `workers`: of all processes.
+    ///
+    /// # Errors
+    /// If it is another job's, it is damaged beyond what a checkpoint before can heal, or it can't be read or written.
+    pub fn open(
+        storage: Arc<dyn Storage>,
+        identity: Identity,
+        workers: usize,
+        terms: Terms,
+        time: &Arc<dyn Time>,
+    ) -> Result<(Books, Resume)> {
+        let identity = identity.adopt(&*storage)?;
+        let resume = newest_checkpoint(&storage, &identity.job)?;
+        let ledger = Ledger::open(Arc::clone(&storage), &identity.job)?;
+        let resume = with_ledger(&ledger, resume)?;
+        let trail = Trail::new(&resume);
+        let plan = Plan {
+            job: resume.job.clone(),
+            collections: identity.collections,
+            workers,
+            every: terms.every,
+            from: resume.checkpoint,
+        };
+        let past = Past {
+            trail: trail.clone(),
+            retirer: ledger.retirer(),
+            retention: terms.retention,
+            time: Arc::clone(time),
+        };
+        let coordinator = Coordinator::new(Arc::clone(&storage), plan, Arc::clone(time), Box::new(past))?;
+        let calendar = Arc::clone(time);
+        let cuts = LedgerCuts::new(ledger, resume.replay.clone(), Box::new(move || calendar.calendar()));
+        Ok((Books { storage, cuts: Box::new(trail.beside(cuts)), coordinator }, resume))
+    }
+}
+
+/// What works for a run that keeps state, in its threads.
 pub struct Kept {
-    _lock: Option<Lock>,
-    completing: Option<Completing>,
     threads: Threads,
+    completing: Option<Completing>,
 }
 
 impl Kept {
-    /// The run has ended, well or not: ends what worked for it.
+    /// The run has ended well: ends what worked for it.
     pub fn end(self) {
         drop(self.completing);
         self.threads.join();
     }
 }
 
-impl Books {
-    /// Claims the state of the job for this run and finds out what to go on from. `workers`: of all processes.
-    ///
-    /// # Errors
-    /// If another run has it, it is another job's, it is damaged beyond what a checkpoint before can heal, or it can't be
-    /// read or written.
-    pub fn open(keeping: &Keeping, identity: Identity, workers: usize) -> Result<(Books, Resume)> {
-        let (storage, lock) =
-            storage::claim(&keeping.place).with_context(|| format!("--state {}", keeping.place))?;
-        let identity = identity.adopt(&*storage)?;
-        let resume = resume(&storage, &identity.job)?;
-        let ledger = Ledger::open(Arc::clone(&storage), &identity.job)?;
-        let (ledger, resume) = after(ledger, resume)?;
-        let trail = Trail::new(&resume);
-        let plan = Plan {
-            job: resume.job.clone(),
-            collections: identity.collections,
-            workers,
-            every: keeping.every,
-            from: resume.checkpoint,
-        };
-        let history = Past { trail: trail.clone(), retirer: ledger.retirer(), retention: keeping.retention };
-        let start = Instant::now();
-        let elapsed = Box::new(move || start.elapsed());
-        let coordinator = Coordinator::new(Arc::clone(&storage), plan, elapsed, Box::new(history))?;
-        Ok((Books { storage, lock, ledger, trail, coordinator }, resume))
-    }
-
-    /// Starts what works for the run.
-    ///
-    /// # Errors
-    /// If the system gives no threads.
-    pub fn start(self, resume: Resume, fault: &Fault) -> Result<(job::State, Box<dyn Cuts>, Kept)> {
-        let Books { storage, lock, ledger, trail, coordinator } = self;
-        let cuts = LedgerCuts::new(ledger, resume.replay.clone(), Box::new(micros_since_epoch));
-        let cuts = Box::new(trail.beside(cuts));
-        let completing = coordinator.start(fault)?;
-        let (mut state, mut kept) = start(storage, resume, fault)?;
-        state.checkpoints = Some(Arc::new(coordinator) as Arc<dyn Checkpoints>);
-        kept._lock = lock;
-        kept.completing = Some(completing);
-        Ok((state, cuts, kept))
-    }
+/// Starts what works for a run, in the process with worker 0.
+///
+/// # Errors
+/// If the system gives no threads.
+pub fn start(books: Books, resume: Resume, fault: &Fault) -> Result<(job::State, Box<dyn Cuts>, Kept)> {
+    let Books { storage, cuts, coordinator } = books;
+    let completing = coordinator.start(fault)?;
+    let (mut state, mut kept) = start_keepers(storage, resume, fault)?;
+    state.checkpoints = Some(Arc::new(coordinator) as Arc<dyn Checkpoints>);
+    kept.completing = Some(completing);
+    Ok((state, cuts, kept))
 }
 
 /// Joins a run whose state is kept by another process, which told what to go on from.
@@ -115,19 +117,19 @@ pub fn join(place: &str, resume: Resume, fault: &Fault) -> Result<(job::State, K
         "--state {place} is not the same here and in process 0: all processes need to see the same storage, by a \
          shared folder or a URL"
     );
-    start(storage, resume, fault)
+    start_keepers(storage, resume, fault)
 }
 
-fn start(storage: Arc<dyn Storage>, resume: Resume, fault: &Fault) -> Result<(job::State, Kept)> {
-    let files = Files::new(storage, &new_id()[..16], Sizes::default());
+fn start_keepers(storage: Arc<dyn Storage>, resume: Resume, fault: &Fault) -> Result<(job::State, Kept)> {
+    let files = RunFiles::new(storage, &new_id()[..16], Sizes::default());
     let (keepers, threads) = RunKeepers::start(files, resume.collections.clone(), fault)?;
     let keepers: Arc<dyn Keepers> = Arc::new(keepers);
     let state = job::State { resume: Arc::new(resume), keepers, checkpoints: None };
-    Ok((state, Kept { _lock: None, completing: None, threads }))
+    Ok((state, Kept { completing: None, threads }))
 }
 
 /// The newest checkpoint.
-fn resume(storage: &Arc<dyn Storage>, job: &str) -> Result<Resume> {
+fn newest_checkpoint(storage: &Arc<dyn Storage>, job: &str) -> Result<Resume> {
     let (manifest, warnings) = newest(storage, job, true)?;
     for warning in warnings {
         tracing::warn!("{warning}; going on from the one before");
@@ -142,7 +144,7 @@ fn resume(storage: &Arc<dyn Storage>, job: &str) -> Result<Resume> {
 }
 
 /// Adds what the ledger says of the epochs after the checkpoint.
-fn after(ledger: Ledger, mut resume: Resume) -> Result<(Ledger, Resume)> {
+fn with_ledger(ledger: &Ledger, mut resume: Resume) -> Result<Resume> {
     let checkpoint = resume.checkpoint;
     let (cut, replay) = ledger.since(checkpoint)?;
     ensure!(
@@ -152,7 +154,7 @@ fn after(ledger: Ledger, mut resume: Resume) -> Result<(Ledger, Resume)> {
     );
     resume.published = ledger.published().max(checkpoint);
     resume.replay = replay;
-    Ok((ledger, resume))
+    Ok(resume)
 }
 
 /// What checkpoints need of the ledger.
@@ -160,6 +162,7 @@ struct Past {
     trail: Trail,
     retirer: Retirer,
     retention: Duration,
+    time: Arc<dyn Time>,
 }
 
 impl History for Past {
@@ -168,7 +171,7 @@ impl History for Past {
     }
 
     fn retire(&mut self, oldest: Epoch) -> Result<()> {
-        let before = micros_since_epoch().saturating_sub(self.retention.as_micros() as u64);
+        let before = self.time.calendar().saturating_sub(self.retention.as_micros() as u64);
         self.retirer.retire(oldest + 1, before).map(drop)
     }
 }
