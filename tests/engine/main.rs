@@ -9,3 +9,4 @@ mod ends;
 mod harness;
 mod inputs;
 mod resume;
+mod simulation;

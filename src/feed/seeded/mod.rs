@@ -30,6 +30,8 @@ pub struct Manner {
     pub endless: bool,
     /// Fail in place of the record after this many, over all inputs and workers.
     pub fails_after: Option<usize>,
+    /// Call wakers at once only, never from another thread: what happens next is up to the caller alone.
+    pub stepped: bool,
 }
 
 struct Shared {
@@ -316,7 +318,7 @@ impl SeededFeed {
     /// Says that nothing is there although something is, and wakes the caller for it: at once or later.
     fn delay(&mut self) -> Polled {
         let waker = self.waker.as_ref().expect("checked by poll");
-        if self.rng.random_bool(0.5) {
+        if self.rng.random_bool(0.5) || self.shared.manner.stepped {
             waker();
         } else {
             // Fails only when the thread has gone, which it does not before us.
