@@ -38,7 +38,7 @@ pub fn marks<'s>(
             let Some((capability, checkpoints)) = &mut held else { return };
             let clock = clock.borrow();
             let closed = clock.closed();
-            if closed > 0 && closed >= *capability.time() {
+            if closed >= clock.first() && closed >= *capability.time() {
                 if checkpoints.begin(closed) {
                     output.activate().session(&capability.delayed(&closed)).give(closed);
                 }

@@ -117,7 +117,7 @@ impl Sink for Transactional {
             return Ok(());
         }
         assert_eq!(epoch, *committed + 1, "epochs come in order, each once");
-        if *unsure && rng.random_bool(0.01) {
+        if *unsure && rng.random_bool(0.03) {
             bail!("the transaction is lost, as was asked for");
         }
         *committed = epoch;
@@ -126,7 +126,7 @@ impl Sink for Transactional {
             add(sums.get_mut(&output).expect("an output"), &output, &changes);
         }
         assert_eq!(*sums, recount(world, cut), "after epoch {epoch}");
-        if *unsure && rng.random_bool(0.01) {
+        if *unsure && rng.random_bool(0.03) {
             bail!("the answer to the commit is lost, as was asked for");
         }
         Ok(())

@@ -112,7 +112,7 @@ impl Job {
             shape = next;
             self.held.set_unsure(disturbed);
             self.disk.power_off_after(match disturbed && self.rng.random_bool(0.3) {
-                true => self.rng.random_range(0..200),
+                true => self.rng.random_range(0..80),
                 false => u64::MAX,
             });
             match self.live(life, shape, disturbed) {
@@ -144,11 +144,11 @@ impl Job {
     /// One life, in so many processes of so many workers.
     fn live(&mut self, life: u64, (processes, workers): (usize, usize), disturbed: bool) -> Result<End> {
         let crash_after = match disturbed && self.rng.random_bool(0.7) {
-            true => self.rng.random_range(0..4000),
+            true => self.rng.random_range(0..500),
             false => HANGS,
         };
         let stop_after = match disturbed && self.rng.random_bool(0.2) {
-            true => self.rng.random_range(0..3000),
+            true => self.rng.random_range(0..500),
             false => HANGS,
         };
         let mut parts = self.begin(life, processes, workers)?;
@@ -215,7 +215,7 @@ impl Job {
             )),
             epochs: EpochOptions {
                 shortest: Duration::from_millis(self.rng.random_range(0..20)),
-                max_records: [3, 20, 1000][self.rng.random_range(0..3)],
+                max_records: [2, 8, 30][self.rng.random_range(0..3)],
                 max_bytes: 1 << 20,
                 in_flight: self.rng.random_range(1..=3),
             },
@@ -234,7 +234,8 @@ impl Job {
             workers: Stepped::start(processes * workers, setup.with_time(self.time.clone()))?,
             noting,
             publishing,
-            over: [false, false],
+            noted: false,
+            over: false,
             keepings,
             mergings,
             coordinator: books.coordinator,
@@ -262,8 +263,10 @@ struct Parts {
     workers: Stepped,
     noting: Noting,
     publishing: Publishing,
-    /// Of noting and publishing, which are over.
-    over: [bool; 2],
+    /// All cuts are noted.
+    noted: bool,
+    /// All epochs are published.
+    over: bool,
     keepings: Vec<Keeping>,
     mergings: Vec<Merging>,
     coordinator: Coordinator,
@@ -275,7 +278,7 @@ struct Parts {
 impl Parts {
     /// Moves one part, which the seed chooses. False once all has come to its end.
     fn step(&mut self, rng: &mut StdRng, time: &SetTime) -> Result<bool> {
-        if !self.workers.alive() && self.over == [true, true] {
+        if !self.workers.alive() && self.over {
             return Ok(false);
         }
         match rng.random_range(0..16) {
@@ -283,8 +286,8 @@ impl Parts {
                 let worker = rng.random_range(0..self.workers.len());
                 self.workers.step(worker);
             }
-            8 => self.over[0] |= self.noting.step(false)? == Step::Over,
-            9 => self.over[1] |= self.publishing.step(false)? == Step::Over,
+            8 => self.noted |= self.noting.step(false)? == Step::Over,
+            9 => self.over = self.publishing.step(false)? == Step::Idle && self.noted,
             10 => {
                 let process = rng.random_range(0..self.keepings.len());
                 self.keepings[process].step()?;
