@@ -21,6 +21,7 @@ use rdkafka::topic_partition_list::Offset;
 use super::group::{Committed, Group, Mark, Partition};
 use super::resume::{held, others};
 use super::writer::{Outgoing, Trouble, Writer};
+use crate::crash;
 use crate::kafka::client::Settings;
 use crate::kafka::topics::{self, Pattern};
 use crate::sink::retry::Retry;
@@ -316,7 +317,10 @@ impl Transactions {
             writer.offsets(&list, &self.membership)?;
         }
         *asked = true;
-        writer.commit()
+        crash::point("transaction-sent");
+        writer.commit()?;
+        crash::point("transaction-committed");
+        Ok(())
     }
 
     /// Makes ready for another try: with the transaction aborted, or with another producer. Returns what was wrong.
