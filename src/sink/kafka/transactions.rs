@@ -292,9 +292,10 @@ impl Transactions {
             let why = self.recover(trouble, offsets, &mark, &mut retry)?;
             ensure!(!asked || !offsets.is_empty(), "{why}; whether it was committed can't be found out");
             if self.is_committed(offsets, &mark)? {
-                tracing::info!("epoch {} was committed all the same", mark.epoch);
+                tracing::warn!("{why}; but epoch {} was committed", mark.epoch);
                 return Ok(());
             }
+            tracing::warn!("{why}; writing epoch {} again", mark.epoch);
             retry.wait(&why)?;
         }
     }
@@ -349,7 +350,7 @@ impl Transactions {
                 }
                 Trouble::Lost(why) => why,
             };
-            tracing::warn!("{why}; going on with a new producer");
+            tracing::info!("{why}; going on with a new producer");
             // Where a newer run has written, it is not disturbed. One try: what this run has left open may be in the
             // way, and the new producer ends it.
             let once = Retry::new(LONGEST, Some(Instant::now()));
