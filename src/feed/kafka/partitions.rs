@@ -166,6 +166,7 @@ impl KafkaFeed {
             self.client = Some(Batches::new(Arc::new(consumer), BATCH));
         }
         let starts = starts(self.consumer(), &self.reading, wanted, &new, timeout)?;
+        let mut list = TopicPartitionList::new();
         for ((topic, partition), start) in new.into_iter().zip(starts) {
             let first = start.first;
             tracing::debug!("worker {}: {topic} partition {partition} from {first}", self.place.worker);
@@ -178,16 +179,19 @@ impl KafkaFeed {
             partition.end = start.end;
             partition.start = (!known).then_some(first);
             partition.moved = !known;
+            list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(first))?;
             self.partitions.push(partition);
         }
-        self.assign()
+        // Only the new ones: what was fetched ahead of others stays, and librdkafka aborts the program where a partition
+        // is taken away for the second time before the first has been carried out (librdkafka #5573).
+        self.consumer().incremental_assign(&list).context("assigning partitions")
     }
 
     fn consumer(&self) -> &Arc<BaseConsumer<Client>> {
         self.client.as_ref().expect("a feed with partitions has a client").consumer()
     }
 
-    /// Has librdkafka fetch all partitions that are not finished, each from where it left off.
+    /// Has librdkafka fetch all partitions that are not finished anew, each from where it left off.
     fn assign(&mut self) -> Result<()> {
         let mut list = TopicPartitionList::new();
         for partition in self.partitions.iter().filter(|partition| !partition.finished()) {
@@ -216,6 +220,11 @@ impl KafkaFeed {
         }
         self.stashing = self.partitions.iter().any(|partition| partition.paused || partition.stashes());
         if pause.count() > 0 {
+            tracing::debug!(
+                "worker {}: {} partitions are far ahead, pausing",
+                self.place.worker,
+                pause.count()
+            );
             client.consumer().pause(&pause).context("pausing partitions")?;
         }
         if resume.count() > 0 {
