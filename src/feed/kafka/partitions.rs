@@ -19,7 +19,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::super::{Budget, Feed, Place, Polled, Waker};
 use super::discovery::Found;
 use super::partition::{Partition, Spot};
-use super::start::{Wanted, available, starts};
+use super::start::{Start, Wanted, available, starts};
 use super::{From, REQUEST, Reading};
 use crate::kafka::client::{Client, Settings};
 use crate::kafka::native::batch::{Batches, Event};
@@ -167,24 +167,24 @@ impl KafkaFeed {
         }
         let starts = starts(self.consumer(), &self.reading, wanted, &new, timeout)?;
         let mut list = TopicPartitionList::new();
-        for ((topic, partition), start) in new.into_iter().zip(starts) {
-            let first = start.first;
-            tracing::debug!("worker {}: {topic} partition {partition} from {first}", self.place.worker);
-            self.slots.insert((topic.clone(), partition), self.partitions.len());
-            let stop = self.reading.until_end.then_some(start.end);
-            // The ledger's cuts are met to the offset, also where the records are gone.
-            let known = matches!(wanted, Wanted::Known(_));
-            let next = if known { start.wanted } else { first };
-            let mut partition = Partition::new(topic, partition, next, first, stop);
-            partition.end = start.end;
-            partition.start = (!known).then_some(first);
-            partition.moved = !known;
-            list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(first))?;
-            self.partitions.push(partition);
+        for ((topic, partition), start) in new.iter().zip(&starts) {
+            list.add_partition_offset(topic, *partition, Offset::Offset(start.first))?;
         }
         // Only the new ones: what was fetched ahead of others stays, and librdkafka aborts the program where a partition
         // is taken away for the second time before the first has been carried out (librdkafka #5573).
-        self.consumer().incremental_assign(&list).context("assigning partitions")
+        self.consumer().incremental_assign(&list).context("assigning partitions")?;
+        for ((topic, partition), Start { wanted: offset, first, end }) in new.into_iter().zip(starts) {
+            tracing::debug!("worker {}: {topic} partition {partition} from {first}", self.place.worker);
+            self.slots.insert((topic.clone(), partition), self.partitions.len());
+            let stop = self.reading.until_end.then_some(end);
+            let new = |next| Partition::new(topic, partition, (next, first, end), stop);
+            self.partitions.push(match wanted {
+                Wanted::From(_) => new(first).joining(),
+                // The ledger's cuts are met to the offset, also where the records are gone.
+                Wanted::Known(_) => new(offset),
+            });
+        }
+        Ok(())
     }
 
     fn consumer(&self) -> &Arc<BaseConsumer<Client>> {
@@ -284,7 +284,7 @@ impl KafkaFeed {
                 let wanted = self.partitions[slot].position();
                 let (loss, again) = (self.reading.on_data_loss, self.bounded);
                 let start = available(loss, (&topic, partition), wanted, (first, end), again)?;
-                self.partitions[slot].taken(start);
+                self.partitions[slot].pass(start);
                 self.assign()
             }
             RDKafkaErrorCode::UnknownTopicOrPartition
@@ -406,7 +406,7 @@ impl Feed for KafkaFeed {
                     }
                     Event::End { topic, partition, offset } => {
                         if let Some(partition) = find(slots, partitions, last, topic, partition) {
-                            partition.taken(offset);
+                            partition.pass(offset);
                         }
                         return;
                     }
