@@ -149,8 +149,12 @@ impl Partition {
     pub(super) fn serve(&mut self, left: &mut Budget, each: &mut dyn FnMut(&Record<'_>)) {
         while left.records > 0
             && left.bytes > 0
-            && let Some(first) = self.stash.pop_front_if(|first| first.offset < self.limit)
+            && let Some(first) = self.stash.pop_front()
         {
+            if first.offset >= self.limit {
+                self.stash.push_front(first);
+                break;
+            }
             if let Event::Record(record) = first.message.event() {
                 let size = record.size();
                 each(&record);
