@@ -23,10 +23,11 @@ use cutwater_dataflows::persist::{Piece, Run};
 use super::keeper::thread;
 use super::manifest::{self, Manifest, Rows};
 use super::{Checkpoints, load, run};
+use crate::crash;
 use crate::fault::Fault;
-use crate::source::micros_since_epoch;
 use crate::state::cut::Cut;
 use crate::state::storage::Storage;
+use crate::time::Time;
 
 /// What checkpoints need of the ledger.
 pub trait History: Send {
@@ -42,9 +43,6 @@ pub trait History: Send {
     /// If what is not needed any more can't be removed.
     fn retire(&mut self, oldest: Epoch) -> Result<()>;
 }
-
-/// Tells the time since some moment; never goes back.
-pub type Elapsed = Box<dyn Fn() -> Duration + Send + Sync>;
 
 /// What checkpoints are made of, and when.
 #[derive(Clone, Debug)]
@@ -67,7 +65,7 @@ pub struct Coordinator(Arc<Shared>);
 
 struct Shared {
     plan: Plan,
-    elapsed: Elapsed,
+    time: Arc<dyn Time>,
     state: Mutex<State>,
     changed: Condvar,
     /// Locked while a step is under way, so that there is one at a time.
@@ -114,12 +112,12 @@ impl Coordinator {
     pub fn new(
         storage: Arc<dyn Storage>,
         plan: Plan,
-        elapsed: Elapsed,
+        time: Arc<dyn Time>,
         history: Box<dyn History>,
     ) -> Result<Coordinator> {
         let store = Mutex::new(Store::new(storage, plan.from, history)?);
-        let state = Mutex::new(State { begun: elapsed(), complete: plan.from, ..State::default() });
-        Ok(Coordinator(Arc::new(Shared { plan, elapsed, state, changed: Condvar::new(), store })))
+        let state = Mutex::new(State { begun: time.now(), complete: plan.from, ..State::default() });
+        Ok(Coordinator(Arc::new(Shared { plan, time, state, changed: Condvar::new(), store })))
     }
 
     /// Starts a thread that does what there is to do, for as long as the result lives.
@@ -147,13 +145,15 @@ impl Coordinator {
     /// # Errors
     /// If the checkpoint can't be written.
     pub fn step(&self) -> Result<bool> {
-        let Shared { plan, store, .. } = &*self.0;
+        let Shared { plan, store, time, .. } = &*self.0;
         let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
         if store.clean() {
             return Ok(true);
         }
         let Some((epoch, pieces)) = self.0.lock().take(plan) else { return Ok(false) };
-        store.complete(plan, epoch, pieces).with_context(|| format!("the checkpoint of epoch {epoch}"))?;
+        store
+            .complete(plan, epoch, pieces, time.calendar())
+            .with_context(|| format!("the checkpoint of epoch {epoch}"))?;
         self.0.change(|state| {
             state.complete = epoch;
             state.making = None;
@@ -164,8 +164,8 @@ impl Coordinator {
 
 impl Checkpoints for Coordinator {
     fn begin(&self, epoch: Epoch) -> bool {
-        let Shared { plan, elapsed, .. } = &*self.0;
-        let now = elapsed();
+        let Shared { plan, time, .. } = &*self.0;
+        let now = time.now();
         self.0.change(|state| {
             let due = state.making.is_none() && now.saturating_sub(state.begun) >= plan.every;
             if due {
@@ -246,7 +246,7 @@ struct Store {
     history: Box<dyn History>,
     /// The manifests that are kept: epochs and files, the newest last.
     kept: Vec<(Epoch, BTreeSet<String>)>,
-    /// Files that a manifest has named, or that were there at the start.
+    /// RunFiles that a manifest has named, or that were there at the start.
     known: BTreeSet<String>,
     /// At the start: those of them that a manifest names.
     start: Option<BTreeSet<String>>,
@@ -281,7 +281,7 @@ impl Store {
     }
 
     /// Writes the manifest; then the checkpoint is there. Removes what is not needed any more.
-    fn complete(&mut self, plan: &Plan, epoch: Epoch, pieces: Pieces) -> Result<()> {
+    fn complete(&mut self, plan: &Plan, epoch: Epoch, pieces: Pieces, time: u64) -> Result<()> {
         let mut runs: BTreeMap<String, Vec<Run>> =
             plan.collections.iter().map(|collection| (collection.clone(), Vec::new())).collect();
         for ((collection, _), mut piece) in pieces {
@@ -289,8 +289,10 @@ impl Store {
         }
         let collections = runs.into_iter().map(|(collection, runs)| (collection, Rows::new(runs))).collect();
         let cut = self.history.cut(epoch)?;
-        let manifest = Manifest::new(&plan.job, epoch, cut, micros_since_epoch(), collections);
-        self.storage.put(&Manifest::name(epoch), &manifest.encode()?)?;
+        let manifest = Manifest::new(&plan.job, epoch, cut, time, collections);
+        crash::point("manifest-begun");
+        self.storage.put(&Manifest::name(epoch), &manifest.encode())?;
+        crash::point("manifest-written");
         let files = manifest.files();
         self.known.extend(files.iter().cloned());
         self.kept.push((epoch, files));
@@ -307,6 +309,7 @@ impl Store {
                 self.storage.remove(&name)?;
             }
         }
+        crash::point("manifests-removed");
         self.remove(self.kept.iter().flat_map(|(_, files)| files).cloned().collect())
     }
 

@@ -18,7 +18,7 @@ use cutwater_dataflows::{Epoch, SyncActivator};
 
 use super::Keepers;
 use super::merge::{Merged, Merging, Work};
-use super::run::{Files, Reader};
+use super::run::{Reader, RunFiles};
 use super::shelf::{Held, Shelf};
 use crate::fault::Fault;
 use crate::feed::Place;
@@ -37,7 +37,7 @@ enum Order {
 
 /// Makes the keepers of a process.
 pub struct RunKeepers {
-    files: Arc<Files>,
+    files: Arc<RunFiles>,
     collections: BTreeMap<String, Vec<Run>>,
     orders: Orders,
     shelves: AtomicUsize,
@@ -68,7 +68,7 @@ impl Threads {
 impl RunKeepers {
     /// Keepers that go on from these runs of collections, and what works for them.
     pub fn new(
-        files: Files,
+        files: RunFiles,
         collections: BTreeMap<String, Vec<Run>>,
         fault: &Fault,
     ) -> (RunKeepers, Keeping, Merging) {
@@ -104,7 +104,7 @@ impl RunKeepers {
     /// # Errors
     /// If the system gives no thread.
     pub fn start(
-        files: Files,
+        files: RunFiles,
         collections: BTreeMap<String, Vec<Run>>,
         fault: &Fault,
     ) -> Result<(RunKeepers, Threads)> {
@@ -172,7 +172,7 @@ struct Handle {
     worker: usize,
     range: HashRange,
     runs: Vec<Run>,
-    files: Arc<Files>,
+    files: Arc<RunFiles>,
     orders: Orders,
     pieces: Sender<Piece>,
     finished: Receiver<Piece>,
@@ -292,7 +292,7 @@ impl Waiting {
 
 /// Sums what workers seal, writes runs and reports pieces.
 pub struct Keeping {
-    files: Arc<Files>,
+    files: Arc<RunFiles>,
     waiting: Arc<Waiting>,
     inbox: Receiver<(usize, Order)>,
     merged: Receiver<Merged>,
@@ -357,7 +357,7 @@ impl Keeping {
             }
         };
         if let Some((shelf, _)) = &mut slot.shelf
-            && let Some(runs) = shelf.to_merge()
+            && let Some(runs) = shelf.next_merge()
         {
             let _ = self.work.send(Work::Merge(number, shelf.range(), runs));
         }

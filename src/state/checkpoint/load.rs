@@ -88,5 +88,5 @@ pub(crate) fn verify_all<'a>(
     Ok(())
 }
 
-/// Files that are verified at the same time.
+/// RunFiles that are verified at the same time.
 const MOST_THREADS: usize = 8;

@@ -1,4 +1,4 @@
-//! Manifests: what a checkpoint consists of. One JSON file each, for people too; `docs/formats.md` describes it.
+//! Manifests: what a checkpoint consists of. A file each, of one sealed line; `docs/formats.md` describes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,19 +6,19 @@ use anyhow::{Context as _, Result, bail, ensure};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::persist::Run;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::state::cut::Cut;
+use crate::state::sealed::{seal, unseal};
 
 /// The folder of manifests.
 pub const FOLDER: &str = "checkpoints";
 
-const VERSION: u32 = 1;
+const FORMAT: u32 = 1;
 
 /// What a checkpoint consists of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    version: u32,
+    format: u32,
     /// The job's identifier.
     pub job: String,
     /// All epochs up to this one are in it.
@@ -56,7 +56,7 @@ impl Rows {
 impl Manifest {
     /// A manifest.
     pub fn new(job: &str, epoch: Epoch, cut: Cut, time: u64, collections: BTreeMap<String, Rows>) -> Self {
-        Manifest { version: VERSION, job: job.to_owned(), epoch, time, cut, collections }
+        Manifest { format: FORMAT, job: job.to_owned(), epoch, time, cut, collections }
     }
 
     /// The name of the file for the checkpoint of an epoch.
@@ -81,16 +81,8 @@ impl Manifest {
     }
 
     /// The bytes of its file.
-    ///
-    /// # Errors
-    /// Never: all it holds can be written.
-    pub fn encode(&self) -> Result<Vec<u8>> {
-        let mut text = serde_json::to_string_pretty(self).context("writing a manifest")?;
-        let open = text.strip_suffix("\n}").context("a manifest has members")?.len();
-        text.truncate(open);
-        let ending = ending(text.as_bytes());
-        text.push_str(&ending);
-        Ok(text.into_bytes())
+    pub fn encode(&self) -> Vec<u8> {
+        seal(self)
     }
 
     /// Reads the file of that name.
@@ -98,18 +90,16 @@ impl Manifest {
     /// # Errors
     /// [`Unreadable`] if it is whole, but not for this program or this job. Else it is damaged.
     pub fn decode(name: &str, bytes: &[u8], job: Option<&str>) -> Result<Self> {
-        let text = bytes.len().checked_sub(ENDING);
-        let Some((text, end)) = text.map(|length| bytes.split_at(length)) else { bail!("it is cut short") };
-        ensure!(end == ending(text).as_bytes(), "its checksum doesn't match");
+        let line = bytes.strip_suffix(b"\n").context("its end is missing")?;
         #[derive(Deserialize)]
-        struct Version {
-            version: u32,
+        struct Format {
+            format: u32,
         }
-        let Version { version } = serde_json::from_slice(bytes)?;
-        if version != VERSION {
-            bail!(Unreadable(format!("{name} has version {version}; this program reads {VERSION}")));
+        let Format { format } = unseal(line).map_err(anyhow::Error::msg)?;
+        if format != FORMAT {
+            bail!(Unreadable(format!("{name} has format {format}, this program reads format {FORMAT}")));
         }
-        let manifest: Manifest = serde_json::from_slice(bytes)?;
+        let manifest: Manifest = unseal(line).map_err(anyhow::Error::msg)?;
         if let Some(job) = job.filter(|job| *job != manifest.job) {
             let found = &manifest.job;
             bail!(Unreadable(format!(
@@ -136,11 +126,3 @@ impl std::fmt::Display for Unreadable {
 }
 
 impl std::error::Error for Unreadable {}
-
-/// Bytes of the last member and what follows it.
-const ENDING: usize = ",\n  \"checksum\": \"0123456789abcdef\"\n}\n".len();
-
-/// The end of a file that begins with `text`: its last member is the checksum of all that precedes it.
-fn ending(text: &[u8]) -> String {
-    format!(",\n  \"checksum\": \"{:016x}\"\n}}\n", xxh3_64(text))
-}

@@ -10,7 +10,7 @@ use cutwater_dataflows::combine::row_hash;
 use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::persist::{HashRange, Run};
 
-use super::run::{Files, Reader, Writer};
+use super::run::{Reader, RunFiles, Writer};
 
 /// Rows that a step of a merge takes, about.
 const STEP: usize = 10_000;
@@ -35,7 +35,7 @@ struct Input {
 }
 
 impl Merge {
-    fn new(files: &Files, runs: &[Run], range: HashRange) -> Result<Self> {
+    fn new(files: &RunFiles, runs: &[Run], range: HashRange) -> Result<Self> {
         let mut inputs = Vec::with_capacity(runs.len());
         let mut next = BinaryHeap::with_capacity(runs.len());
         for run in runs {
@@ -99,7 +99,7 @@ impl Input {
 pub(super) enum Work {
     /// Runs to be merged, of the shelf with this number and range.
     Merge(usize, HashRange, Vec<Run>),
-    /// Files that nothing names.
+    /// RunFiles that nothing names.
     Remove(Vec<String>),
 }
 
@@ -108,7 +108,7 @@ pub(super) struct Merged(pub(super) usize, pub(super) Option<Run>);
 
 /// Merges runs, one merge after the other, in steps.
 pub struct Merging {
-    files: Arc<Files>,
+    files: Arc<RunFiles>,
     inbox: Receiver<Work>,
     outbox: Sender<Merged>,
     waiting: VecDeque<Work>,
@@ -116,7 +116,7 @@ pub struct Merging {
 }
 
 impl Merging {
-    pub(super) fn new(files: Arc<Files>, inbox: Receiver<Work>, outbox: Sender<Merged>) -> Self {
+    pub(super) fn new(files: Arc<RunFiles>, inbox: Receiver<Work>, outbox: Sender<Merged>) -> Self {
         Merging { files, inbox, outbox, waiting: VecDeque::new(), current: None }
     }
 
@@ -162,7 +162,7 @@ impl Merging {
     }
 
     fn remove(&self, file: &str) {
-        // Files that nothing names are looked for at every start as well.
+        // RunFiles that nothing names are looked for at every start as well.
         if let Err(error) = self.files.storage().remove(file) {
             tracing::warn!("a file that is not needed any more is left: {error:#}");
         }

@@ -6,7 +6,7 @@ use cutwater_dataflows::combine::Combiner;
 use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::persist::{HashRange, Piece, Run};
 
-use super::run::{Files, Reader};
+use super::run::{Reader, RunFiles};
 use super::tiers;
 
 /// A run that a worker's rows are made of.
@@ -63,7 +63,7 @@ impl Shelf {
     ///
     /// # Errors
     /// If changes had to be written and could not be.
-    pub(super) fn seal(&mut self, epoch: Epoch, changes: &FlatBatch, files: &Files) -> Result<()> {
+    pub(super) fn seal(&mut self, epoch: Epoch, changes: &FlatBatch, files: &RunFiles) -> Result<()> {
         self.sealed = epoch;
         for (row, count) in changes.iter() {
             self.changes.add(row, count);
@@ -78,7 +78,7 @@ impl Shelf {
     ///
     /// # Errors
     /// If it can't be written, or an epoch after `epoch` is sealed.
-    pub(super) fn checkpoint(&mut self, epoch: Option<Epoch>, files: &Files) -> Result<Piece> {
+    pub(super) fn checkpoint(&mut self, epoch: Option<Epoch>, files: &RunFiles) -> Result<Piece> {
         let (sealed, collection) = (self.sealed, self.collection.clone());
         ensure!(
             epoch.is_none_or(|epoch| sealed <= epoch),
@@ -91,7 +91,7 @@ impl Shelf {
     }
 
     /// What to merge now, once; then [`Shelf::merged`] has to be called.
-    pub(super) fn to_merge(&mut self) -> Option<Vec<Run>> {
+    pub(super) fn next_merge(&mut self) -> Option<Vec<Run>> {
         if self.merging.is_some() {
             return None;
         }
@@ -115,7 +115,7 @@ impl Shelf {
     }
 
     /// Writes the changes as a run.
-    fn write(&mut self, files: &Files) -> Result<()> {
+    fn write(&mut self, files: &RunFiles) -> Result<()> {
         if self.changes.is_empty() {
             return Ok(());
         }

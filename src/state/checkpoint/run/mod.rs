@@ -23,7 +23,7 @@ pub const FOLDER: &str = "runs";
 pub(super) const ALL: HashRange = HashRange { first: 0, last: u64::MAX };
 
 /// Where the run files of a process are written, under names that no other process and no other start of it uses.
-pub struct Files {
+pub struct RunFiles {
     storage: Arc<dyn Storage>,
     start: String,
     next: AtomicU64,
@@ -45,10 +45,10 @@ impl Default for Sizes {
     }
 }
 
-impl Files {
-    /// Files whose names begin with `start`, which is unique to this start of this process.
+impl RunFiles {
+    /// RunFiles whose names begin with `start`, which is unique to this start of this process.
     pub fn new(storage: Arc<dyn Storage>, start: &str, sizes: Sizes) -> Self {
-        Files { storage, start: start.to_owned(), next: AtomicU64::new(1), sizes }
+        RunFiles { storage, start: start.to_owned(), next: AtomicU64::new(1), sizes }
     }
 
     /// Where they are.

@@ -8,6 +8,7 @@ use cutwater_dataflows::flat::{FlatBatch, encode, encoded_length};
 use cutwater_dataflows::persist::{HashRange, Run};
 
 use super::layout::{self, Block, HEADER};
+use crate::crash;
 use crate::state::storage::{Storage, Writing};
 
 /// A run file that is being written: it is there once it is finished, and never where it has no rows.
@@ -85,7 +86,9 @@ impl Writer {
         let Some(mut file) = self.file.take() else { return Ok(None) };
         let end = layout::end(&self.blocks);
         file.write(&end)?;
+        crash::point("run-begun");
         file.finish()?;
+        crash::point("run-written");
         let rows = self.blocks.iter().map(|block| block.rows).sum();
         Ok(Some(Run { file: self.name, range: self.range, rows, bytes: self.offset + end.len() as u64 }))
     }

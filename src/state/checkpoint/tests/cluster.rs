@@ -19,10 +19,11 @@ use crate::feed::Place;
 use crate::state::checkpoint::coordinator::{Coordinator, History, Plan};
 use crate::state::checkpoint::keeper::{Keeping, RunKeepers};
 use crate::state::checkpoint::merge::Merging;
-use crate::state::checkpoint::run::{Files, Sizes};
+use crate::state::checkpoint::run::{RunFiles, Sizes};
 use crate::state::checkpoint::{Checkpoints, Keepers, load};
 use crate::state::cut::Cut;
 use crate::state::storage::Storage;
+use crate::time::MachineTime;
 
 pub(super) const COLLECTIONS: [&str; 2] = ["words", "pairs"];
 pub(super) const JOB: &str = "job";
@@ -100,12 +101,12 @@ impl Cluster {
         let retired = Arc::new(AtomicU64::new(0));
         let ledger = Box::new(Ledger(Arc::clone(&retired)));
         let coordinator =
-            Coordinator::new(Arc::clone(&storage), plan, Box::new(|| Duration::ZERO), ledger).unwrap();
+            Coordinator::new(Arc::clone(&storage), plan, Arc::new(MachineTime::default()), ledger).unwrap();
         let (mut keepers, mut parts) = (Vec::new(), Vec::new());
         let mut restored: Rows = COLLECTIONS.map(|name| (name.to_owned(), BTreeMap::new())).into();
         for process in 0..processes {
             let start = format!("{}", STARTS.fetch_add(1, Ordering::Relaxed));
-            let files = Files::new(Arc::clone(&storage), &start, sizes);
+            let files = RunFiles::new(Arc::clone(&storage), &start, sizes);
             let fault = Fault::default();
             let (makers, keeping, merging) = RunKeepers::new(files, collections.clone(), &fault);
             parts.push((keeping, merging));

@@ -120,7 +120,7 @@ fn where_no_checkpoint_is_whole_or_they_are_of_another_job_it_is_an_error() {
     }
     let error = load::newest(&storage, JOB, true).unwrap_err().to_string();
     assert!(error.contains("no checkpoint in memory is whole"), "{error}");
-    assert_eq!(error.matches("its checksum doesn't match").count(), 2, "{error}");
+    assert_eq!(error.matches("its checksum is wrong").count(), 2, "{error}");
 }
 
 #[test]

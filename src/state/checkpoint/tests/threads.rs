@@ -14,9 +14,10 @@ use crate::fault::Fault;
 use crate::feed::Place;
 use crate::state::checkpoint::coordinator::{Coordinator, Plan};
 use crate::state::checkpoint::keeper::RunKeepers;
-use crate::state::checkpoint::run::Files;
+use crate::state::checkpoint::run::RunFiles;
 use crate::state::checkpoint::{Checkpoints, Keepers, load};
 use crate::state::storage::Storage;
+use crate::time::MachineTime;
 
 const HERE: Place = Place { worker: 0, workers: 1 };
 
@@ -36,12 +37,13 @@ fn checkpoints_are_made_while_the_worker_goes_on_and_the_threads_end_with_it() {
             from,
         };
         let coordinator =
-            Coordinator::new(Arc::clone(&storage), plan, Box::new(|| Duration::ZERO), Ledger::new()).unwrap();
+            Coordinator::new(Arc::clone(&storage), plan, Arc::new(MachineTime::default()), Ledger::new())
+                .unwrap();
         let completing = coordinator.start(&fault).unwrap();
         let manifest = load::newest(&storage, "job", true).unwrap().0;
         let collections = manifest.into_iter().flat_map(|manifest| manifest.collections);
         let collections: BTreeMap<_, _> = collections.map(|(name, rows)| (name, rows.runs)).collect();
-        let files = Files::new(Arc::clone(&storage), &run.to_string(), SMALL);
+        let files = RunFiles::new(Arc::clone(&storage), &run.to_string(), SMALL);
         let (keepers, threads) = RunKeepers::start(files, collections, &fault).unwrap();
         let mut keeper = keepers.keeper("words", HERE);
         let mut restored = BTreeMap::new();
@@ -83,7 +85,7 @@ fn what_can_not_be_restored_or_written_ends_the_run_and_blocks_no_worker() {
     let storage: Arc<dyn Storage> = Arc::new(memory.clone());
     let start = |collections| {
         let fault = Fault::default();
-        let files = Files::new(Arc::clone(&storage), "0", SMALL);
+        let files = RunFiles::new(Arc::clone(&storage), "0", SMALL);
         let (keepers, threads) = RunKeepers::start(files, collections, &fault).unwrap();
         (fault, keepers, threads)
     };
