@@ -6,6 +6,7 @@
 //! - [`trail`]: the cuts since the last checkpoint
 //! - [`storage`]: where files are kept; [`sealed`]: lines with their checksum
 //! - [`identity`], [`lock`]: whose state it is, and who has it in use
+//! - [`survey`]: what is in a state, for people
 
 pub mod checkpoint;
 pub mod cut;
@@ -15,4 +16,5 @@ pub mod lock;
 pub mod resume;
 pub mod sealed;
 pub mod storage;
+pub mod survey;
 pub mod trail;
