@@ -54,7 +54,8 @@ impl Broker {
             .spawn()
             .expect("starting sh");
         let mut broker = Broker { address: String::new(), dir, keeper };
-        let properties: Vec<&str> = properties.iter().flat_map(|property| ["--property", *property]).collect();
+        let properties: Vec<&str> =
+            properties.iter().flat_map(|property| ["--property", *property]).collect();
         broker.start_as(&properties);
         broker
     }

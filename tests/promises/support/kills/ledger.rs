@@ -32,7 +32,8 @@ pub struct Ledger {
 impl Ledger {
     /// Reads the ledger of a state folder: epochs from 1 without gaps, and offsets that never go back.
     pub fn read(state: &Path, topic: &str) -> Ledger {
-        let mut lines: Vec<Line> = files(&state.join("ledger")).iter().flat_map(|text| entries(text)).collect();
+        let mut lines: Vec<Line> =
+            files(&state.join("ledger")).iter().flat_map(|text| entries(text)).collect();
         lines.sort_by_key(|line| line.epoch);
         let mut ledger = Ledger::default();
         let mut time = 0;
@@ -41,10 +42,16 @@ impl Ledger {
             ledger.last = line.epoch;
             ledger.jumps_back += u64::from(line.time + 1_000_000 < time);
             time = line.time;
-            for (partition, offset) in line.cut.get("lines").and_then(|input| input.get(topic)).into_iter().flatten() {
+            for (partition, offset) in
+                line.cut.get("lines").and_then(|input| input.get(topic)).into_iter().flatten()
+            {
                 let cuts = ledger.cuts.entry(*partition).or_default();
                 let before = cuts.last().map_or(0, |&(offset, _)| offset);
-                assert!(*offset > before, "epoch {}: partition {partition} moved from {before} to {offset}", line.epoch);
+                assert!(
+                    *offset > before,
+                    "epoch {}: partition {partition} moved from {before} to {offset}",
+                    line.epoch
+                );
                 cuts.push((*offset, line.epoch));
             }
         }
@@ -70,7 +77,9 @@ fn files(folder: &Path) -> Vec<String> {
     let shown = folder.display();
     let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{shown}: {error}"));
     let paths = entries.map(|entry| entry.expect("an entry of the folder").path());
-    paths.map(|path| std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{shown}: {error}"))).collect()
+    paths
+        .map(|path| std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{shown}: {error}")))
+        .collect()
 }
 
 fn entries(text: &str) -> Vec<Line> {

@@ -4,8 +4,8 @@
 //!
 //! - [`plan`]: lives of the program and how they end; [`victim`]: the program in one life
 //! - [`world`]: broker, topics, clock and files of a run; [`streams`], [`lines`]: what is written to the input
-//! - [`group`], [`reader`], [`ledger`], [`outputs`]: what is seen from outside; [`recount`]: what it is held against
-//! - [`tally`]: what has happened
+//! - [`group`], [`ledger`], [`outputs`]: what is seen from outside; [`recount`]: what it is held against
+//! - [`tally`]: what has happened; [`vacuity`]: whether it was enough
 
 mod clock;
 mod group;
@@ -14,10 +14,10 @@ mod lines;
 mod outputs;
 mod plan;
 mod processes;
-mod reader;
 mod recount;
 mod streams;
 pub mod tally;
+mod vacuity;
 mod victim;
 mod world;
 
@@ -34,6 +34,8 @@ use world::World;
 
 use super::DEADLINE;
 
+/// What the readers of all topics ask for.
+const COMMITTED: &str = "read_committed";
 /// How long a frozen process does not run: longer than [`world::TRANSACTION`], and than the broker needs to find out.
 const FREEZE: Duration = Duration::from_secs(4);
 /// How long to wait for a crash point.
@@ -91,6 +93,7 @@ impl Run {
         }
         self.life += 1;
         self.finish(plan.last);
+        vacuity::check(plan, &self.tally);
     }
 
     fn tell(&mut self, plan: &Plan) {
@@ -132,7 +135,7 @@ impl Run {
 
     fn begin(&mut self, shape: Shape, crash: Option<(&str, u32)>, moves: bool, more: &[&str]) -> Victim {
         if self.shape.replace(shape).is_some_and(|last| last != shape) {
-            self.tally.note("restarts in another shape");
+            self.tally.note(vacuity::SHAPES);
         }
         let mut args = self.world.args.clone();
         args.extend(more.iter().map(|&arg| arg.to_owned()));
@@ -170,13 +173,13 @@ impl Run {
                 self.world.kill_broker();
                 self.world.start_broker();
                 self.work(victim);
-                self.tally.note("broker killed and started again, the program went on");
+                self.tally.note(vacuity::OUTAGES);
             }
             Trouble::Jumps(offsets) => {
                 for &offset in offsets {
                     self.world.clock.set(offset);
                     self.work(victim);
-                    self.tally.note("the wall clock jumped, the program went on");
+                    self.tally.note(vacuity::JUMPS);
                 }
             }
             Trouble::Freeze(number) => {
@@ -184,7 +187,7 @@ impl Run {
                 assert!(processes::send(pid, Signal::SIGSTOP), "process {pid} is alive");
                 std::thread::sleep(FREEZE);
                 assert!(processes::send(pid, Signal::SIGCONT), "process {pid} is stopped");
-                self.tally.note("a process stopped for longer than the transactions' time-out");
+                self.tally.note(vacuity::FREEZES);
                 if let Some(status) = self.work_or_end(victim) {
                     if status.success() || !victim.said().contains("error: ") {
                         fail(victim, &format!("it has ended by itself, with {status} and without a reason"));
@@ -215,7 +218,7 @@ impl Run {
             End::Blackout => {
                 self.world.kill_broker();
                 victim.kill(Whom::All);
-                self.tally.note("kill: all processes, the broker away until the next start");
+                self.tally.note(vacuity::BLACKOUTS);
                 self.died(victim);
                 self.world.start_broker_meanwhile();
             }
@@ -228,7 +231,9 @@ impl Run {
                 std::thread::sleep(delay);
                 let hit = victim.kill(whom) > 0;
                 match victim.wait(DEADLINE) {
-                    Some(status) if status.success() || !hit => self.tally.note("stopped before it was killed"),
+                    Some(status) if status.success() || !hit => {
+                        self.tally.note("stopped before it was killed")
+                    }
                     _ => {
                         self.tally.note("kill: while it stops");
                         self.died(victim);
@@ -245,7 +250,7 @@ impl Run {
             self.tally.note(format!("kill: crash point {point} was not reached, all processes at once"));
             victim.kill(Whom::All);
         } else if victim.said().contains(&format!("killed at {point}")) {
-            self.tally.note(format!("kill: crash point {point}"));
+            self.tally.note(vacuity::reached(point));
         } else {
             fail(victim, "it has ended by itself, not at the crash point");
         }
@@ -286,7 +291,7 @@ impl Run {
         }
         victim.wait_all();
         self.world.check(&mut self.tally);
-        self.tally.add("kills", self.kills);
+        self.tally.add(vacuity::KILLS, self.kills);
     }
 }
 

@@ -8,8 +8,9 @@ use std::path::Path;
 use rdkafka::Message;
 use serde::Deserialize;
 
-use super::reader::{epoch, read};
+use super::COMMITTED;
 use super::recount::{Count, Dead, Words};
+use crate::support::committed::{each, epoch};
 use crate::support::kafka::Topic;
 use crate::support::rows::{Change, Row};
 
@@ -25,10 +26,12 @@ pub fn upserts(topic: &Topic, words: &mut Words) -> Vec<Count> {
     let mut epochs: HashMap<i32, u64> = HashMap::new();
     let mut last: HashMap<u32, (i32, Count)> = HashMap::new();
     let mut counts = Vec::new();
-    read(topic, |message| {
-        let shown = || format!("{} partition {} offset {}", topic.name, message.partition(), message.offset());
+    each(topic, COMMITTED, |message| {
+        let shown =
+            || format!("{} partition {} offset {}", topic.name, message.partition(), message.offset());
         let key: Key = json(message.key().unwrap_or_default(), shown);
-        let row: Row = json(message.payload().unwrap_or_else(|| panic!("{}: a word has gone", shown())), shown);
+        let row: Row =
+            json(message.payload().unwrap_or_else(|| panic!("{}: a word has gone", shown())), shown);
         assert_eq!(key.word, row.word, "{}", shown());
         let epoch = epoch(message).unwrap_or_else(|| panic!("{}: no epoch", shown()));
         let count = Count { epoch, word: words.number(&row.word), count: row.count };
@@ -55,7 +58,7 @@ pub fn dead_letters(topic: &Topic, input: &Topic) -> BTreeSet<Dead> {
     }
     let mut letters = BTreeSet::new();
     let mut last = 0;
-    read(topic, |message| {
+    each(topic, COMMITTED, |message| {
         let shown = || format!("{} offset {}", topic.name, message.offset());
         let letter: Letter = json(message.payload().unwrap_or_default(), shown);
         assert_eq!(letter.topic, input.name, "{}", shown());
@@ -79,7 +82,8 @@ pub fn changes(path: &Path, words: &mut Words) -> Vec<Count> {
     while file.read_line(&mut line).unwrap_or_else(|error| panic!("{shown}: {error}")) > 0 {
         assert!(line.ends_with('\n'), "{shown}: the last line is torn: {line:?}");
         let change = Change::parse(line.trim_end());
-        let count = Count { epoch: change.epoch, word: words.number(&change.row.word), count: change.row.count };
+        let count =
+            Count { epoch: change.epoch, word: words.number(&change.row.word), count: change.row.count };
         table.apply(count, change.diff);
         if change.diff > 0 {
             counts.push(count);

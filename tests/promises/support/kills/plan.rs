@@ -68,7 +68,10 @@ pub enum Trouble {
 pub enum End {
     Kill(Whom),
     /// The program is killed when it comes to a place of its code for the `count`-th time.
-    Crash { point: &'static str, count: u32 },
+    Crash {
+        point: &'static str,
+        count: u32,
+    },
     /// It is asked to stop, and does.
     Stop,
     /// It is asked to stop, and killed so long after that.

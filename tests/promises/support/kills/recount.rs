@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use rdkafka::Message;
 
+use super::COMMITTED;
 use super::ledger::Ledger;
-use super::reader::read;
+use crate::support::committed::each;
 use crate::support::kafka::Topic;
 
 /// Words, by number.
@@ -59,7 +60,7 @@ impl Recount {
         let mut occurrences: Vec<(u64, u32)> = Vec::new();
         let mut recount = Recount { counts: Vec::new(), dead: BTreeSet::new(), records: 0 };
         let mut next: HashMap<i32, i64> = HashMap::new();
-        let ends = read(input, |message| {
+        let ends = each(input, COMMITTED, |message| {
             recount.records += 1;
             let (partition, offset) = (message.partition(), message.offset());
             next.insert(partition, offset + 1);

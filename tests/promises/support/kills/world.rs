@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use rdkafka::Message;
 
+use super::COMMITTED;
 use super::clock::Clock;
 use super::group::Group;
 use super::ledger::Ledger;
 use super::outputs::{assert_same, changes, dead_letters, upserts};
 use super::plan::Plan;
-use super::reader::{epoch, read};
 use super::recount::{Recount, Words};
 use super::streams::Stream;
 use super::tally::Tally;
+use super::vacuity;
 use crate::support::broker::Broker;
+use crate::support::committed::{each, epoch};
 use crate::support::kafka::{Kafka, Topic};
 use crate::support::program::cutwater;
 
@@ -154,12 +156,12 @@ impl World {
         assert_same("the file", &found, &recount.counts, &words);
         assert_eq!(dead_letters(&self.dead, &self.input), recount.dead, "dead letters");
 
-        tally.add("records of the input", recount.records);
-        tally.add("dead letters", recount.dead.len() as u64);
+        tally.add(vacuity::RECORDS, recount.records);
+        tally.add(vacuity::DEAD, recount.dead.len() as u64);
         tally.add("rows of each output", recount.counts.len() as u64);
-        tally.add("epochs", ledger.last);
+        tally.add(vacuity::EPOCHS, ledger.last);
         tally.add("looks at the group's offsets", seen.answers);
-        tally.add("the clock went back between two epochs", ledger.jumps_back);
+        tally.add(vacuity::BACK, ledger.jumps_back);
     }
 
     /// Removes all files.
@@ -184,7 +186,9 @@ fn args(address: &str, folder: &Path) -> Vec<String> {
     let folder = folder.display();
     let args = [
         format!("run word-count --brokers {address} --topic input"),
-        format!("--to kafka:counts --to kafka:counts-spread --to file:{folder}/changes.jsonl --dead-letter kafka:dead"),
+        format!(
+            "--to kafka:counts --to kafka:counts-spread --to file:{folder}/changes.jsonl --dead-letter kafka:dead"
+        ),
         format!("--state {folder}/state --checkpoint 300ms --ledger-retention 365d --epoch 10ms"),
         format!("--connect-timeout 80s --set transaction.timeout.ms={}", TRANSACTION.as_millis()),
     ];
@@ -194,7 +198,7 @@ fn args(address: &str, folder: &Path) -> Vec<String> {
 /// Writes the records of a topic to a file, one a line: partition, offset, epoch, key and value.
 fn dump(topic: &Topic, path: &Path) {
     let mut file = BufWriter::new(File::create(path).expect("a file"));
-    read(topic, |message| {
+    each(topic, COMMITTED, |message| {
         let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         let (partition, offset) = (message.partition(), message.offset());
         let (key, value) = (text(message.key()), text(message.payload()));
