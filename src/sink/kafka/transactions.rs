@@ -21,6 +21,7 @@ use rdkafka::topic_partition_list::Offset;
 use super::group::{Committed, Group, Mark, Partition};
 use super::resume::{held, others};
 use super::writer::{Outgoing, Trouble, Writer};
+use crate::crash;
 use crate::kafka::client::Settings;
 use crate::kafka::topics::{self, Pattern};
 use crate::sink::retry::Retry;
@@ -310,13 +311,17 @@ impl Transactions {
             return Err(trouble);
         }
         self.send(epoch)?;
+        crash::point("transaction-sent");
         let list = list(offsets, mark).map_err(Trouble::End)?;
         let writer = self.writer.as_mut().expect("it has sent");
         if list.count() > 0 {
             writer.offsets(&list, &self.membership)?;
         }
+        crash::point("transaction-offsets");
         *asked = true;
-        writer.commit()
+        writer.commit()?;
+        crash::point("transaction-committed");
+        Ok(())
     }
 
     /// Makes ready for another try: with the transaction aborted, or with another producer. Returns what was wrong.

@@ -112,25 +112,30 @@ impl Run {
         };
         let moves = matches!(life.trouble, Some(Trouble::Jumps(_)));
         let mut victim = self.begin(life.shape, crash, moves, &[]);
-        if let Some((point, _)) = crash {
-            return self.crash(&mut victim, point);
+        self.lead(&mut victim, life);
+        self.note_start(&victim);
+    }
+
+    fn lead(&mut self, victim: &mut Victim, life: &Life) {
+        if let End::Crash { point, .. } = life.end {
+            return self.crash(victim, point);
         }
         match life.peace {
             Peace::Starting(time) => std::thread::sleep(time),
             Peace::Working(time) => {
-                self.work(&mut victim);
+                self.work(victim);
                 std::thread::sleep(time);
             }
         }
         if let Some(trouble) = &life.trouble
-            && self.survive(&mut victim, trouble).is_some()
+            && self.survive(victim, trouble).is_some()
         {
             return;
         }
         if let Some(status) = victim.ended() {
-            fail(&victim, &format!("it has ended by itself, with {status}"));
+            fail(victim, &format!("it has ended by itself, with {status}"));
         }
-        self.end(&mut victim, &life.end);
+        self.end(victim, &life.end);
     }
 
     fn begin(&mut self, shape: Shape, crash: Option<(&str, u32)>, moves: bool, more: &[&str]) -> Victim {
@@ -141,6 +146,19 @@ impl Run {
         args.extend(more.iter().map(|&arg| arg.to_owned()));
         let (mark, log) = self.world.life(self.life);
         Victim::start(mark, log, &args, shape, crash, moves.then_some(&self.world.clock))
+    }
+
+    /// Notes what the program went on from, if it came so far.
+    fn note_start(&mut self, victim: &Victim) {
+        let said = victim.said();
+        let Some((_, from)) = said.split_once("going on from the checkpoint of epoch ") else { return };
+        let numbers = from.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+        let mut numbers = numbers.map(|digits| digits.parse().expect("a number"));
+        let (checkpoint, last): (u64, u64) =
+            (numbers.next().expect("an epoch"), numbers.next().expect("another"));
+        self.tally.add(vacuity::RESUMED, u64::from(checkpoint > 0));
+        self.tally.add(vacuity::REPLAYED, u64::from(last > checkpoint));
+        self.tally.add("epochs read again", last - checkpoint);
     }
 
     /// Waits until the program has published something more.
@@ -290,6 +308,7 @@ impl Run {
             fail(&victim, &format!("it was to read to the end, and ended with {status}"));
         }
         victim.wait_all();
+        self.note_start(&victim);
         self.world.check(&mut self.tally);
         self.tally.add(vacuity::KILLS, self.kills);
     }

@@ -92,17 +92,20 @@ pub enum Whom {
 
 /// The crash points, each with how often the program may come to it before it dies there: often where it passes many
 /// times a second.
-const POINTS: [(&str, u32); 11] = [
+const POINTS: [(&str, u32); 14] = [
     ("ledger-written", 40),
     ("ledger-synced", 40),
+    ("run-begun", 6),
     ("run-written", 6),
     ("rename", 8),
     ("renamed", 8),
-    ("manifest", 4),
+    ("manifest-begun", 4),
+    ("manifest-written", 4),
     ("removed", 6),
     ("transaction-sent", 40),
     ("transaction-offsets", 40),
     ("transaction-committed", 40),
+    ("sink-committed", 100),
     ("published", 40),
 ];
 

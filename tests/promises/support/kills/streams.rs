@@ -91,7 +91,8 @@ fn send(writer: &Writer, partitions: &mut impl Iterator<Item = i32>, lines: &mut
 fn end(writer: &Writer, commit: bool) {
     let committed = commit && insist(|| writer.producer.commit_transaction(DEADLINE)).is_ok();
     if !committed {
-        insist(|| writer.producer.abort_transaction(DEADLINE))
+        // Aborting waits for what was sent, without hearing of it.
+        insist(|| writer.producer.flush(DEADLINE).and_then(|()| writer.producer.abort_transaction(DEADLINE)))
             .unwrap_or_else(|error| panic!("a transaction of the input could not be aborted: {error}"));
     }
 }
