@@ -92,7 +92,7 @@ pub enum Whom {
 
 /// The crash points, each with how often the program may come to it before it dies there: often where it passes many
 /// times a second.
-const POINTS: [(&str, u32); 14] = [
+const POINTS: [(&str, u32); 15] = [
     ("ledger-written", 40),
     ("ledger-synced", 40),
     ("run-begun", 6),
@@ -101,6 +101,7 @@ const POINTS: [(&str, u32); 14] = [
     ("renamed", 8),
     ("manifest-begun", 4),
     ("manifest-written", 4),
+    ("manifests-removed", 4),
     ("removed", 6),
     ("transaction-sent", 40),
     ("transaction-offsets", 40),
