@@ -21,6 +21,7 @@ mod real_cuts;
 mod real_feeds;
 mod real_identity;
 mod real_input;
+mod real_kills;
 mod real_offsets;
 mod real_outages;
 mod real_produce;

@@ -312,13 +312,14 @@ impl Transactions {
             return Err(trouble);
         }
         self.send(epoch)?;
+        crash::point("transaction-sent");
         let list = list(offsets, mark).map_err(Trouble::End)?;
         let writer = self.writer.as_mut().expect("it has sent");
         if list.count() > 0 {
             writer.offsets(&list, &self.membership)?;
         }
+        crash::point("transaction-offsets");
         *asked = true;
-        crash::point("transaction-sent");
         writer.commit()?;
         crash::point("transaction-committed");
         Ok(())
