@@ -22,6 +22,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::{Capability, Concatenate};
 use timely::dataflow::{Scope, Stream};
 
+use crate::crash;
 use crate::fault::Fault;
 use crate::sink::Sink;
 use crate::state::checkpoint::Checkpoints;
@@ -218,6 +219,7 @@ impl Publishing {
         for outlet in &mut self.outlets {
             for sink in outlet.wanting(epoch) {
                 sink.commit(epoch, &content.reports)?;
+                crash::point("sink-committed");
             }
         }
         if epoch == END {
@@ -226,6 +228,7 @@ impl Publishing {
             self.status.published(epoch, &content.reports, changes);
             self.checkpoints.iter().for_each(|checkpoints| checkpoints.published(epoch));
         }
+        crash::point("published");
         self.done.through.store(epoch, Ordering::Release);
         if let Some(wake) = &self.wake {
             // Fails only when the worker has gone.

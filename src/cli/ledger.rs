@@ -47,7 +47,8 @@ pub(super) fn ledger(args: &LedgerArgs) -> Result<()> {
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
+/// True iff who read standard output has seen enough.
+pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 

@@ -8,6 +8,7 @@ pub mod log;
 mod options;
 mod produce;
 mod run;
+mod state;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ use crate::supervise::{LOST_PEER, is_supervised};
 use ledger::LedgerArgs;
 use options::{DemoArgs, LogArgs, RunArgs};
 use produce::ProduceArgs;
+use state::StateArgs;
 
 /// What the user typed can't be: exit code 2.
 #[derive(Debug)]
@@ -83,6 +85,7 @@ fn try_main(registry: &[Entry], args: Vec<OsString>) -> Result<()> {
         "produce" => {
             produce::produce(&ProduceArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?)
         }
+        "state" => state::state(&StateArgs::from_arg_matches(matches)?),
         "ledger" => ledger::ledger(&LedgerArgs::from_arg_matches(matches)?),
         "list" => {
             list::list(registry);
@@ -148,6 +151,9 @@ fn command(registry: &[Entry]) -> Command {
             ProduceArgs::augment_args(Command::new("produce"))
                 .about(produce::ABOUT.lines().next())
                 .long_about(produce::ABOUT),
+            StateArgs::augment_args(Command::new("state"))
+                .about(state::ABOUT.lines().next())
+                .long_about(state::ABOUT),
             LedgerArgs::augment_args(Command::new("ledger"))
                 .about(ledger::ABOUT.lines().next())
                 .long_about(ledger::ABOUT),

@@ -1,6 +1,6 @@
 //! Which cluster and which topics these are: what tells them from others of the same address and name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::client::Client;
-use super::native::topic_ids::topic_ids as native_ids;
+use super::native::topic_ids::{controller, topic_ids as ask};
 
 /// How long a question may take.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -29,10 +29,19 @@ pub fn cluster_id(client: &BaseConsumer<Client>) -> Result<Option<String>> {
 /// # Errors
 /// If no broker answers, or the cluster does not tell.
 pub fn topic_ids(client: &BaseConsumer<Client>, names: &[&str]) -> Result<BTreeMap<String, Option<String>>> {
-    if names.is_empty() {
-        return Ok(BTreeMap::new());
+    let doing = "asking for the topics' ids";
+    let metadata = client.fetch_metadata(None, REQUEST).context(doing)?;
+    if let Some(controller) = controller(client.client())
+        && !metadata.brokers().iter().any(|broker| broker.id() == controller)
+    {
+        // librdkafka's in-process broker: it names a controller that it does not have, and nobody would answer.
+        let there = |name: &&str| metadata.topics().iter().any(|topic| topic.name() == *name);
+        return Ok(names.iter().copied().filter(there).map(|name| (name.to_owned(), None)).collect());
     }
-    let ids = native_ids(client.client(), names, REQUEST).context("asking for the topics' ids")?;
+    // librdkafka takes each name once.
+    let names: BTreeSet<&str> = names.iter().copied().collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let ids = ask(client.client(), &names, REQUEST).context(doing)?;
     let shown = |id: u128| (id != 0).then(|| URL_SAFE_NO_PAD.encode(id.to_be_bytes()));
     Ok(ids.into_iter().map(|(name, id)| (name, shown(id))).collect())
 }

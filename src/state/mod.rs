@@ -7,6 +7,7 @@
 //! - [`storage`]: where files are kept; [`sealed`]: lines with their checksum
 //! - [`identity`], [`lock`]: whose state it is, and who has it in use
 //! - [`open`]: all of that together, for a run
+//! - [`survey`]: what is in a state, for people
 
 pub mod checkpoint;
 pub mod cut;
@@ -17,4 +18,5 @@ pub mod open;
 pub mod resume;
 pub mod sealed;
 pub mod storage;
+pub mod survey;
 pub mod trail;

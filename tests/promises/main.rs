@@ -7,6 +7,7 @@
 
 mod quick_counts;
 mod quick_feeds;
+mod quick_identity;
 mod quick_input;
 mod quick_ledger;
 mod quick_processes;
@@ -20,6 +21,7 @@ mod real_cuts;
 mod real_feeds;
 mod real_identity;
 mod real_input;
+mod real_kills;
 mod real_offsets;
 mod real_outages;
 mod real_produce;

@@ -23,9 +23,9 @@ pub(super) struct Partition {
     limit: i64,
     /// What lies here or beyond is never handed over.
     stop: i64,
-    /// All below was taken from the client, or is a gap; more may have been taken by the time it is looked at.
-    taken: i64,
-    /// Records that were taken and lie at the limit or beyond.
+    /// All below was handed over by the client, or is a gap; that may hold for more, up to `next`.
+    passed: i64,
+    /// Records that were handed over and lie at the limit or beyond.
     stash: VecDeque<Stashed>,
     /// Bytes of their keys and values.
     bytes: usize,
@@ -44,9 +44,14 @@ struct Stashed {
 }
 
 impl Partition {
-    /// A partition that is read from `next` on, to `stop` where there is one. Of what it holds, `first` is known to be
-    /// the first offset that matters: what is before is a gap.
-    pub(super) fn new(topic: String, partition: i32, next: i64, first: i64, stop: Option<i64>) -> Self {
+    /// A partition that is read from `next` on, to `stop` where there is one. All from there to `first` is a gap, and
+    /// `end` is the end, as heard before.
+    pub(super) fn new(
+        topic: String,
+        partition: i32,
+        (next, first, end): (i64, i64, i64),
+        stop: Option<i64>,
+    ) -> Self {
         let stop = stop.unwrap_or(i64::MAX);
         Partition {
             topic,
@@ -54,14 +59,19 @@ impl Partition {
             next,
             limit: stop,
             stop,
-            taken: first,
+            passed: first,
             stash: VecDeque::new(),
             bytes: 0,
             paused: false,
-            end: next,
+            end,
             start: None,
             moved: false,
         }
+    }
+
+    /// A partition that was not read before: where reading of it begins is to be said.
+    pub(super) fn joining(self) -> Self {
+        Partition { start: Some(self.next), moved: true, ..self }
     }
 
     /// True once all of it is read.
@@ -79,14 +89,14 @@ impl Partition {
         !self.stash.is_empty()
     }
 
-    /// True iff so much is stashed that no more should be taken from the client.
+    /// True iff so much is stashed that the client should hand over no more.
     pub(super) fn overflows(&self) -> bool {
         self.stash.len() > MESSAGES || self.bytes > BYTES
     }
 
     /// What the client is to hand over next.
     pub(super) fn position(&self) -> i64 {
-        self.next.max(self.taken)
+        self.next.max(self.passed)
     }
 
     /// Up to where it may be read; `None`: to its stop.
@@ -118,20 +128,20 @@ impl Partition {
     }
 
     /// All below `first` was handed over by the client, or is a gap.
-    pub(super) fn taken(&mut self, first: i64) {
-        self.taken = self.taken.max(first);
+    pub(super) fn pass(&mut self, first: i64) {
+        self.passed = self.passed.max(first);
         self.settle();
     }
 
     /// Takes a record that lies beyond the limit.
     pub(super) fn stash(&mut self, offset: i64, size: usize, message: Lent<'_, Client>) {
         if offset >= self.stop {
-            // It is not ours, but says that all before the stop was taken.
-            self.taken(self.stop);
+            // It is not ours, but says that all before the stop was handed over.
+            self.pass(self.stop);
         } else if offset >= self.position() {
             self.bytes += size;
             self.stash.push_back(Stashed { offset, message: message.keep() });
-            self.taken(offset + 1);
+            self.pass(offset + 1);
         }
     }
 
@@ -139,8 +149,12 @@ impl Partition {
     pub(super) fn serve(&mut self, left: &mut Budget, each: &mut dyn FnMut(&Record<'_>)) {
         while left.records > 0
             && left.bytes > 0
-            && let Some(first) = self.stash.pop_front_if(|first| first.offset < self.limit)
+            && let Some(first) = self.stash.pop_front()
         {
+            if first.offset >= self.limit {
+                self.stash.push_front(first);
+                break;
+            }
             if let Event::Record(record) = first.message.event() {
                 let size = record.size();
                 each(&record);
@@ -155,7 +169,7 @@ impl Partition {
 
     /// What is known to be a gap counts as read, up to the limit.
     fn settle(&mut self) {
-        let known = self.stash.front().map_or(self.taken, |first| first.offset);
+        let known = self.stash.front().map_or(self.passed, |first| first.offset);
         self.advance(known.min(self.limit));
     }
 }

@@ -19,7 +19,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::super::{Budget, Feed, Place, Polled, Waker};
 use super::discovery::Found;
 use super::partition::{Partition, Spot};
-use super::start::{Wanted, available, starts};
+use super::start::{Start, Wanted, available, starts};
 use super::{From, REQUEST, Reading};
 use crate::kafka::client::{Client, Settings};
 use crate::kafka::native::batch::{Batches, Event};
@@ -166,28 +166,32 @@ impl KafkaFeed {
             self.client = Some(Batches::new(Arc::new(consumer), BATCH));
         }
         let starts = starts(self.consumer(), &self.reading, wanted, &new, timeout)?;
-        for ((topic, partition), start) in new.into_iter().zip(starts) {
-            let first = start.first;
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), start) in new.iter().zip(&starts) {
+            list.add_partition_offset(topic, *partition, Offset::Offset(start.first))?;
+        }
+        // Only the new ones: what was fetched ahead of others stays, and librdkafka aborts the program where a partition
+        // is taken away for the second time before the first has been carried out (librdkafka #5573).
+        self.consumer().incremental_assign(&list).context("assigning partitions")?;
+        for ((topic, partition), Start { wanted: offset, first, end }) in new.into_iter().zip(starts) {
             tracing::debug!("worker {}: {topic} partition {partition} from {first}", self.place.worker);
             self.slots.insert((topic.clone(), partition), self.partitions.len());
-            let stop = self.reading.until_end.then_some(start.end);
-            // The ledger's cuts are met to the offset, also where the records are gone.
-            let known = matches!(wanted, Wanted::Known(_));
-            let next = if known { start.wanted } else { first };
-            let mut partition = Partition::new(topic, partition, next, first, stop);
-            partition.end = start.end;
-            partition.start = (!known).then_some(first);
-            partition.moved = !known;
-            self.partitions.push(partition);
+            let stop = self.reading.until_end.then_some(end);
+            let new = |next| Partition::new(topic, partition, (next, first, end), stop);
+            self.partitions.push(match wanted {
+                Wanted::From(_) => new(first).joining(),
+                // The ledger's cuts are met to the offset, also where the records are gone.
+                Wanted::Known(_) => new(offset),
+            });
         }
-        self.assign()
+        Ok(())
     }
 
     fn consumer(&self) -> &Arc<BaseConsumer<Client>> {
         self.client.as_ref().expect("a feed with partitions has a client").consumer()
     }
 
-    /// Has librdkafka fetch all partitions that are not finished, each from where it left off.
+    /// Has librdkafka fetch all partitions that are not finished anew, each from where it left off.
     fn assign(&mut self) -> Result<()> {
         let mut list = TopicPartitionList::new();
         for partition in self.partitions.iter().filter(|partition| !partition.finished()) {
@@ -216,6 +220,11 @@ impl KafkaFeed {
         }
         self.stashing = self.partitions.iter().any(|partition| partition.paused || partition.stashes());
         if pause.count() > 0 {
+            tracing::debug!(
+                "worker {}: {} partitions are far ahead, pausing",
+                self.place.worker,
+                pause.count()
+            );
             client.consumer().pause(&pause).context("pausing partitions")?;
         }
         if resume.count() > 0 {
@@ -275,7 +284,7 @@ impl KafkaFeed {
                 let wanted = self.partitions[slot].position();
                 let (loss, again) = (self.reading.on_data_loss, self.bounded);
                 let start = available(loss, (&topic, partition), wanted, (first, end), again)?;
-                self.partitions[slot].taken(start);
+                self.partitions[slot].pass(start);
                 self.assign()
             }
             RDKafkaErrorCode::UnknownTopicOrPartition
@@ -397,7 +406,7 @@ impl Feed for KafkaFeed {
                     }
                     Event::End { topic, partition, offset } => {
                         if let Some(partition) = find(slots, partitions, last, topic, partition) {
-                            partition.taken(offset);
+                            partition.pass(offset);
                         }
                         return;
                     }

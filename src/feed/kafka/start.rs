@@ -1,10 +1,11 @@
 //! Where partitions are read from: what the user or the ledger wants, and what the topic still has.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::Offset;
-use std::time::Duration;
 
 use super::{From, OnDataLoss, Reading};
 use crate::kafka::client::Client;

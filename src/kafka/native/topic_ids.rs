@@ -18,6 +18,13 @@ use rdkafka::bindings as sys;
 use rdkafka::client::Client;
 use rdkafka::types::RDKafkaErrorCode;
 
+/// The broker to which such questions go, as the last metadata say; `None` if they name none.
+pub(crate) fn controller<C: ClientContext>(client: &Client<C>) -> Option<i32> {
+    // SAFETY: the client is alive.
+    let id = unsafe { sys::rd_kafka_controllerid(client.native_ptr(), 0) };
+    (id >= 0).then_some(id)
+}
+
 /// The ids of those of the topics that are there; 0 where the broker has none.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::Report;
 
 use super::{BUFFER, Emit, Sink, lines};
+use crate::crash;
 use crate::state::resume::Resume;
 use tail::Tail;
 
@@ -132,6 +133,7 @@ impl Sink for File {
         if !self.there.is_empty() {
             bail!(self.changed());
         }
+        crash::point("file-written");
         if self.sync && self.dirty {
             let file = self.file.as_ref().expect("it was written to");
             file.sync_data().with_context(|| format!("syncing {}", self.path.display()))?;

@@ -21,6 +21,7 @@ use rdkafka::topic_partition_list::Offset;
 use super::group::{Committed, Group, Mark, Partition};
 use super::resume::{held, others};
 use super::writer::{Outgoing, Trouble, Writer};
+use crate::crash;
 use crate::kafka::client::Settings;
 use crate::kafka::topics::{self, Pattern};
 use crate::sink::retry::Retry;
@@ -291,9 +292,10 @@ impl Transactions {
             let why = self.recover(trouble, offsets, &mark, &mut retry)?;
             ensure!(!asked || !offsets.is_empty(), "{why}; whether it was committed can't be found out");
             if self.is_committed(offsets, &mark)? {
-                tracing::info!("epoch {} was committed all the same", mark.epoch);
+                tracing::warn!("{why}; but epoch {} was committed", mark.epoch);
                 return Ok(());
             }
+            tracing::warn!("{why}; writing epoch {} again", mark.epoch);
             retry.wait(&why)?;
         }
     }
@@ -310,13 +312,17 @@ impl Transactions {
             return Err(trouble);
         }
         self.send(epoch)?;
+        crash::point("transaction-sent");
         let list = list(offsets, mark).map_err(Trouble::End)?;
         let writer = self.writer.as_mut().expect("it has sent");
         if list.count() > 0 {
             writer.offsets(&list, &self.membership)?;
         }
+        crash::point("transaction-offsets");
         *asked = true;
-        writer.commit()
+        writer.commit()?;
+        crash::point("transaction-committed");
+        Ok(())
     }
 
     /// Makes ready for another try: with the transaction aborted, or with another producer. Returns what was wrong.
@@ -345,7 +351,7 @@ impl Transactions {
                 }
                 Trouble::Lost(why) => why,
             };
-            tracing::warn!("{why}; going on with a new producer");
+            tracing::info!("{why}; going on with a new producer");
             // Where a newer run has written, it is not disturbed. One try: what this run has left open may be in the
             // way, and the new producer ends it.
             let once = Retry::new(LONGEST, Some(Instant::now()));
@@ -485,11 +491,11 @@ mod tests {
             .records
             .iter()
             .map(|(topic, key, value)| {
-                (*topic, &kept.bytes[key.clone()], value.clone().map(|v| &kept.bytes[v]))
+                let text = |place: &Range<usize>| std::str::from_utf8(&kept.bytes[place.clone()]).unwrap();
+                (*topic, text(key), value.as_ref().map(text))
             })
             .collect();
-        let expected: [(usize, &[u8], Option<&[u8]>); 3] =
-            [(1, b"key", Some(b"value")), (0, b"", None), (2, b"x", Some(b""))];
+        let expected = [(1, "key", Some("value")), (0, "", None), (2, "x", Some(""))];
         assert_eq!(shown, expected);
     }
 }

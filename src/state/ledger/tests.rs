@@ -64,7 +64,7 @@ fn objects(disk: &FakeDisk) -> Arc<dyn Storage> {
 /// Opens a ledger whose segments are of a few lines.
 fn open(storage: &Arc<dyn Storage>) -> Result<Ledger> {
     let mut ledger = Ledger::open(Arc::clone(storage), JOB)?;
-    ledger.segment_bytes = 1000;
+    ledger.segment_bytes = 600;
     Ok(ledger)
 }
 
@@ -294,7 +294,7 @@ fn last_group(bytes: &[u8], epoch: Epoch) -> bool {
 #[test]
 fn what_was_synced_survives_every_crash() {
     let (mut crashes, mut torn, mut kept) = (0, 0, 0);
-    for seed in 0..3000 {
+    for seed in 0..2000 {
         let disk = FakeDisk::new(seed);
         let mut rng = StdRng::seed_from_u64(seed);
         // What is known to be durable, and what may be.
@@ -330,7 +330,7 @@ fn what_was_synced_survives_every_crash() {
         }
         assert_eq!(open(&files(&disk)).unwrap().since(0).unwrap().1[..durable.len()], durable, "seed {seed}");
     }
-    assert!(crashes == 15_000 && torn > 1000 && kept > 1000, "{crashes} crashes, {torn} torn, {kept} kept");
+    assert!(crashes == 10_000 && torn > 500 && kept > 1000, "{crashes} crashes, {torn} torn, {kept} kept");
 }
 
 #[test]
@@ -401,6 +401,19 @@ fn missing_repeated_and_swapped_lines_are_named() {
     storage.put(&name, &[lines[0], lines[1], lines[2], lines[2]].concat()).unwrap();
     assert_eq!(open(&storage).unwrap().last(), 2, "the same entry may come again");
     storage.remove(&name).unwrap();
+    // Two segments that don't fit: the second begins with another cut than the first ends with.
+    sample(&storage, 12);
+    let second = &segment::list(&*storage).unwrap()[1].name();
+    let bytes = storage.read(second, None).unwrap().unwrap();
+    let end = bytes.iter().position(|&byte| byte == b'\n').unwrap();
+    let mut header: segment::Header = serde_json::from_slice(&bytes[..end]).unwrap();
+    header.cut.set("lines", "c", 0, 1);
+    storage.put(second, &[seal(&header), bytes[end + 1..].to_vec()].concat()).unwrap();
+    let told = &problems(&storage).1[0];
+    assert!(told.line == 1 && told.why.contains("its cut is not that of the epoch before it"), "{told}");
+    for name in segment::list(&*storage).unwrap().iter().map(segment::Segment::name) {
+        storage.remove(&name).unwrap();
+    }
     storage.put("ledger/00000000000000000009.jsonl", b"torn").unwrap();
     let error = open(&storage).err().unwrap().to_string();
     assert!(error.contains("00009.jsonl, line 1"), "the epochs before it were durable: {error}");

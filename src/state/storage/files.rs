@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::disk::{Disk, Folder, Opened};
 use super::{Storage, Writing};
+use crate::crash;
 
 /// What the names of files end with that are not finished. They begin with a dot.
 const UNFINISHED: &str = ".unfinished";
@@ -110,12 +111,16 @@ impl Files {
         done: impl FnOnce(&str) -> io::Result<T>,
     ) -> Result<T> {
         let (beside, mut file) = self.beside(name)?;
-        let written = file.write_at(0, bytes).and_then(|()| file.sync()).and_then(|()| done(&beside));
+        let written = file.write_at(0, bytes).and_then(|()| file.sync()).and_then(|()| {
+            crash::point("rename");
+            done(&beside)
+        });
         if written.is_err() {
             // What is left of it is removed when the folder is settled.
             let _ = self.disk.remove(&beside);
         }
         let written = written.map_err(|error| self.failed("writing", name, error))?;
+        crash::point("renamed");
         self.sync_folder(split(name).0)?;
         Ok(written)
     }
@@ -133,13 +138,14 @@ impl Files {
         }
         if found > length {
             file.set_length(length)?;
-            // Before anything is written there: else what was cut off might come back behind it.
-            file.sync()?;
         }
         if !bytes.is_empty() {
             file.write_at(length, bytes)?;
         }
+        // Only the ledger appends.
+        crash::point("ledger-written");
         file.sync()?;
+        crash::point("ledger-synced");
         if made || !settled {
             self.disk.sync_folder(split(name).0)?;
         }
@@ -220,6 +226,7 @@ impl Storage for Files {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             removed => removed.map_err(|error| self.failed("removing", name, error))?,
         }
+        crash::point("removed");
         self.sync_folder(split(name).0)
     }
 }
@@ -243,7 +250,11 @@ impl Writing for LargeFile {
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        let renamed = self.file.sync().and_then(|()| self.disk.rename(&self.beside, &self.name));
+        let renamed = self.file.sync().and_then(|()| {
+            crash::point("rename");
+            self.disk.rename(&self.beside, &self.name)
+        });
+        crash::point("renamed");
         self.finished = renamed.is_ok();
         renamed
             .and_then(|()| self.disk.sync_folder(split(&self.name).0))

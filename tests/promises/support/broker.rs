@@ -35,6 +35,11 @@ pub struct Broker {
 impl Broker {
     /// Starts one.
     pub fn start() -> Broker {
+        Broker::start_with(&[])
+    }
+
+    /// Starts one with these properties, each `key=value`.
+    pub fn start_with(properties: &[&str]) -> Broker {
         let dir =
             tempfile::Builder::new().prefix("cutwater-kafka-").tempdir().expect("a temporary folder").keep();
         // Waits for the end of its standard input, which only this process holds.
@@ -49,13 +54,19 @@ impl Broker {
             .spawn()
             .expect("starting sh");
         let mut broker = Broker { address: String::new(), dir, keeper };
-        broker.start_again();
+        let properties: Vec<&str> =
+            properties.iter().flat_map(|property| ["--property", *property]).collect();
+        broker.start_as(&properties);
         broker
     }
 
     /// Starts it again, on its old port and with its old data.
     pub fn start_again(&mut self) {
-        self.address = self.script("start", &[]).trim().to_owned();
+        self.start_as(&[]);
+    }
+
+    fn start_as(&mut self, args: &[&str]) {
+        self.address = self.script("start", args).trim().to_owned();
     }
 
     /// Stops it as an administrator does.

@@ -29,12 +29,10 @@ pub struct Seen {
 impl Seen {
     fn new(message: &BorrowedMessage<'_>) -> Seen {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
-        let mut headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-        let epoch = headers.find(|header| header.key == "epoch").and_then(|header| header.value);
         Seen {
             partition: message.partition(),
             offset: message.offset(),
-            epoch: epoch.map(|bytes| text(bytes).parse().expect("an epoch is a number")),
+            epoch: epoch(message),
             key: message.key().map(text),
             value: message.payload().map(text),
         }
@@ -52,6 +50,19 @@ pub fn read_uncommitted(topic: &Topic) -> Vec<Seen> {
 }
 
 fn read_as(topic: &Topic, isolation: &str) -> Vec<Seen> {
+    let mut records = Vec::new();
+    each(topic, isolation, |message| records.push(Seen::new(message)));
+    records.sort();
+    records
+}
+
+/// Shows each record that is there now, those of a partition in order. Returns the partitions' ends: up to the first
+/// open transaction, where only committed records are read.
+pub fn each(
+    topic: &Topic,
+    isolation: &str,
+    mut show: impl FnMut(&BorrowedMessage<'_>),
+) -> BTreeMap<i32, i64> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &topic.address)
         .set("group.id", unique())
@@ -61,7 +72,6 @@ fn read_as(topic: &Topic, isolation: &str) -> Vec<Seen> {
         .create()
         .expect("a consumer");
     let mut list = TopicPartitionList::new();
-    // Up to the first open transaction, where only committed records are read.
     let mut ends = BTreeMap::new();
     for partition in 0..topic.partitions {
         list.add_partition_offset(&topic.name, partition, Offset::Beginning).expect("an offset");
@@ -70,23 +80,29 @@ fn read_as(topic: &Topic, isolation: &str) -> Vec<Seen> {
     }
     consumer.assign(&list).expect("partitions");
     let deadline = Instant::now() + DEADLINE;
-    let mut records = Vec::new();
-    while !ends.is_empty() {
+    let mut open = ends.clone();
+    while !open.is_empty() {
         assert!(Instant::now() < deadline, "{} was not read to its end", topic.name);
         match consumer.poll(Duration::from_millis(100)) {
-            Some(Ok(message)) => match ends.get(&message.partition()) {
-                Some(&end) if message.offset() < end => records.push(Seen::new(&message)),
-                Some(_) => drop(ends.remove(&message.partition())),
+            Some(Ok(message)) => match open.get(&message.partition()) {
+                Some(&end) if message.offset() < end => show(&message),
+                Some(_) => drop(open.remove(&message.partition())),
                 None => {}
             },
             // The last offsets may be those of no record.
-            Some(Err(KafkaError::PartitionEOF(partition))) => drop(ends.remove(&partition)),
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
             // A broker that a test restarts is asked again.
             Some(Err(_)) | None => {}
         }
     }
-    records.sort();
-    records
+    ends
+}
+
+/// The epoch that a record says it is of.
+pub fn epoch(message: &BorrowedMessage<'_>) -> Option<u64> {
+    let header = message.headers()?.iter().find(|header| header.key == "epoch")?;
+    let text = std::str::from_utf8(header.value?).expect("text");
+    Some(text.parse().expect("an epoch is a number"))
 }
 
 /// What must hold of committed output: in each partition epochs never go back, and within an epoch a key comes once

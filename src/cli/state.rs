@@ -1,0 +1,135 @@
+//! `cutwater state`.
+
+use std::io::{self, BufWriter, Write};
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::{Result, ensure};
+use clap::builder::NonEmptyStringValueParser;
+use indicatif::{HumanBytes, HumanCount};
+
+use super::ledger::is_broken_pipe;
+use crate::state::checkpoint::manifest::{self, Manifest};
+use crate::state::identity::Identity;
+use crate::state::survey::{Files, Survey};
+use crate::state::{ledger, storage};
+use crate::time::micros_since_epoch;
+
+/// What `--help` says above the options.
+pub(super) const ABOUT: &str = "Show what is in a state: whose it is, its checkpoints, its ledger, its size\n\n\
+     It changes nothing, and can be used while a run goes on.";
+
+/// The options of `cutwater state`.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct StateArgs {
+    /// The folder of the state, or its URL
+    #[arg(value_name = "DIR", value_parser = NonEmptyStringValueParser::new())]
+    pub state: String,
+    /// Check every byte of all files as well, and tell every problem; exit code 1 if there is one
+    #[arg(long)]
+    pub verify: bool,
+}
+
+/// Shows a state, and verifies it if asked to.
+///
+/// # Errors
+/// If it can't be read, or something is wrong with it.
+pub(super) fn state(args: &StateArgs) -> Result<()> {
+    let storage = storage::open(&args.state)?;
+    let survey = Survey::of(&storage, args.verify)?;
+    let place = storage.place();
+    ensure!(!survey.is_empty(), "there is no state in {place}");
+    match show(&survey, args.verify, BufWriter::new(io::stdout().lock())) {
+        // Who read it has seen enough.
+        Err(error) if is_broken_pipe(&error) => {}
+        shown => shown?,
+    }
+    let problems = survey.problems.len();
+    ensure!(problems == 0, "the state {place} is damaged: {problems} problem{}", plural(problems as u64));
+    Ok(())
+}
+
+fn show(survey: &Survey, verified: bool, mut out: impl Write) -> Result<()> {
+    if let Some(identity) = &survey.identity {
+        show_identity(identity, &mut out)?;
+    }
+    let ledger = &survey.ledger;
+    if let Some((first, last)) = ledger.range {
+        let files = survey.files.get(ledger::FOLDER).copied().unwrap_or_default();
+        line(&mut out, "ledger", &format!("epochs {first} to {last}, {}", of_files(files)))?;
+    }
+    for checkpoint in survey.checkpoints.iter().rev() {
+        show_checkpoint(checkpoint, &mut out)?;
+    }
+    if survey.checkpoints.is_empty() {
+        line(&mut out, "checkpoint", "none")?;
+    }
+    let all = survey.files.values();
+    let all = all.fold(Files::default(), |a, b| Files { count: a.count + b.count, bytes: a.bytes + b.bytes });
+    line(&mut out, "size", &of_files(all))?;
+    if survey.unnamed.count > 0 {
+        let unnamed = of_files(survey.unnamed);
+        line(
+            &mut out,
+            "",
+            &format!("{unnamed}, that no checkpoint names: a run writes them, or has left them"),
+        )?;
+    }
+    for problem in &survey.problems {
+        line(&mut out, "problem", problem)?;
+    }
+    if verified && survey.problems.is_empty() {
+        line(&mut out, "verified", "no problem")?;
+    }
+    Ok(out.flush()?)
+}
+
+fn show_identity(identity: &Identity, out: &mut impl Write) -> Result<()> {
+    let Identity { job, created, dataflow, options, inputs, cluster, topics, group, .. } = identity;
+    line(out, "job", &format!("{job}, made {}", when(*created)))?;
+    line(out, "dataflow", &format!("{dataflow}, {options}"))?;
+    for (input, bound) in inputs {
+        line(out, "input", &format!("{input} = {}", bound.join(", ")))?;
+    }
+    line(out, "cluster", cluster.as_deref().unwrap_or("not known"))?;
+    for (topic, id) in topics {
+        let id = id.as_deref().map(|id| format!(", id {id}")).unwrap_or_default();
+        line(out, "topic", &format!("{topic}{id}"))?;
+    }
+    line(out, "group", group)
+}
+
+fn show_checkpoint(checkpoint: &Manifest, out: &mut impl Write) -> Result<()> {
+    let Manifest { epoch, time, collections, .. } = checkpoint;
+    line(out, manifest::FOLDER.trim_end_matches('s'), &format!("epoch {epoch}, {}", when(*time)))?;
+    for (name, rows) in collections {
+        let (count, bytes, runs) = (HumanCount(rows.rows), HumanBytes(rows.bytes), rows.runs.len());
+        let runs = format!("{runs} run{}", plural(runs as u64));
+        line(out, "", &format!("{name}: {count} row{}, {bytes}, {runs}", plural(rows.rows)))?;
+    }
+    Ok(())
+}
+
+fn line(out: &mut impl Write, name: &str, text: &str) -> Result<()> {
+    Ok(writeln!(out, "{name:<11} {text}")?)
+}
+
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+fn of_files(files: Files) -> String {
+    let Files { count, bytes } = files;
+    format!("{} in {} file{}", HumanBytes(bytes), HumanCount(count), plural(count))
+}
+
+/// A moment in microseconds since the Unix epoch, and how long ago it is.
+fn when(micros: u64) -> String {
+    let moment = Duration::from_micros(micros);
+    let ago = Duration::from_secs(micros_since_epoch().saturating_sub(micros) / 1_000_000);
+    let ago = humantime::format_duration(ago);
+    // Beyond the year 9999 there is no such text.
+    match UNIX_EPOCH.checked_add(moment).filter(|_| micros < 253_402_300_800_000_000) {
+        Some(time) => format!("{} ({ago} ago)", humantime::format_rfc3339_seconds(time)),
+        None => micros.to_string(),
+    }
+}

@@ -1,0 +1,323 @@
+//! The kill matrix: the program counts words of topics that are written to all along, and is killed again and again,
+//! in every way and in every phase. A plan says how; it is drawn from a seed. After that, all that has come out must be
+//! what a plain recount of the input gives, epoch by epoch.
+//!
+//! - [`plan`]: lives of the program and how they end; [`victim`]: the program in one life
+//! - [`world`]: broker, topics, clock and files of a run; [`streams`], [`lines`]: what is written to the input
+//! - [`group`], [`ledger`], [`outputs`]: what is seen from outside; [`recount`]: what it is held against
+//! - [`tally`]: what has happened; [`vacuity`]: whether it was enough
+
+mod clock;
+mod group;
+mod ledger;
+mod lines;
+mod outputs;
+mod plan;
+mod processes;
+mod recount;
+mod streams;
+pub mod tally;
+mod vacuity;
+mod victim;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use plan::{End, Life, Peace, Plan, Shape, Trouble, Whom};
+use tally::Tally;
+use victim::Victim;
+use world::World;
+
+use super::DEADLINE;
+
+/// What the readers of all topics ask for.
+const COMMITTED: &str = "read_committed";
+/// How long a frozen process does not run: longer than [`world::TRANSACTION`], and than the broker needs to find out.
+const FREEZE: Duration = Duration::from_secs(4);
+/// How long to wait for a crash point.
+const CRASH: Duration = Duration::from_secs(6);
+/// How often to tell how far a run is.
+const TELL: Duration = Duration::from_secs(5);
+
+/// Carries out the plan of a seed, and checks what comes out.
+///
+/// # Panics
+/// If anything is wrong: it keeps all files then, and says where.
+pub fn run(seed: u64, kills: usize) -> Tally {
+    let plan = Plan::new(seed, kills);
+    let again = format!("scripts/kills --seed {seed} --kills {kills}");
+    println!("seed {seed}: {} lives, {kills} kills; the same again: {again}", plan.lives.len());
+    let mut run = Run::start(&plan);
+    match catch_unwind(AssertUnwindSafe(|| run.carry_out(&plan))) {
+        Ok(()) => {
+            run.world.remove();
+            run.tally
+        }
+        Err(panic) => {
+            run.world.keep();
+            println!("seed {seed} FAILED in life {}; the same again: {again}", run.life);
+            println!("state, logs and topics are in {}", run.world.folder.display());
+            resume_unwind(panic)
+        }
+    }
+}
+
+struct Run {
+    world: World,
+    tally: Tally,
+    kills: u64,
+    /// The number of the life that is led.
+    life: usize,
+    shape: Option<Shape>,
+    told: Instant,
+}
+
+impl Run {
+    fn start(plan: &Plan) -> Run {
+        let world = World::start(plan);
+        Run { world, tally: Tally::default(), kills: 0, life: 0, shape: None, told: Instant::now() }
+    }
+
+    fn carry_out(&mut self, plan: &Plan) {
+        for (number, life) in plan.lives.iter().enumerate() {
+            if number == plan.lives.len() / 2 {
+                self.world.grow();
+            }
+            self.life = number + 1;
+            self.live(life);
+            self.tell(plan);
+        }
+        self.life += 1;
+        self.finish(plan.last);
+        vacuity::check(plan, &self.tally);
+    }
+
+    fn tell(&mut self, plan: &Plan) {
+        if self.told.elapsed() > TELL {
+            let (seen, lives) = (self.world.group.seen(), plan.lives.len());
+            let (epoch, total) = (seen.epoch(), seen.total());
+            println!("life {} of {lives}: {} kills, epoch {epoch}, {total} records", self.life, self.kills);
+            self.told = Instant::now();
+        }
+    }
+
+    fn live(&mut self, life: &Life) {
+        let crash = match life.end {
+            End::Crash { point, count } => Some((point, count)),
+            _ => None,
+        };
+        let moves = matches!(life.trouble, Some(Trouble::Jumps(_)));
+        let mut victim = self.begin(life.shape, crash, moves, &[]);
+        self.lead(&mut victim, life);
+        self.note_start(&victim);
+    }
+
+    fn lead(&mut self, victim: &mut Victim, life: &Life) {
+        if let End::Crash { point, .. } = life.end {
+            return self.crash(victim, point);
+        }
+        match life.peace {
+            Peace::Starting(time) => std::thread::sleep(time),
+            Peace::Working(time) => {
+                self.work(victim);
+                std::thread::sleep(time);
+            }
+        }
+        if let Some(trouble) = &life.trouble
+            && self.survive(victim, trouble).is_some()
+        {
+            return;
+        }
+        if let Some(status) = victim.ended() {
+            fail(victim, &format!("it has ended by itself, with {status}"));
+        }
+        self.end(victim, &life.end);
+    }
+
+    fn begin(&mut self, shape: Shape, crash: Option<(&str, u32)>, moves: bool, more: &[&str]) -> Victim {
+        if self.shape.replace(shape).is_some_and(|last| last != shape) {
+            self.tally.note(vacuity::SHAPES);
+        }
+        let mut args = self.world.args.clone();
+        args.extend(more.iter().map(|&arg| arg.to_owned()));
+        let (mark, log) = self.world.life(self.life);
+        Victim::start(mark, log, &args, shape, crash, moves.then_some(&self.world.clock))
+    }
+
+    /// Notes what the program went on from, if it came so far.
+    fn note_start(&mut self, victim: &Victim) {
+        let said = victim.said();
+        let Some((_, from)) = said.split_once("going on from the checkpoint of epoch ") else { return };
+        let numbers = from.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+        let mut numbers = numbers.map(|digits| digits.parse().expect("a number"));
+        let (checkpoint, last): (u64, u64) =
+            (numbers.next().expect("an epoch"), numbers.next().expect("another"));
+        self.tally.add(vacuity::RESUMED, u64::from(checkpoint > 0));
+        self.tally.add(vacuity::REPLAYED, u64::from(last > checkpoint));
+        self.tally.add("epochs read again", last - checkpoint);
+    }
+
+    /// Waits until the program has published something more.
+    fn work(&self, victim: &mut Victim) {
+        if let Some(status) = self.work_or_end(victim) {
+            fail(victim, &format!("it has ended by itself, with {status}"));
+        }
+    }
+
+    /// Waits until the program has published something more, or has ended.
+    fn work_or_end(&self, victim: &mut Victim) -> Option<ExitStatus> {
+        let (start, before) = (Instant::now(), self.world.group.seen().total());
+        while self.world.group.seen().total() <= before {
+            let ended = victim.ended();
+            if ended.is_some() {
+                return ended;
+            }
+            if start.elapsed() > DEADLINE {
+                fail(victim, &format!("it publishes nothing for {DEADLINE:?}"));
+            }
+            self.world.group.wait();
+        }
+        None
+    }
+
+    /// Troubles the program. It may give up when it has been away for too long; then this returns how it has ended.
+    fn survive(&mut self, victim: &mut Victim, trouble: &Trouble) -> Option<ExitStatus> {
+        match trouble {
+            Trouble::Outage => {
+                self.world.kill_broker();
+                self.world.start_broker();
+                self.work(victim);
+                self.tally.note(vacuity::OUTAGES);
+            }
+            Trouble::Jumps(offsets) => {
+                for &offset in offsets {
+                    self.world.clock.set(offset);
+                    self.work(victim);
+                    self.tally.note(vacuity::JUMPS);
+                }
+            }
+            Trouble::Freeze(number) => {
+                let pid = victim.any(*number).expect("it is alive");
+                assert!(processes::send(pid, Signal::SIGSTOP), "process {pid} is alive");
+                std::thread::sleep(FREEZE);
+                assert!(processes::send(pid, Signal::SIGCONT), "process {pid} is stopped");
+                self.tally.note(vacuity::FREEZES);
+                if let Some(status) = self.work_or_end(victim) {
+                    if status.success() || !victim.said().contains("error: ") {
+                        fail(victim, &format!("it has ended by itself, with {status} and without a reason"));
+                    }
+                    victim.wait_all();
+                    self.tally.note("the program gave up after that, with a reason");
+                    return Some(status);
+                }
+            }
+        }
+        None
+    }
+
+    fn end(&mut self, victim: &mut Victim, end: &End) {
+        match *end {
+            End::Kill(whom) => {
+                let hit = victim.kill(whom);
+                if hit == 0 {
+                    fail(victim, "there was nothing to kill");
+                }
+                self.tally.note(match whom {
+                    Whom::Supervisor => "kill: the supervisor",
+                    Whom::One(_) => "kill: one process",
+                    Whom::All => "kill: all processes at once",
+                });
+                self.died(victim);
+            }
+            End::Blackout => {
+                self.world.kill_broker();
+                victim.kill(Whom::All);
+                self.tally.note(vacuity::BLACKOUTS);
+                self.died(victim);
+                self.world.start_broker_meanwhile();
+            }
+            End::Stop => {
+                processes::send(victim.first(), Signal::SIGTERM);
+                self.stopped(victim);
+            }
+            End::StopThenKill(delay, whom) => {
+                processes::send(victim.first(), Signal::SIGTERM);
+                std::thread::sleep(delay);
+                let hit = victim.kill(whom) > 0;
+                match victim.wait(DEADLINE) {
+                    Some(status) if status.success() || !hit => {
+                        self.tally.note("stopped before it was killed")
+                    }
+                    _ => {
+                        self.tally.note("kill: while it stops");
+                        self.died(victim);
+                    }
+                }
+            }
+            End::Crash { .. } => unreachable!("that ends by itself"),
+        }
+    }
+
+    /// Waits for the death at a crash point; kills the program if it doesn't come there.
+    fn crash(&mut self, victim: &mut Victim, point: &str) {
+        if victim.wait(CRASH).is_none() {
+            self.tally.note(format!("kill: crash point {point} was not reached, all processes at once"));
+            victim.kill(Whom::All);
+        } else if victim.said().contains(&format!("killed at {point}")) {
+            self.tally.note(vacuity::reached(point));
+        } else {
+            fail(victim, "it has ended by itself, not at the crash point");
+        }
+        self.died(victim);
+    }
+
+    /// A process has died: the others must end, soon.
+    fn died(&mut self, victim: &mut Victim) {
+        self.kills += 1;
+        let (status, took) = victim.wait_all();
+        if status.success() {
+            fail(victim, "it was killed and says that all is well");
+        }
+        self.tally.note(match took.as_millis() {
+            ..1000 => "after a kill, all had ended within 1 s",
+            1000..3000 => "after a kill, all had ended within 3 s",
+            _ => "after a kill, it took longer than 3 s until all had ended",
+        });
+    }
+
+    /// It was asked to stop: it must end well.
+    fn stopped(&mut self, victim: &mut Victim) {
+        let Some(status) = victim.wait(DEADLINE) else { fail(victim, "it does not stop") };
+        if !status.success() {
+            fail(victim, &format!("it was asked to stop, and ended with {status}"));
+        }
+        victim.wait_all();
+        self.tally.note("clean stops");
+    }
+
+    /// Lets the program read to the end, and checks everything.
+    fn finish(&mut self, shape: Shape) {
+        self.world.finish_streams();
+        let mut victim = self.begin(shape, None, false, &["--until-end"]);
+        let Some(status) = victim.wait(DEADLINE) else { fail(&victim, "it does not come to the end") };
+        if !status.success() {
+            fail(&victim, &format!("it was to read to the end, and ended with {status}"));
+        }
+        victim.wait_all();
+        self.note_start(&victim);
+        self.world.check(&mut self.tally);
+        self.tally.add(vacuity::KILLS, self.kills);
+    }
+}
+
+/// Fails the run and shows the end of what the program has said.
+fn fail(victim: &Victim, why: &str) -> ! {
+    let said = victim.said();
+    let lines: Vec<&str> = said.lines().collect();
+    let last = lines[lines.len().saturating_sub(30)..].join("\n  ");
+    panic!("{why}\n--- the end of {}:\n  {last}", victim.log.display())
+}
