@@ -133,8 +133,6 @@ impl Files {
         }
         if found > length {
             file.set_length(length)?;
-            // Before anything is written there: else what was cut off might come back behind it.
-            file.sync()?;
         }
         if !bytes.is_empty() {
             file.write_at(length, bytes)?;
