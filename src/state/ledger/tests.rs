@@ -401,6 +401,19 @@ fn missing_repeated_and_swapped_lines_are_named() {
     storage.put(&name, &[lines[0], lines[1], lines[2], lines[2]].concat()).unwrap();
     assert_eq!(open(&storage).unwrap().last(), 2, "the same entry may come again");
     storage.remove(&name).unwrap();
+    // Two segments that don't fit: the second begins with another cut than the first ends with.
+    sample(&storage, 12);
+    let second = &segment::list(&*storage).unwrap()[1].name();
+    let bytes = storage.read(second, None).unwrap().unwrap();
+    let end = bytes.iter().position(|&byte| byte == b'\n').unwrap();
+    let mut header: segment::Header = serde_json::from_slice(&bytes[..end]).unwrap();
+    header.cut.set("lines", "c", 0, 1);
+    storage.put(second, &[seal(&header), bytes[end + 1..].to_vec()].concat()).unwrap();
+    let told = &problems(&storage).1[0];
+    assert!(told.line == 1 && told.why.contains("its cut is not that of the epoch before it"), "{told}");
+    for name in segment::list(&*storage).unwrap().iter().map(segment::Segment::name) {
+        storage.remove(&name).unwrap();
+    }
     storage.put("ledger/00000000000000000009.jsonl", b"torn").unwrap();
     let error = open(&storage).err().unwrap().to_string();
     assert!(error.contains("00009.jsonl, line 1"), "the epochs before it were durable: {error}");
