@@ -68,7 +68,7 @@ impl Totals {
         assert!(self.crashes > seeds, "{self:?}");
         assert!(self.in_storage > seeds / 10 && self.in_sinks > seeds / 20, "{self:?}");
         assert!(self.stops > seeds / 20 && self.from_checkpoint > seeds / 2, "{self:?}");
-        assert!(self.reread > seeds / 2 && self.reshaped > seeds && self.epochs > 10 * seeds, "{self:?}");
+        assert!(self.reread > seeds / 2 && self.reshaped > seeds && self.epochs > 5 * seeds, "{self:?}");
         assert!(self.written_again > seeds / 20, "{self:?}");
     }
 }
