@@ -46,12 +46,10 @@ impl Ledger {
                 line.cut.get("lines").and_then(|input| input.get(topic)).into_iter().flatten()
             {
                 let cuts = ledger.cuts.entry(*partition).or_default();
-                let before = cuts.last().map_or(0, |&(offset, _)| offset);
-                assert!(
-                    *offset > before,
-                    "epoch {}: partition {partition} moved from {before} to {offset}",
-                    line.epoch
-                );
+                // Those that join are named, wherever they begin.
+                let before = cuts.last().map_or(-1, |&(before, _)| before);
+                let epoch = line.epoch;
+                assert!(*offset > before, "epoch {epoch}: partition {partition} from {before} to {offset}");
                 cuts.push((*offset, line.epoch));
             }
         }

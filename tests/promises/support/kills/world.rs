@@ -28,6 +28,8 @@ use crate::support::program::cutwater;
 pub const TRANSACTION: Duration = Duration::from_secs(3);
 /// How often the broker looks for transactions that have taken longer: its default is ten seconds.
 const EXPIRY: &str = "transaction.abort.timed.out.transaction.cleanup.interval.ms=200";
+/// By default the broker refuses records of a clock that is ahead by more than an hour.
+const AHEAD: &str = "log.message.timestamp.after.max.ms=9223372036854775807";
 /// Partitions of the input at first; it gets one more.
 const PARTITIONS: i32 = 5;
 /// The group that the program commits offsets to.
@@ -61,7 +63,7 @@ impl World {
         let folder = folder.expect("a temporary folder").keep();
         std::fs::create_dir(folder.join("logs")).expect("a folder");
         std::fs::write(folder.join("plan.txt"), format!("{plan:#?}\n")).expect("a file");
-        let broker = Broker::start_with(&[EXPIRY]);
+        let broker = Broker::start_with(&[EXPIRY, AHEAD]);
         let kafka = Kafka::at(&broker.address);
         let input = kafka.named_topic("input", PARTITIONS);
         let counts = [kafka.named_topic("counts", 1), kafka.named_topic("counts-spread", 3)];
@@ -190,7 +192,10 @@ fn args(address: &str, folder: &Path) -> Vec<String> {
             "--to kafka:counts --to kafka:counts-spread --to file:{folder}/changes.jsonl --dead-letter kafka:dead"
         ),
         format!("--state {folder}/state --checkpoint 300ms --ledger-retention 365d --epoch 10ms"),
-        format!("--connect-timeout 80s --set transaction.timeout.ms={}", TRANSACTION.as_millis()),
+        format!(
+            "--log info,librdkafka=warn,cutwater::source=error --connect-timeout 80s --set transaction.timeout.ms={}",
+            TRANSACTION.as_millis()
+        ),
     ];
     args.iter().flat_map(|args| args.split(' ')).map(str::to_owned).collect()
 }
