@@ -195,7 +195,9 @@ fn transactions_go_on_when_the_broker_is_killed_in_their_middle() {
     let input: &'static Topic = Box::leak(Box::new(kafka.topic(1)));
     let output = kafka.topic(2);
     let (group, job) = (unique(), unique());
-    let settings = settings(&input.address, &[("reconnect.backoff.max.ms", "200")]);
+    // Shorter than the broker is away: transactions and records time out meanwhile.
+    let properties = [("reconnect.backoff.max.ms", "200"), ("transaction.timeout.ms", "1000")];
+    let settings = settings(&input.address, &properties);
     let mut run = Run::open(&settings, &group, input, &[&output]);
     assert_eq!(run.resume(&run.ledger(&job, 0, 0)).expect("it goes on"), 0);
     let (reached, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));

@@ -17,6 +17,8 @@ use crate::sink::retry::Retry;
 const CALL: Duration = Duration::from_secs(10);
 /// The longest wait before a call is made again.
 const LONGEST: Duration = Duration::from_secs(2);
+/// How long to wait for acknowledgements at a time.
+const SOON: Duration = Duration::from_micros(500);
 /// How long to wait for room in the producer's queue at a time.
 const ROOM: Duration = Duration::from_millis(5);
 
@@ -137,6 +139,11 @@ impl Writer {
     /// Commits the open transaction: after this, all of it can be read. After an error it may have been committed, or
     /// not.
     pub(super) fn commit(&mut self) -> Result<(), Trouble> {
+        // The commit would wait for the records as well, but in steps of 100 ms.
+        while self.producer.in_flight_count() > 0 {
+            self.check()?;
+            std::thread::sleep(SOON);
+        }
         self.call("committing a transaction", None, || self.producer.commit_transaction(CALL))?;
         self.open = false;
         Ok(())
@@ -183,6 +190,11 @@ impl Writer {
             let error = match call() {
                 Ok(()) => return Ok(()),
                 Err(KafkaError::Transaction(error)) => error,
+                // Records are not acknowledged yet.
+                Err(KafkaError::Flush(code)) => {
+                    retry.wait(&format!("{what}: {code}")).map_err(Trouble::End)?;
+                    continue;
+                }
                 Err(error) => return Err(Trouble::End(anyhow!("{what}: {}", reason(&error)))),
             };
             let why = self.why(what, &error);
