@@ -1,7 +1,7 @@
 //! Putting checkpoints together: when one is due, of which pieces it consists, and what is not needed any more.
 //!
 //! # What is removed, and when
-//! The newest two checkpoints are kept. Once a third is complete, the manifest of the oldest goes, then every run file
+//! The newest two checkpoints are kept. Once a third is complete, the manifests of older ones go, then every run file
 //! that was named by a manifest and is no longer. A file that no manifest has named yet is being written, or on its way
 //! here in a piece, and is left alone: if it is merged away before it is ever named, the process that wrote it removes
 //! it. A worker's runs are those of its last piece and newer ones, so whatever a run of the program still needs is
@@ -10,6 +10,11 @@
 //! A run that was killed leaves files that it never came to name. So the files that are there before any process of
 //! this run has begun to write count as named once: those that no manifest names are removed at the start. A manifest
 //! that can't be read names nothing: it can't be gone on from, and its files neither.
+//!
+//! Where no lock keeps two runs apart (on an object store), the ledger ends the older of them with its next epoch. Until
+//! then it harms nothing that the newer one goes on from: manifests are *created*, so it can't replace one of the newer
+//! run's; it removes no manifest of a later epoch than its own; and files of the newer run are none that it knows. What
+//! it completes after the newer run has begun may have lost files; then it is passed over as any damaged one is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,7 +26,7 @@ use cutwater_dataflows::Epoch;
 use cutwater_dataflows::persist::{Piece, Run};
 
 use super::keeper::thread;
-use super::manifest::{self, Manifest, Rows};
+use super::manifest::{Manifest, Rows};
 use super::{Checkpoints, load, run};
 use crate::crash;
 use crate::fault::Fault;
@@ -167,7 +172,8 @@ impl Checkpoints for Coordinator {
         let Shared { plan, time, .. } = &*self.0;
         let now = time.now();
         self.0.change(|state| {
-            let due = state.making.is_none() && now.saturating_sub(state.begun) >= plan.every;
+            let due = now.saturating_sub(state.begun) >= plan.every;
+            let due = due && state.making.is_none() && epoch > state.complete;
             if due {
                 state.begun = now;
                 state.making = Some(epoch);
@@ -250,6 +256,8 @@ struct Store {
     known: BTreeSet<String>,
     /// At the start: those of them that a manifest names.
     start: Option<BTreeSet<String>>,
+    /// Manifests that were there at the start, and that the run does not go on from: they may be replaced.
+    passed_over: BTreeSet<String>,
 }
 
 /// Checkpoints that are kept.
@@ -258,8 +266,11 @@ const KEPT: usize = 2;
 impl Store {
     fn new(storage: Arc<dyn Storage>, from: Epoch, history: Box<dyn History>) -> Result<Self> {
         let known = storage.list(run::FOLDER)?.into_iter().map(|(name, _)| name).collect();
-        let (mut kept, mut named) = (Vec::new(), BTreeSet::new());
+        let (mut kept, mut named, mut passed_over) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         for (epoch, name) in load::manifests(&*storage)? {
+            if epoch > from {
+                passed_over.insert(name.clone());
+            }
             let files = match load::read(&*storage, &name, None) {
                 Ok(manifest) => manifest.files(),
                 Err(error) if epoch == from => return Err(error.context(name)),
@@ -270,7 +281,7 @@ impl Store {
                 kept.push((epoch, files));
             }
         }
-        Ok(Store { storage, history, kept, known, start: Some(named) })
+        Ok(Store { storage, history, kept, known, start: Some(named), passed_over })
     }
 
     /// Removes what an earlier run has left; false if that was done.
@@ -291,7 +302,7 @@ impl Store {
         let cut = self.history.cut(epoch)?;
         let manifest = Manifest::new(&plan.job, epoch, cut, time, collections);
         crash::point("manifest-begun");
-        self.storage.put(&Manifest::name(epoch), &manifest.encode())?;
+        self.write(&Manifest::name(epoch), &manifest.encode())?;
         crash::point("manifest-written");
         let files = manifest.files();
         self.known.extend(files.iter().cloned());
@@ -301,11 +312,25 @@ impl Store {
         self.history.retire(self.kept[0].0)
     }
 
-    /// Removes all manifests but those that are kept, and the files that these don't name.
+    /// Writes a manifest, in place of none but one that was passed over.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        if self.passed_over.contains(name) {
+            return self.storage.put(name, bytes);
+        }
+        // Where an answer was lost, it may be there because of us.
+        let ours = || Ok::<_, anyhow::Error>(self.storage.read(name, None)?.as_deref() == Some(bytes));
+        ensure!(
+            self.storage.create(name, bytes)? || ours()?,
+            "another run has taken over: {name} is there already; one run at a time can write a state"
+        );
+        Ok(())
+    }
+
+    /// Removes the manifests before those that are kept, and the files that these don't name.
     fn sweep(&mut self) -> Result<()> {
-        let kept: BTreeSet<String> = self.kept.iter().map(|(epoch, _)| Manifest::name(*epoch)).collect();
-        for (name, _) in self.storage.list(manifest::FOLDER)? {
-            if !kept.contains(&name) {
+        let oldest = self.kept.first().map_or(0, |(epoch, _)| *epoch);
+        for (epoch, name) in load::manifests(&*self.storage)? {
+            if epoch < oldest {
                 self.storage.remove(&name)?;
             }
         }

@@ -1,8 +1,10 @@
 //! Where state is kept: files by name, each whole or absent.
 
+pub mod contract;
 pub mod disk;
 pub mod fake;
 pub mod files;
+pub mod objects;
 #[cfg(test)]
 mod tests;
 
@@ -13,37 +15,56 @@ use anyhow::{Result, bail};
 
 use super::lock::Lock;
 use files::Files;
+use objects::Objects;
 
 /// Opens the storage that is at a place, as the user typed it: nothing is changed in it.
 ///
 /// # Errors
 /// If it is not there.
 pub fn open(place: &str) -> Result<Arc<dyn Storage>> {
-    only_folders(place)?;
-    Ok(Arc::new(Files::open(place)?))
+    Ok(match Place::of(place)? {
+        Place::Folder(folder) => Arc::new(Files::open(folder)?),
+        Place::Objects => Arc::new(Objects::open(place)?),
+    })
 }
 
 /// Opens the storage at a place for who alone is to write it: a folder is made where it is not there, locked as long
-/// as the lock is held, and cleared of what former writers have left unfinished.
+/// as the lock is held, and cleared of what former writers have left unfinished. An object store has no lock: there, of
+/// two that write, one finds that the other does where they *create* the same file.
 ///
 /// # Errors
 /// If another has it, or it can't be written.
 pub fn claim(place: &str) -> Result<(Arc<dyn Storage>, Option<Lock>)> {
-    only_folders(place)?;
-    let files = Files::create(place)?;
-    let lock = Lock::take(place)?;
+    let folder = match Place::of(place)? {
+        Place::Folder(folder) => folder,
+        Place::Objects => return Ok((Arc::new(Objects::open(place)?), None)),
+    };
+    let files = Files::create(folder)?;
+    let lock = Lock::take(folder)?;
     files.settle()?;
     Ok((Arc::new(files), Some(lock)))
 }
 
-fn only_folders(place: &str) -> Result<()> {
-    if place.is_empty() {
-        bail!("the folder's name is empty");
+/// What a user's text names.
+#[derive(Debug, PartialEq, Eq)]
+enum Place<'a> {
+    Folder(&'a str),
+    Objects,
+}
+
+impl Place<'_> {
+    fn of(text: &str) -> Result<Place<'_>> {
+        if text.is_empty() {
+            bail!("the folder's name is empty");
+        }
+        match text.split_once("://") {
+            None => Ok(Place::Folder(text)),
+            // Not the object store crate's own local store: that one doesn't sync.
+            Some(("file", path)) if path.starts_with('/') => Ok(Place::Folder(path)),
+            Some(("s3", _)) => Ok(Place::Objects),
+            Some(_) => bail!("{text}: expected a folder, file:///FOLDER or {}BUCKET/PREFIX", objects::SCHEME),
+        }
     }
-    if place.contains("://") {
-        bail!("{place} is a URL: only folders can be used");
-    }
-    Ok(())
 }
 
 /// A store of files. Names are paths with `/`, relative to the store.

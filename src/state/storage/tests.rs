@@ -7,10 +7,10 @@ use nix::errno::Errno;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::Storage;
 use super::disk::Disk;
 use super::fake::{FakeDisk, Kind};
 use super::files::Files;
+use super::{Place, Storage, claim, contract};
 
 fn files(disk: &FakeDisk) -> Files {
     Files::new(Arc::new(disk.clone()))
@@ -251,10 +251,34 @@ fn a_folder_that_can_not_be_is_an_error() {
             assert!(error.contains(text), "{text} in {error}");
         }
     }
-    assert!(super::open("s3://bucket").err().unwrap().to_string().contains("URL"));
+    assert!(super::open("gs://bucket").err().unwrap().to_string().contains("s3://BUCKET"));
     let place = folder.path().join("state");
     let (_storage, _lock) = super::claim(place.to_str().unwrap()).unwrap();
     let error = super::claim(place.to_str().unwrap()).err().unwrap().to_string();
     assert!(error.contains("in use by process"), "{error}");
     super::open(place.to_str().unwrap()).unwrap();
+}
+
+#[test]
+fn a_folder_keeps_what_storage_promises_on_both_disks() {
+    contract::check(&files(&FakeDisk::new(1)));
+    let folder = tempfile::tempdir().unwrap();
+    contract::check(&Files::open(folder.path().to_str().unwrap()).unwrap());
+}
+
+#[test]
+fn places_are_folders_or_urls() {
+    assert_eq!(Place::of("a/b").unwrap(), Place::Folder("a/b"));
+    assert_eq!(Place::of("file:///a/b").unwrap(), Place::Folder("/a/b"));
+    assert_eq!(Place::of("s3://a/b").unwrap(), Place::Objects);
+    for (wrong, says) in [("", "empty"), ("file://a", "file:///FOLDER"), ("gs://a/b", "s3://BUCKET/PREFIX")] {
+        let error = Place::of(wrong).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file://{}/new", folder.path().display());
+    let (storage, lock) = claim(&url).unwrap();
+    storage.put("f", b"x").unwrap();
+    assert!(lock.is_some() && folder.path().join("new/f").exists());
+    assert!(claim(&url).is_err(), "it is locked");
 }

@@ -182,18 +182,24 @@ impl Cluster {
 
     /// All there is to do.
     pub(super) fn settle(&mut self) {
+        self.try_settle().unwrap();
+    }
+
+    /// As [`Cluster::settle`], up to the first error.
+    pub(super) fn try_settle(&mut self) -> Result<()> {
         let mut busy = true;
         while std::mem::take(&mut busy) {
             for (keeping, merging) in &mut self.processes {
-                busy |= keeping.step().unwrap();
-                busy |= merging.step().unwrap();
+                busy |= keeping.step()?;
+                busy |= merging.step()?;
             }
             for piece in self.keepers.iter_mut().flat_map(|keeper| keeper.finished()) {
                 self.coordinator.piece(piece);
                 busy = true;
             }
-            busy |= self.coordinator.step().unwrap();
+            busy |= self.coordinator.step()?;
         }
+        Ok(())
     }
 
     /// Ends it in order, with a last checkpoint.

@@ -125,17 +125,79 @@ fn where_no_checkpoint_is_whole_or_they_are_of_another_job_it_is_an_error() {
 
 #[test]
 fn a_run_after_a_fall_back_replaces_what_is_damaged() {
-    let (memory, storage) = two_checkpoints();
-    flip(&memory, &Manifest::name(2), 100);
-    let (manifest, _) = load::newest(&storage, JOB, true).unwrap();
-    assert_eq!(manifest.unwrap().epoch, 1);
-    let (mut cluster, restored) = Cluster::resume(&memory, 1, 3, SMALL);
-    let mut world = World::new(6);
-    world.rows = restored;
-    for _ in 0..2 {
-        cluster.seal(&world.change(50));
+    for epochs in 1..=3 {
+        let (memory, storage) = two_checkpoints();
+        flip(&memory, &Manifest::name(2), 100);
+        assert_eq!(newest(&storage), (1, 1));
+        let (mut cluster, restored) = Cluster::resume(&memory, 1, 3, SMALL);
+        let mut world = World::new(6);
+        world.rows = restored;
+        for _ in 0..epochs {
+            cluster.seal(&world.change(50));
+            cluster.coordinator.published(cluster.epoch);
+            assert!(cluster.begin());
+            cluster.settle();
+        }
+        let manifests: &[Epoch] = [&[1, 2], &[2, 3], &[3, 4]][epochs - 1];
+        assert_eq!(
+            memory.names(FOLDER),
+            manifests.iter().map(|&epoch| Manifest::name(epoch)).collect::<Vec<_>>()
+        );
+        assert_eq!(Cluster::start(&memory, 1, 1, SMALL).1, world.rows);
     }
-    cluster.finish();
-    assert_eq!(memory.names(FOLDER), [Manifest::name(1), Manifest::name(3)]);
-    assert_eq!(Cluster::start(&memory, 1, 1, SMALL).1, world.rows);
+}
+
+/// A run with checkpoints of epochs 1 to 3, and one of epoch 4 that is on its way, and another that begins meanwhile.
+fn two_runs() -> (Memory, Cluster, Cluster, World) {
+    let memory = Memory::default();
+    let mut world = World::new(8);
+    let (mut old, _) = Cluster::start(&memory, 1, 2, SMALL);
+    for epoch in 1..=4 {
+        old.seal(&world.change(50));
+        assert!(old.begin());
+        if epoch < 4 {
+            old.coordinator.published(epoch);
+        }
+        old.settle();
+    }
+    let (new, restored) = Cluster::start(&memory, 1, 1, SMALL);
+    assert_eq!(new.epoch, 3);
+    world.rows = restored;
+    (memory, old, new, world)
+}
+
+#[test]
+fn a_run_that_was_taken_over_from_replaces_no_checkpoint() {
+    let (memory, mut old, mut new, mut world) = two_runs();
+    for epoch in 4..=5 {
+        new.seal(&world.change(50));
+        new.coordinator.published(epoch);
+        assert!(new.begin());
+        new.settle();
+    }
+    let before = memory.names(FOLDER);
+    old.coordinator.published(4);
+    let error = format!("{:#}", old.try_settle().unwrap_err());
+    assert!(error.contains("another run has taken over: checkpoints/00000000000000000004.json"), "{error}");
+    assert_eq!(memory.names(FOLDER), before);
+    assert_eq!(Cluster::start(&memory, 1, 3, SMALL).1, world.rows);
+}
+
+#[test]
+fn what_a_run_completes_after_it_was_taken_over_from_harms_nothing() {
+    let (memory, mut old, mut new, mut world) = two_runs();
+    // Removes what the old run has not come to name.
+    assert!(new.coordinator.step().unwrap());
+    old.coordinator.published(4);
+    old.settle();
+    let storage: Arc<dyn Storage> = Arc::new(memory.clone());
+    assert_eq!(newest(&storage), (3, 1));
+    for epoch in 4..=6 {
+        new.seal(&world.change(50));
+        new.coordinator.published(epoch);
+        assert!(epoch == 4 || new.begin());
+        new.settle();
+    }
+    assert_eq!(memory.names(FOLDER), [Manifest::name(5), Manifest::name(6)]);
+    assert_eq!(Cluster::start(&memory, 1, 3, SMALL).1, world.rows);
 }

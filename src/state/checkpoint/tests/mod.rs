@@ -88,10 +88,8 @@ fn only_what_is_needed_is_there_at_a_start_and_at_an_end() {
                 }
             }
             cluster.settle();
-            cluster.begin();
-            cluster.settle();
-            // Two checkpoints on, nothing is left of what was merged away.
-            for _ in 0..2 {
+            // Three checkpoints on, nothing is left of what was merged away.
+            for _ in 0..3 {
                 cluster.seal(&world.change(0));
                 cluster.coordinator.published(cluster.epoch);
                 assert!(cluster.begin());
