@@ -1,7 +1,7 @@
 //! Brokers: a real one that all tests share, real ones of a test's own, and librdkafka's in-process one.
 
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock};
@@ -77,6 +77,12 @@ impl Broker {
     /// Stops it as a power cut does.
     pub fn kill(&self) {
         self.script("stop", &["--kill"]);
+    }
+
+    /// Copies its data and logs to a new folder, as they are now.
+    pub fn copy(&self, to: &Path) {
+        let copied = Command::new("cp").arg("-a").arg(&self.dir).arg(to).status().expect("starting cp");
+        assert!(copied.success(), "copying {} failed", self.dir.display());
     }
 
     fn script(&self, command: &str, args: &[&str]) -> String {

@@ -171,7 +171,7 @@ impl World {
         std::fs::remove_dir_all(&self.folder).unwrap_or_else(|e| panic!("{}: {e}", self.folder.display()));
     }
 
-    /// Something has failed: keeps what the topics hold, as far as it can be had.
+    /// Something has failed: keeps what the topics hold, as far as it can be had, and the broker's data.
     pub fn keep(&mut self) {
         let topics = [&self.input, &self.counts[0], &self.counts[1], &self.dead];
         for topic in topics {
@@ -181,6 +181,7 @@ impl World {
                 println!("topic {} could not be read to its end", topic.name);
             }
         }
+        self.broker().copy(&self.folder.join("broker"));
     }
 }
 
