@@ -24,9 +24,10 @@ pub fn real() -> &'static Kafka {
     kafka
 }
 
-/// A real broker. It is killed, and its data removed, when this is dropped or this process ends, however it does.
+/// A real broker, or several that are a cluster. They are killed, and their data removed, when this is dropped or this
+/// process ends, however it does.
 pub struct Broker {
-    /// Its bootstrap address.
+    /// The bootstrap address.
     pub address: String,
     dir: PathBuf,
     keeper: Child,
@@ -35,11 +36,11 @@ pub struct Broker {
 impl Broker {
     /// Starts one.
     pub fn start() -> Broker {
-        Broker::start_with(&[])
+        Broker::cluster(1, &[])
     }
 
-    /// Starts one with these properties, each `key=value`.
-    pub fn start_with(properties: &[&str]) -> Broker {
+    /// Starts so many with these properties, each `key=value`. Their ids count from 1.
+    pub fn cluster(brokers: usize, properties: &[&str]) -> Broker {
         let dir =
             tempfile::Builder::new().prefix("cutwater-kafka-").tempdir().expect("a temporary folder").keep();
         // Waits for the end of its standard input, which only this process holds.
@@ -54,13 +55,14 @@ impl Broker {
             .spawn()
             .expect("starting sh");
         let mut broker = Broker { address: String::new(), dir, keeper };
-        let properties: Vec<&str> =
-            properties.iter().flat_map(|property| ["--property", *property]).collect();
-        broker.start_as(&properties);
+        let brokers = brokers.to_string();
+        let mut args = vec!["--brokers", &brokers];
+        args.extend(properties.iter().flat_map(|property| ["--property", *property]));
+        broker.start_as(&args);
         broker
     }
 
-    /// Starts it again, on its old port and with its old data.
+    /// Starts those that don't run again, on their old ports and with their old data.
     pub fn start_again(&mut self) {
         self.start_as(&[]);
     }
@@ -77,6 +79,11 @@ impl Broker {
     /// Stops it as a power cut does.
     pub fn kill(&self) {
         self.script("stop", &["--kill"]);
+    }
+
+    /// Stops one of several as a power cut does.
+    pub fn kill_one(&self, id: usize) {
+        self.script("stop", &["--kill", "--broker", &id.to_string()]);
     }
 
     /// Copies its data and logs to a new folder, as they are now.

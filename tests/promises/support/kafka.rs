@@ -47,7 +47,7 @@ impl Kafka {
     }
 
     fn make(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> Topic {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
         for (key, value) in config {
             topic = topic.set(key, value);
         }

@@ -187,10 +187,10 @@ impl Run {
     /// Troubles the program. It may give up when it has been away for too long; then this returns how it has ended.
     fn survive(&mut self, victim: &mut Victim, trouble: &Trouble) -> Option<ExitStatus> {
         match trouble {
-            Trouble::Outage => {
-                self.world.kill_broker();
-                self.world.start_broker();
+            Trouble::Outage(broker) => {
+                self.world.kill_broker(*broker);
                 self.work(victim);
+                self.world.start_broker();
                 self.tally.note(vacuity::OUTAGES);
             }
             Trouble::Jumps(offsets) => {
@@ -233,12 +233,12 @@ impl Run {
                 });
                 self.died(victim);
             }
-            End::Blackout => {
-                self.world.kill_broker();
+            End::Blackout(broker) => {
+                self.world.kill_broker(broker);
                 victim.kill(Whom::All);
                 self.tally.note(vacuity::BLACKOUTS);
                 self.died(victim);
-                self.world.start_broker_meanwhile();
+                self.world.start_broker();
             }
             End::Stop => {
                 processes::send(victim.first(), Signal::SIGTERM);

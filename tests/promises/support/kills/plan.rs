@@ -7,6 +7,8 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 
+use super::world::BROKERS;
+
 /// What a run does to the program.
 #[derive(Debug)]
 pub struct Plan {
@@ -55,8 +57,8 @@ pub enum Peace {
 /// What the program is to survive.
 #[derive(Clone, Debug)]
 pub enum Trouble {
-    /// The broker is killed and started again.
-    Outage,
+    /// A broker is killed: this one. It is started again when the program has gone on without it.
+    Outage(usize),
     /// One process does not run for longer than the time-out of its transactions.
     Freeze(usize),
     /// The wall clock is moved to these offsets, in seconds, one after the other.
@@ -76,8 +78,8 @@ pub enum End {
     Stop,
     /// It is asked to stop, and killed so long after that.
     StopThenKill(Duration, Whom),
-    /// It is killed while the broker is away, which comes back while the next life starts.
-    Blackout,
+    /// It is killed together with a broker: this one. That comes back while the next life starts.
+    Blackout(usize),
 }
 
 /// Which processes are killed.
@@ -151,7 +153,7 @@ fn end(number: usize, points: &mut impl Iterator<Item = (&'static str, u32)>, ra
             let (point, most) = points.next().expect("they are repeated");
             End::Crash { point, count: random.random_range(1..=most) }
         }
-        18 if number % 40 == 18 => End::Blackout,
+        18 if number % 40 == 18 => End::Blackout(broker(random)),
         _ => {
             let whom = if random.random_bool(0.5) { Whom::One(random.random_range(0..2)) } else { Whom::All };
             End::StopThenKill(milliseconds(0..150, random), whom)
@@ -162,11 +164,16 @@ fn end(number: usize, points: &mut impl Iterator<Item = (&'static str, u32)>, ra
 /// What comes before the `number`-th end.
 fn trouble(number: usize, random: &mut StdRng) -> Option<Trouble> {
     match number % 40 {
-        0 => Some(Trouble::Outage),
+        0 => Some(Trouble::Outage(broker(random))),
         1 | 9 => Some(Trouble::Freeze(random.random_range(0..3))),
         2 | 7 | 10 | 22 => Some(Trouble::Jumps((0..3).map(|_| jump(random)).collect())),
         _ => None,
     }
+}
+
+/// One of the brokers.
+fn broker(random: &mut StdRng) -> usize {
+    random.random_range(1..=BROKERS)
 }
 
 /// Seconds, hours or days, to either side.
@@ -188,7 +195,8 @@ fn next_shape(last: Shape, end: &End, random: &mut StdRng) -> Shape {
 }
 
 fn peace(trouble: &Option<Trouble>, end: &End, random: &mut StdRng) -> Peace {
-    let early = trouble.is_none() && matches!(end, End::Kill(_) | End::Blackout) && random.random_bool(0.35);
+    let early =
+        trouble.is_none() && matches!(end, End::Kill(_) | End::Blackout(_)) && random.random_bool(0.35);
     if early {
         Peace::Starting(milliseconds(0..900, random))
     } else {

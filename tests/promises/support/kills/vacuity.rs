@@ -6,8 +6,8 @@ use super::tally::Tally;
 /// What is counted, where a check wants it.
 pub const KILLS: &str = "kills";
 pub const SHAPES: &str = "restarts in another shape";
-pub const OUTAGES: &str = "broker killed and started again, the program went on";
-pub const BLACKOUTS: &str = "kill: all processes, the broker away until the next start";
+pub const OUTAGES: &str = "a broker killed, the program went on";
+pub const BLACKOUTS: &str = "kill: all processes and a broker";
 pub const FREEZES: &str = "a process stopped for longer than the transactions' time-out";
 pub const JUMPS: &str = "the wall clock jumped, the program went on";
 pub const BACK: &str = "the clock went back between two epochs";
@@ -37,8 +37,8 @@ pub fn check(plan: &Plan, tally: &Tally) {
     let kills = ends(&|end| !matches!(end, End::Stop));
     // A few may stop before they are killed, or give up after they were frozen.
     tally.expect(KILLS, kills - kills / 10);
-    tally.expect(BLACKOUTS, ends(&|end| matches!(end, End::Blackout)));
-    tally.expect(OUTAGES, count(&|trouble| matches!(trouble, Trouble::Outage)));
+    tally.expect(BLACKOUTS, ends(&|end| matches!(end, End::Blackout(_))));
+    tally.expect(OUTAGES, count(&|trouble| matches!(trouble, Trouble::Outage(_))));
     tally.expect(FREEZES, count(&|trouble| matches!(trouble, Trouble::Freeze(_))));
     tally.expect(JUMPS, 3 * count(&|trouble| matches!(trouble, Trouble::Jumps(_))));
     tally.expect(SHAPES, kills / 2);
