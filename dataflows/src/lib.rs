@@ -27,7 +27,7 @@
 //! impl Dataflow for Initials {
 //!     const NAME: &'static str = "initials";
 //!     fn build(&self, flow: &Flow<'_>) {
-//!         flow.input("lines").decode(Initial).count().output("initials", &["letter"], &["lines"]);
+//!         flow.input("lines").decode(Initial).persist("initials").count().output("initials", &["letter"], &["lines"]);
 //!     }
 //! }
 //! # let shape = Shape::of(&Initials {});
