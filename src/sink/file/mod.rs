@@ -1,7 +1,7 @@
 //! Lines to a file: with state each line once, whatever the program or the machine died of.
 //!
 //! Lines carry their epoch, so the file itself says which epochs it holds. A job that goes on cuts off a torn last line
-//! and reads back to where the last epoch begins ([`tail`]). All epochs before it are whole: each was synced before the
+//! and reads back to where the last epoch begins (`tail`). All epochs before it are whole: each was synced before the
 //! next one began. What is there of the last one is the beginning of what will be written for it again, so that is
 //! compared instead of written.
 

@@ -2,10 +2,10 @@
 //! it, is one transaction.
 //!
 //! - this module: the records of an output
-//! - [`transactions`]: what all outputs of a run share: an epoch's records, and its transaction
-//! - [`writer`]: the producer, and what its errors ask for
-//! - [`group`]: the group's committed offsets, which say what the topics hold
-//! - [`resume`]: what follows from them for a job that goes on
+//! - `transactions`: what all outputs of a run share: an epoch's records, and its transaction
+//! - `writer`: the producer, and what its errors ask for
+//! - `group`: the group's committed offsets, which say what the topics hold
+//! - `resume`: what follows from them for a job that goes on
 
 mod group;
 mod resume;
