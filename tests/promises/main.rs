@@ -25,6 +25,7 @@ mod real_kills;
 mod real_offsets;
 mod real_outages;
 mod real_produce;
+mod real_s3;
 mod real_sinks;
 mod real_stopping;
 mod real_topics;

@@ -24,7 +24,7 @@ use objects::Objects;
 pub fn open(place: &str) -> Result<Arc<dyn Storage>> {
     Ok(match Place::of(place)? {
         Place::Folder(folder) => Arc::new(Files::open(folder)?),
-        Place::Objects => Arc::new(Objects::open(place)?),
+        Place::Objects => Arc::new(Objects::open(place, std::env::vars_os())?),
     })
 }
 
@@ -37,7 +37,7 @@ pub fn open(place: &str) -> Result<Arc<dyn Storage>> {
 pub fn claim(place: &str) -> Result<(Arc<dyn Storage>, Option<Lock>)> {
     let folder = match Place::of(place)? {
         Place::Folder(folder) => folder,
-        Place::Objects => return Ok((Arc::new(Objects::open(place)?), None)),
+        Place::Objects => return Ok((Arc::new(Objects::open(place, std::env::vars_os())?), None)),
     };
     let files = Files::create(folder)?;
     let lock = Lock::take(folder)?;

@@ -3,15 +3,15 @@
 //! An object is whole or absent by itself. What tells two writers apart is the conditional put (`If-None-Match: *`),
 //! which S3 has had since 2024; where a store doesn't know it, [`Objects::open`] says so.
 
+use std::ffi::OsString;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use object_store::aws::AmazonS3Builder;
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
+use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, RetryConfig};
 use tokio::io::AsyncWriteExt as _;
 use tokio::runtime::Runtime;
 
@@ -21,12 +21,10 @@ use super::{Storage, Writing};
 pub const SCHEME: &str = "s3://";
 
 /// Where credentials and the rest come from, for people.
-pub const ENVIRONMENT: &str = "credentials, region and endpoint come from the environment: AWS_ACCESS_KEY_ID and \
+pub const ENVIRONMENT: &str = "the object store's credentials, region and endpoint come from the environment: AWS_ACCESS_KEY_ID and \
      AWS_SECRET_ACCESS_KEY, or the machine's role; AWS_REGION; AWS_ENDPOINT where it is not Amazon's, with \
      AWS_ALLOW_HTTP=true where that is without TLS";
 
-/// How long the store may take to answer for the first time.
-const FIRST_ANSWER: Duration = Duration::from_secs(30);
 /// Bytes of a part of a large object. Smaller objects are written with one request.
 const PART: usize = 8 << 20;
 /// Parts that are on their way at once.
@@ -41,28 +39,32 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// The objects at a URL, `s3://BUCKET/PREFIX`. See [`ENVIRONMENT`] for the rest.
+    /// The objects at a URL, `s3://BUCKET/PREFIX`. The rest comes from these variables, see [`ENVIRONMENT`].
     ///
     /// # Errors
     /// If it is no such URL, or the bucket is not there or can't be read.
-    pub fn open(place: &str) -> Result<Self> {
+    pub fn open(place: &str, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self> {
         let (bucket, prefix) = parse(place)?;
         // Fails where it is done already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let store = AmazonS3Builder::from_env().with_bucket_name(bucket).build();
-        let store = store.with_context(|| format!("{place}: {ENVIRONMENT}"))?;
-        let objects = Objects::new(Arc::new(store), prefix, place)?;
-        let root = (!prefix.is_empty()).then_some(&objects.prefix);
-        let listed = objects.wait(async {
-            let answer = objects.store.list_with_delimiter(root);
-            tokio::time::timeout(FIRST_ANSWER, answer)
-                .await
-                .map_err(|_| anyhow!("no answer within {FIRST_ANSWER:?}"))
-        });
-        listed
-            .and_then(|listed| listed.map_err(explain))
-            .with_context(|| format!("reading {place} ({ENVIRONMENT})"))?;
-        Ok(objects)
+        let mut builder = AmazonS3Builder::new();
+        for (name, value) in variables {
+            if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
+                && let Some(key) =
+                    name.starts_with("AWS_").then(|| name.to_ascii_lowercase().parse().ok()).flatten()
+            {
+                builder = builder.with_config(key, value);
+            }
+        }
+        let builder = builder.with_bucket_name(bucket);
+        let store =
+            |builder: AmazonS3Builder| builder.build().with_context(|| format!("{place}: {ENVIRONMENT}"));
+        // A mistake in what the user typed is to be told soon; what comes later is worth some patience.
+        let hasty = RetryConfig { max_retries: 2, ..RetryConfig::default() };
+        Objects::new(Arc::new(store(builder.clone().with_retry(hasty))?), prefix, place)?
+            .list("")
+            .map_err(|error| anyhow!("{error:#}; {ENVIRONMENT}"))?;
+        Objects::new(Arc::new(store(builder)?), prefix, place)
     }
 
     /// The objects of a store whose keys begin with a prefix.
@@ -85,10 +87,14 @@ impl Objects {
         self.runtime.block_on(done)
     }
 
+    /// A name with where it is.
+    fn shown(&self, name: &str) -> String {
+        let place = self.place.trim_end_matches('/');
+        if name.is_empty() { place.to_owned() } else { format!("{place}/{name}") }
+    }
+
     fn context<T>(&self, doing: &str, name: &str, result: Result<T, Error>) -> Result<T> {
-        result
-            .map_err(explain)
-            .with_context(|| format!("{doing} {}/{name}", self.place.trim_end_matches('/')))
+        result.map_err(explain).with_context(|| format!("{doing} {}", self.shown(name)))
     }
 }
 
@@ -123,7 +129,7 @@ impl Storage for Objects {
         Ok(Box::new(LargeObject {
             writer: Some(writer.with_max_concurrency(PARTS)),
             runtime: Arc::clone(&self.runtime),
-            name: format!("{}/{name}", self.place.trim_end_matches('/')),
+            name: self.shown(name),
         }))
     }
 
@@ -132,7 +138,7 @@ impl Storage for Objects {
     }
 
     fn append(&self, name: &str, _length: u64, _bytes: &[u8]) -> Result<()> {
-        bail!("writing {}/{name}: nothing can be appended to an object", self.place)
+        bail!("writing {}: nothing can be appended to an object", self.shown(name))
     }
 
     fn read(&self, name: &str, range: Option<Range<u64>>) -> Result<Option<Vec<u8>>> {
@@ -150,7 +156,7 @@ impl Storage for Objects {
             read => self.context("reading", name, read)?,
         };
         if range.is_some_and(|range| range.end - range.start != bytes.len() as u64) {
-            bail!("reading {}/{name}: it is shorter than it was when it was written", self.place);
+            bail!("reading {}: it is shorter than it was when it was written", self.shown(name));
         }
         Ok(Some(bytes.into()))
     }
@@ -195,7 +201,12 @@ impl Writing for LargeObject {
 
     fn finish(mut self: Box<Self>) -> Result<()> {
         let Some(mut writer) = self.writer.take() else { return Ok(()) };
-        self.runtime.block_on(writer.shutdown()).with_context(|| format!("writing {}", self.name))
+        let written =
+            self.runtime.block_on(writer.shutdown()).map_err(|error| match error.downcast::<Error>() {
+                Ok(error) => explain(error),
+                Err(error) => error.into(),
+            });
+        written.with_context(|| format!("writing {}", self.name))
     }
 }
 
@@ -208,17 +219,20 @@ impl Drop for LargeObject {
     }
 }
 
-/// Says what to do, where the store says what is wrong.
+/// Says in one line what is wrong: in the store's words where it has some, else in those of the crate and of what is
+/// below it.
 fn explain(error: Error) -> anyhow::Error {
-    let advice = match &error {
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            "access is denied: check credentials and the bucket's policy"
-        }
-        Error::NotFound { .. } => "it is not there: is the bucket's name right?",
-        Error::NotImplemented { .. } => "the store can't do this, another one is needed",
-        _ => return error.into(),
+    let text = error.to_string();
+    let part = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        rest.split_once(&format!("</{name}>")).map(|(part, _)| part)
     };
-    anyhow::Error::new(error).context(advice)
+    if let (Some(code), Some(message)) = (part("Code"), part("Message")) {
+        return anyhow!("the store says {code}: {}", message.trim_end_matches('.'));
+    }
+    let line = text.lines().next().unwrap_or_default().trim_end();
+    let cause = anyhow::Error::new(error).root_cause().to_string();
+    if line.contains(&cause) { anyhow!("{line}") } else { anyhow!("{line}: {cause}") }
 }
 
 #[cfg(test)]

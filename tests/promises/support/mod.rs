@@ -8,6 +8,7 @@ pub mod kills;
 pub mod load;
 pub mod program;
 pub mod rows;
+pub mod s3;
 pub mod server;
 pub mod sinks;
 pub mod text;

@@ -1,0 +1,174 @@
+//! State on a real S3-compatible server.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cutwater::fault::Fault;
+use cutwater::feed::Place;
+use cutwater::state::checkpoint::coordinator::{Coordinator, History, Plan};
+use cutwater::state::checkpoint::keeper::RunKeepers;
+use cutwater::state::checkpoint::run::{RunFiles, Sizes};
+use cutwater::state::checkpoint::{Checkpoints as _, Keepers as _, load};
+use cutwater::state::cut::Cut;
+use cutwater::state::identity::{FORMAT, Identity};
+use cutwater::state::ledger::Ledger;
+use cutwater::state::resume::Entry;
+use cutwater::state::storage::objects::Objects;
+use cutwater::state::storage::{Storage, contract};
+use cutwater::time::MachineTime;
+use cutwater_dataflows::Epoch;
+use cutwater_dataflows::flat::FlatBatch;
+
+use crate::support::program::{Program, cutwater};
+use crate::support::s3::{BUCKET, s3};
+use crate::support::unique;
+
+fn place() -> String {
+    format!("s3://{BUCKET}/{}", unique())
+}
+
+fn objects(place: &str) -> Objects {
+    let variables = s3().variables.iter().map(|(name, value)| (name.into(), value.into()));
+    Objects::open(place, variables).expect("the bucket is there")
+}
+
+/// `cutwater state` with what the server's clients need, but for what is given.
+fn state(place: &str, variables: &[(&str, &str)]) -> Program {
+    let mut program = cutwater(["state", place]);
+    for (name, value) in &s3().variables {
+        program = program.env(name, value);
+    }
+    variables.iter().fold(program, |program, (name, value)| program.env(name, value))
+}
+
+#[test]
+fn objects_keep_what_storage_promises() {
+    contract::check(&objects(&place()));
+    contract::check(&objects(&format!("{}/a/b/", place())));
+}
+
+struct NoPast;
+impl History for NoPast {
+    fn cut(&mut self, _: Epoch) -> anyhow::Result<Cut> {
+        Ok(Cut::default())
+    }
+    fn retire(&mut self, _: Epoch) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn checkpoints_are_made_restored_shown_and_verified() {
+    const ROWS: u64 = 300_000;
+    let place = place();
+    let storage: Arc<dyn Storage> = Arc::new(objects(&place));
+    let identity = Identity {
+        format: FORMAT,
+        job: "0123".into(),
+        created: 1_700_000_000_000_000,
+        dataflow: "word-count".into(),
+        options: "WordCount".into(),
+        collections: vec!["words".into()],
+        inputs: BTreeMap::from([("lines".to_owned(), vec!["topic".to_owned()])]),
+        cluster: None,
+        topics: BTreeMap::new(),
+        group: "g".into(),
+    };
+    identity.adopt(&*storage).expect("it is new");
+    let mut ledger = Ledger::open(Arc::clone(&storage), "0123").expect("it is new");
+    let fault = Fault::default();
+    let mut expected: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+    for workers in [1, 2, 3] {
+        let (manifest, warnings) = load::newest(&storage, "0123", true).expect("it is readable");
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let from = manifest.as_ref().map_or(0, |manifest| manifest.epoch);
+        assert_eq!(from, ledger.last());
+        let collections = manifest.into_iter().flat_map(|manifest| manifest.collections);
+        let collections = collections.map(|(name, rows)| (name, rows.runs)).collect();
+        let plan = Plan {
+            job: "0123".into(),
+            collections: vec!["words".into()],
+            workers,
+            every: Duration::ZERO,
+            from,
+        };
+        let time = Arc::new(MachineTime::default());
+        let coordinator =
+            Coordinator::new(Arc::clone(&storage), plan, time, Box::new(NoPast)).expect("it is readable");
+        let files = RunFiles::new(Arc::clone(&storage), &unique().replace('.', "-"), Sizes::default());
+        let (keepers, threads) = RunKeepers::start(files, collections, &fault).expect("threads");
+        let mut restored: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+        let epoch = from + 1;
+        for worker in 0..workers {
+            let mut keeper = keepers.keeper("words", Place { worker, workers });
+            keeper.restore(&mut |rows| {
+                rows.iter().for_each(|(row, count)| *restored.entry(row.to_vec()).or_default() += count);
+            });
+            let mut batch = FlatBatch::default();
+            for row in 0..ROWS {
+                let row = format!("word {row} of a length that fills more than one part").into_bytes();
+                let hash = cutwater_dataflows::combine::row_hash(&row);
+                if cutwater_dataflows::persist::HashRange::worker(hash, workers) == worker {
+                    batch.push(&row, 1);
+                    *expected.entry(row).or_default() += 1;
+                }
+            }
+            keeper.seal(epoch, batch);
+            keeper.checkpoint(None);
+            while !keeper.finished().into_iter().fold(false, |_, piece| {
+                coordinator.piece(piece);
+                true
+            }) {
+                assert!(!fault.is_raised(), "{:?}", fault.take());
+                std::thread::yield_now();
+            }
+        }
+        if epoch > 1 {
+            assert!(
+                restored.len() as u64 == ROWS && restored.values().all(|&count| count == epoch as i64 - 1)
+            );
+        }
+        ledger.append(Entry { epoch, time: 1_700_000_000_000_000, ..Entry::default() }).expect("it follows");
+        ledger.sync().expect("it is written");
+        coordinator.published(epoch);
+        coordinator.finish().expect("it is written");
+        drop(keepers);
+        threads.join();
+    }
+    assert!(!fault.is_raised());
+    let shown = state(&place, &[]).with("--verify").rows();
+    for line in [
+        "job         0123, made 2023-11-14T22:13:20Z",
+        "input       lines = topic",
+        "ledger      epochs 1 to 3",
+        "checkpoint  epoch 3",
+        "checkpoint  epoch 2",
+        "verified    no problem",
+    ] {
+        assert!(shown.iter().any(|shown| shown.starts_with(line)), "{line}: {shown:#?}");
+    }
+    assert!(!shown.iter().any(|line| line.starts_with("checkpoint  epoch 1,")));
+
+    // A run file that is damaged is found, and named.
+    let (file, length) = storage.list("runs").unwrap().pop().expect("a run file");
+    let mut bytes = storage.read(&file, None).unwrap().expect("it was listed");
+    bytes[length as usize / 2] ^= 1;
+    storage.put(&file, &bytes).unwrap();
+    let ended = state(&place, &[]).with("--verify").run().expect(1);
+    assert!(ended.stdout.iter().any(|line| line.contains(&file)), "{:#?}", ended.stdout);
+    state(&place, &[]).run().expect(0);
+}
+
+#[test]
+fn what_is_wrong_with_a_store_is_said() {
+    let nothing = place();
+    state(&nothing, &[]).run().fails(1, &["there is no state in", &nothing]);
+    state("s3://no-such-bucket/a", &[]).run().fails(1, &["s3://no-such-bucket/a", "NoSuchBucket"]);
+    let wrong = [("AWS_SECRET_ACCESS_KEY", "wrong")];
+    state(&nothing, &wrong).run().fails(1, &[&nothing, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"]);
+    let nobody = [("AWS_ENDPOINT", "http://127.0.0.1:1")];
+    state(&nothing, &nobody).with("--quiet").run().fails(1, &["127.0.0.1:1", "AWS_ENDPOINT"]);
+    let tls = [("AWS_ALLOW_HTTP", "false")];
+    state(&nothing, &tls).with("--quiet").run().fails(1, &["AWS_ALLOW_HTTP=true"]);
+}
