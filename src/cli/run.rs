@@ -17,6 +17,7 @@ use crate::feed::kafka::{KafkaFeeds, Reading};
 use crate::job::{self, Binding, DEAD_LETTERS, Job, Stop};
 use crate::kafka::client::Settings;
 use crate::kafka::identity::{cluster_id, topic_ids};
+use crate::kafka::insist::insist;
 use crate::kafka::topics::Pattern;
 use crate::publish::Cuts;
 use crate::sink::{Emit, Opener, Sink, Target};
@@ -239,7 +240,7 @@ fn identity(
     feeds: &KafkaFeeds,
 ) -> Result<Identity> {
     let client = settings.metadata()?;
-    let cluster = cluster_id(&client)?;
+    let cluster = insist(|| cluster_id(&client))?;
     let names: Vec<String> = feeds.topics();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut inputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -256,7 +257,7 @@ fn identity(
         collections: shape.persisted.clone(),
         inputs,
         cluster,
-        topics: topic_ids(&client, &names)?,
+        topics: insist(|| topic_ids(&client, &names))?,
         group: group.to_owned(),
     })
 }

@@ -4,5 +4,6 @@
 pub mod client;
 pub mod deliveries;
 pub mod identity;
+pub mod insist;
 pub(crate) mod native;
 pub mod topics;

@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result};
 use super::{Feed, Feeds, Place};
 use crate::fault::Fault;
 use crate::kafka::client::Settings;
+use crate::kafka::insist::insist;
 use crate::kafka::topics::{self, Pattern};
 use crate::state::cut::Topics;
 use discovery::Discovery;
@@ -102,7 +103,7 @@ impl KafkaFeeds {
         let client = settings.metadata()?;
         topics::connect(&client, &settings)?;
         let patterns: Vec<Pattern> = inputs.values().flatten().cloned().collect();
-        let topics = topics::find(&client, &patterns)?;
+        let topics = insist(|| topics::find(&client, &patterns))?;
         for (input, patterns) in &inputs {
             for pattern in patterns {
                 let partitions: i32 = topics

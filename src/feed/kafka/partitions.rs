@@ -22,6 +22,7 @@ use super::partition::{Partition, Spot};
 use super::start::{Start, Wanted, available, starts};
 use super::{From, REQUEST, Reading};
 use crate::kafka::client::{Client, Settings};
+use crate::kafka::insist::insist;
 use crate::kafka::native::batch::{Batches, Event};
 use crate::kafka::topics::Pattern;
 use crate::state::cut::Topics;
@@ -165,7 +166,9 @@ impl KafkaFeed {
             });
             self.client = Some(Batches::new(Arc::new(consumer), BATCH));
         }
-        let starts = starts(self.consumer(), &self.reading, wanted, &new, timeout)?;
+        let ask = || starts(self.consumer(), &self.reading, wanted, &new, timeout);
+        // While it reads, the worker has other things to do than to wait: it comes back.
+        let starts = if timeout == REQUEST { insist(ask)? } else { ask()? };
         let mut list = TopicPartitionList::new();
         for ((topic, partition), start) in new.iter().zip(&starts) {
             list.add_partition_offset(topic, *partition, Offset::Offset(start.first))?;
