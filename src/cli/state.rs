@@ -125,8 +125,10 @@ fn of_files(files: Files) -> String {
 /// A moment in microseconds since the Unix epoch, and how long ago it is.
 fn when(micros: u64) -> String {
     let moment = Duration::from_micros(micros);
-    let ago = Duration::from_secs(micros_since_epoch().saturating_sub(micros) / 1_000_000);
-    let ago = humantime::format_duration(ago);
+    let ago = micros_since_epoch().saturating_sub(micros) / 1_000_000;
+    // The longer, the less exactly.
+    let unit = [24 * 60 * 60, 60 * 60, 60].into_iter().find(|unit| ago >= 24 * unit).unwrap_or(1);
+    let ago = humantime::format_duration(Duration::from_secs(ago - ago % unit));
     // Beyond the year 9999 there is no such text.
     match UNIX_EPOCH.checked_add(moment).filter(|_| micros < 253_402_300_800_000_000) {
         Some(time) => format!("{} ({ago} ago)", humantime::format_rfc3339_seconds(time)),

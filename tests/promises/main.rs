@@ -12,6 +12,7 @@ mod quick_input;
 mod quick_ledger;
 mod quick_processes;
 mod quick_sinks;
+mod quick_state;
 mod quick_transactions;
 mod quick_unreachable;
 mod quick_usage;

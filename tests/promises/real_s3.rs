@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cutwater::fault::Fault;
 use cutwater::feed::Place;
@@ -20,9 +20,15 @@ use cutwater::time::MachineTime;
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::flat::FlatBatch;
 
-use crate::support::program::{Program, cutwater};
+use nix::sys::signal::Signal;
+
+use crate::support::broker::real;
+use crate::support::committed::{latest, read};
+use crate::support::program::{Program, cutwater, word_count};
+use crate::support::rows::{Row, assert_counts, recount};
 use crate::support::s3::{BUCKET, s3};
-use crate::support::unique;
+use crate::support::text::licenses;
+use crate::support::{DEADLINE, unique};
 
 fn place() -> String {
     format!("s3://{BUCKET}/{}", unique())
@@ -33,12 +39,14 @@ fn objects(place: &str) -> Objects {
     Objects::open(place, variables).expect("the bucket is there")
 }
 
-/// `cutwater state` with what the server's clients need, but for what is given.
+/// A program with what the server's clients need.
+fn beside(program: Program) -> Program {
+    s3().variables.iter().fold(program, |program, (name, value)| program.env(name, value))
+}
+
+/// `cutwater state` with that, but for what is given.
 fn state(place: &str, variables: &[(&str, &str)]) -> Program {
-    let mut program = cutwater(["state", place]);
-    for (name, value) in &s3().variables {
-        program = program.env(name, value);
-    }
+    let program = beside(cutwater(["state", place]));
     variables.iter().fold(program, |program, (name, value)| program.env(name, value))
 }
 
@@ -158,6 +166,44 @@ fn checkpoints_are_made_restored_shown_and_verified() {
     let ended = state(&place, &[]).with("--verify").run().expect(1);
     assert!(ended.stdout.iter().any(|line| line.contains(&file)), "{:#?}", ended.stdout);
     state(&place, &[]).run().expect(0);
+}
+
+#[test]
+fn counts_go_on_from_state_in_a_store_after_a_kill_in_other_shapes() {
+    let (input, output) = (real().topic(4), real().topic(2));
+    let place = place();
+    let run = |shape: &str| {
+        let to = format!("kafka:{}", output.name);
+        let program = beside(word_count(&input.address, &input.name)).args(["--state", &place, "--to", &to]);
+        program
+            .args(["--set", &format!("group.id={}", output.name)])
+            .with("-e 20ms --checkpoint 100ms")
+            .with(shape)
+    };
+    let lines = licenses();
+    let thirds: Vec<&[String]> = lines.chunks(lines.len().div_ceil(3)).collect();
+    input.send(thirds[0]);
+    run("--until-end").run().expect(0);
+
+    input.send(thirds[1]);
+    let running = run("-w 2 -n 2").start();
+    let before = read(&output).len();
+    let deadline = Instant::now() + DEADLINE;
+    while read(&output).len() == before {
+        assert!(Instant::now() < deadline, "nothing is published");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    running.signal(Signal::SIGKILL);
+    drop(running.wait());
+
+    input.send(thirds[2]);
+    let ended = run("--until-end -w 3").run().expect(0);
+    assert!(ended.stderr.iter().any(|line| line.contains("going on")), "{:#?}", ended.stderr);
+    let rows: Vec<String> = latest(&read(&output)).into_values().collect();
+    let found = rows.iter().map(|row| serde_json::from_str::<Row>(row).expect("a row"));
+    assert_counts(&found.map(|row| (row.word, row.count)).collect(), &recount(lines));
+    let shown = state(&place, &[]).with("--verify").rows();
+    assert!(shown.iter().any(|line| line == "verified    no problem"), "{shown:#?}");
 }
 
 #[test]

@@ -23,10 +23,6 @@ use super::shelf::{Held, Shelf};
 use crate::fault::Fault;
 use crate::feed::Place;
 
-/// Bytes of sealed changes that may wait for the thread. Only a store that stands still for long fills that; then
-/// workers wait.
-const WAITING: usize = 256 << 20;
-
 /// What workers tell the thread, each for the shelf with a number.
 enum Order {
     Keep(Box<Shelf>, Sender<Piece>),
@@ -76,7 +72,8 @@ impl RunKeepers {
         let (orders, inbox) = unbounded();
         let (work, merging) = unbounded();
         let (outbox, merged) = unbounded();
-        let orders = Orders { sender: orders, waiting: Arc::default() };
+        let waiting = Arc::new(Waiting { most: files.sizes().waiting, ..Waiting::default() });
+        let orders = Orders { sender: orders, waiting };
         let keeping = Keeping {
             files: Arc::clone(&files),
             waiting: Arc::clone(&orders.waiting),
@@ -264,6 +261,8 @@ impl Orders {
 /// How many bytes of changes wait for the thread.
 #[derive(Default)]
 struct Waiting {
+    /// How many may.
+    most: usize,
     bytes: Mutex<usize>,
     fewer: Condvar,
 }
@@ -280,7 +279,7 @@ impl Waiting {
 
     /// Returns when no more wait than may.
     fn wait(&self) {
-        drop(self.fewer.wait_while(self.lock(), |bytes| *bytes > WAITING));
+        drop(self.fewer.wait_while(self.lock(), |bytes| *bytes > self.most));
     }
 
     fn remove(&self, some: usize) {

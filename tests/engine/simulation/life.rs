@@ -198,7 +198,8 @@ impl Job {
         let stop = Stop::default();
         let (mut keepers, mut keepings, mut mergings) = (Vec::new(), Vec::new(), Vec::new());
         for process in 0..processes {
-            let sizes = Sizes { block: 256, changes: [300, 1 << 20][self.rng.random_range(0..2)] };
+            let changes = [300, 1 << 20][self.rng.random_range(0..2)];
+            let sizes = Sizes { block: 256, changes, ..Sizes::default() };
             let files = RunFiles::new(Arc::clone(&books.storage), &format!("{life}-{process}"), sizes);
             let (keeper, keeping, merging) = RunKeepers::new(files, resume.collections.clone(), &fault);
             keepers.push(keeper);

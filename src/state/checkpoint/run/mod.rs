@@ -37,11 +37,14 @@ pub struct Sizes {
     pub block: usize,
     /// In memory, for each collection and worker: changes are written when they have more, though no checkpoint is due.
     pub changes: usize,
+    /// In memory, for all: changes that are handed over and not yet taken. Only a store that stands still for long fills
+    /// that; then workers wait.
+    pub waiting: usize,
 }
 
 impl Default for Sizes {
     fn default() -> Self {
-        Sizes { block: 256 << 10, changes: 32 << 20 }
+        Sizes { block: 256 << 10, changes: 32 << 20, waiting: 256 << 20 }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::state::storage::Storage;
 use cluster::{Cluster, JOB, Rows, World};
 use memory::Memory;
 
-const SMALL: Sizes = Sizes { block: 300, changes: 2000 };
+const SMALL: Sizes = Sizes { block: 300, changes: 2000, waiting: 1 << 20 };
 
 #[test]
 fn what_is_restored_is_the_map_as_of_the_checkpoint_in_every_shape() {
@@ -110,7 +110,7 @@ fn only_what_is_needed_is_there_at_a_start_and_at_an_end() {
 fn runs_and_bytes_stay_bounded_over_thousands_of_checkpoints() {
     let memory = Memory::default();
     let mut world = World::new(7);
-    let (mut cluster, _) = Cluster::start(&memory, 2, 3, Sizes { block: 300, changes: 1 << 20 });
+    let (mut cluster, _) = Cluster::start(&memory, 2, 3, Sizes { changes: 1 << 20, ..SMALL });
     let (mut most_runs, mut most_bytes) = (0, 0);
     for epoch in 1..=5000u64 {
         cluster.seal(&world.change(40));

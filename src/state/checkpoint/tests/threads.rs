@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cutwater_dataflows::flat::FlatBatch;
@@ -14,7 +14,7 @@ use crate::fault::Fault;
 use crate::feed::Place;
 use crate::state::checkpoint::coordinator::{Coordinator, Plan};
 use crate::state::checkpoint::keeper::RunKeepers;
-use crate::state::checkpoint::run::RunFiles;
+use crate::state::checkpoint::run::{RunFiles, Sizes};
 use crate::state::checkpoint::{Checkpoints, Keepers, load};
 use crate::state::storage::Storage;
 use crate::time::MachineTime;
@@ -106,7 +106,7 @@ fn what_can_not_be_restored_or_written_ends_the_run_and_blocks_no_worker() {
     let mut keeper = keepers.keeper("words", HERE);
     keeper.restore(&mut |_| ());
     let mut large = FlatBatch::default();
-    large.push(&vec![b'x'; 100 << 20], 1);
+    large.push(&vec![b'x'; 1 << 19], 1);
     // More than may wait: it is let in nevertheless, since the thread that would take it has failed.
     for epoch in 1..=5 {
         keeper.seal(epoch, large.clone());
@@ -114,4 +114,38 @@ fn what_can_not_be_restored_or_written_ends_the_run_and_blocks_no_worker() {
     drop((keeper, keepers));
     threads.join();
     assert!(format!("{:#}", fault.take().unwrap()).contains("no space left"));
+}
+
+#[test]
+fn a_worker_that_is_far_ahead_waits() {
+    const AHEAD: usize = 10;
+    const EPOCHS: usize = 2000;
+    let storage: Arc<dyn Storage> = Arc::new(Memory::default());
+    let mut batch = FlatBatch::default();
+    batch.push(b"a row", 1);
+    let sizes = Sizes { waiting: AHEAD * batch.size(), ..SMALL };
+    let files = RunFiles::new(storage, "0", sizes);
+    let (keepers, mut keeping, _merging) = RunKeepers::new(files, BTreeMap::new(), &Fault::default());
+    let sealed = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut keeper = keepers.keeper("words", HERE);
+            keeper.restore(&mut |_| ());
+            for epoch in 1..=EPOCHS {
+                keeper.seal(epoch as u64, batch.clone());
+                sealed.store(epoch, Ordering::Relaxed);
+            }
+        });
+        // The first is that the collection is kept.
+        let mut taken = 0;
+        while taken < EPOCHS + 1 {
+            // Once it is as far ahead as it may be, it stays there.
+            for _ in 0..100 {
+                let sealed = sealed.load(Ordering::Relaxed);
+                assert!(sealed <= taken + AHEAD, "{sealed} were sealed, {taken} taken");
+                std::thread::yield_now();
+            }
+            taken += usize::from(keeping.step().unwrap());
+        }
+    });
 }
