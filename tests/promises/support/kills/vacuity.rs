@@ -23,8 +23,10 @@ pub fn reached(point: &str) -> String {
     format!("{REACHED}{point}")
 }
 
-/// From so many kills on, every crash point must have been reached.
+/// From so many kills on, all crash points must have been reached but for a few.
 const MANY: u64 = 100;
+/// So many: each is armed two or three times in a hundred, and may be further away than the program lives.
+const FEW: usize = 2;
 
 /// Fails if a run was more peaceful than its plan.
 pub fn check(plan: &Plan, tally: &Tally) {
@@ -53,6 +55,7 @@ pub fn check(plan: &Plan, tally: &Tally) {
     let all: u64 = points().map(|point| tally.of(&reached(point))).sum();
     assert!(all * 2 >= ends(&|end| matches!(end, End::Crash { .. })), "half of the crash points\n{tally}");
     if kills >= MANY {
-        points().for_each(|point| tally.expect(&reached(point), 1));
+        let missed: Vec<&str> = points().filter(|point| tally.of(&reached(point)) == 0).collect();
+        assert!(missed.len() <= FEW, "never reached: {}\n{tally}", missed.join(", "));
     }
 }
