@@ -12,10 +12,11 @@ use std::ffi::{CStr, CString, c_char};
 use std::ptr::{NonNull, null_mut};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use rdkafka::ClientContext;
 use rdkafka::bindings as sys;
 use rdkafka::client::Client;
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
 /// The broker to which such questions go, as the last metadata say; `None` if they name none.
@@ -60,7 +61,7 @@ pub(crate) fn topic_ids<C: ClientContext>(
     unsafe {
         let code = RDKafkaErrorCode::from(sys::rd_kafka_event_error(event.ptr()));
         if code != RDKafkaErrorCode::NoError {
-            bail!("{code}");
+            return Err(KafkaError::MetadataFetch(code).into());
         }
         let result = sys::rd_kafka_event_DescribeTopics_result(event.ptr());
         let mut count = 0;
@@ -73,7 +74,7 @@ pub(crate) fn topic_ids<C: ClientContext>(
                 match RDKafkaErrorCode::from(sys::rd_kafka_error_code(error)) {
                     RDKafkaErrorCode::NoError => {}
                     RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => continue,
-                    code => bail!("{name}: {code}"),
+                    code => return Err(KafkaError::MetadataFetch(code)).context(name.into_owned()),
                 }
                 let id = sys::rd_kafka_TopicDescription_topic_id(topic);
                 let id = if id.is_null() {
