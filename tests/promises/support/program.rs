@@ -141,6 +141,11 @@ impl Running {
         }
     }
 
+    /// Has it said this on standard error so far?
+    pub fn has_said(&self, text: &str) -> bool {
+        self.stderr.now().iter().any(|line| line.contains(text))
+    }
+
     /// Waits for its end, that long at most.
     pub fn wait_status(&mut self, limit: Duration) -> ExitStatus {
         let deadline = Instant::now() + limit;
