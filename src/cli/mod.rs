@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod config;
 mod kafka;
 mod ledger;
@@ -21,6 +22,7 @@ use cutwater_dataflows::Entry;
 use crate::cluster::LostPeer;
 use crate::demo;
 use crate::supervise::{LOST_PEER, is_supervised};
+use bench::BenchArgs;
 use ledger::LedgerArgs;
 use options::{DemoArgs, LogArgs, RunArgs};
 use produce::ProduceArgs;
@@ -85,6 +87,7 @@ fn try_main(registry: &[Entry], args: Vec<OsString>) -> Result<()> {
         "produce" => {
             produce::produce(&ProduceArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?)
         }
+        "bench" => bench::bench(&BenchArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?),
         "state" => state::state(&StateArgs::from_arg_matches(matches)?),
         "ledger" => ledger::ledger(&LedgerArgs::from_arg_matches(matches)?),
         "list" => {
@@ -151,6 +154,9 @@ fn command(registry: &[Entry]) -> Command {
             ProduceArgs::augment_args(Command::new("produce"))
                 .about(produce::ABOUT.lines().next())
                 .long_about(produce::ABOUT),
+            BenchArgs::augment_args(Command::new("bench"))
+                .about(bench::ABOUT.lines().next())
+                .long_about(bench::ABOUT),
             StateArgs::augment_args(Command::new("state"))
                 .about(state::ABOUT.lines().next())
                 .long_about(state::ABOUT),

@@ -143,16 +143,23 @@ pub fn list(client: &BaseConsumer<Client>) -> Result<Vec<Topic>> {
     Ok(all(&metadata))
 }
 
-/// Makes a topic, with the cluster's own settings for all but its partitions, and waits until it can be written.
-/// A topic that another made in the meantime will do.
+/// Makes a topic, with the cluster's own settings for all but its partitions and `properties`, and waits until it can be
+/// written. A topic that another made in the meantime will do.
 ///
 /// # Errors
 /// If the cluster refuses, or all partitions are not there after 30 seconds.
-pub fn create(client: &BaseConsumer<Client>, settings: &Settings, name: &str, partitions: i32) -> Result<()> {
+pub fn create(
+    client: &BaseConsumer<Client>,
+    settings: &Settings,
+    name: &str,
+    partitions: i32,
+    properties: &[(&str, &str)],
+) -> Result<()> {
     let doing = || format!("making topic {name:?} with {partitions} partitions");
     let options = AdminOptions::new().request_timeout(Some(CREATE)).operation_timeout(Some(CREATE));
     // -1: as many copies as the cluster makes by default.
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
+    let topic = properties.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
     let admin = settings.admin()?;
     let results = block_on(admin.create_topics([&topic], &options))
         .map_err(|error| match error {
@@ -176,6 +183,23 @@ pub fn create(client: &BaseConsumer<Client>, settings: &Settings, name: &str, pa
                 .with_context(doing);
         }
         std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Deletes a topic. One that is gone already will do.
+///
+/// # Errors
+/// If the cluster refuses or does not answer.
+pub fn delete(settings: &Settings, name: &str) -> Result<()> {
+    let doing = || format!("deleting topic {name:?}");
+    let options = AdminOptions::new().request_timeout(Some(CREATE)).operation_timeout(Some(CREATE));
+    let admin = settings.admin()?;
+    for result in block_on(admin.delete_topics(&[name], &options)).with_context(doing)? {
+        match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+            Err((_, code)) => return Err(code).with_context(doing),
+        }
     }
     Ok(())
 }

@@ -124,7 +124,7 @@ impl Production {
             }
             (None, None) => bail!("{} (--partitions N makes a missing topic)", topics::missing(topic, &all)),
             (None, Some(wanted)) => {
-                topics::create(&client, settings, topic, wanted)?;
+                topics::create(&client, settings, topic, wanted, &[])?;
                 tracing::info!("made topic {topic}, {wanted} partitions");
             }
             (Some(there), Some(wanted)) if there != wanted => tracing::warn!(

@@ -15,13 +15,24 @@ pub struct Rate {
     gap: Duration,
 }
 
+impl Rate {
+    /// So many records a second.
+    ///
+    /// # Errors
+    /// If it is no number of 0.001 or more.
+    pub fn per_second(rate: f64) -> Result<Self, String> {
+        if rate >= 0.001 {
+            Ok(Rate { gap: Duration::from_secs_f64(rate.recip()) })
+        } else {
+            Err("expected a number of 0.001 or more".to_owned())
+        }
+    }
+}
+
 impl FromStr for Rate {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse::<f64>() {
-            Ok(rate) if rate >= 0.001 => Ok(Rate { gap: Duration::from_secs_f64(rate.recip()) }),
-            _ => Err("expected a number of 0.001 or more".to_owned()),
-        }
+        Rate::per_second(text.parse().unwrap_or(f64::NAN))
     }
 }
 

@@ -1,0 +1,77 @@
+//! A bare consumer: as fast as librdkafka hands records over, and nothing done with them.
+
+use std::sync::Arc;
+use std::thread::Thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use cutwater_dataflows::record::Record;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::Consumer;
+use rdkafka::topic_partition_list::Offset;
+
+use crate::kafka::native::batch::{Batches, Event};
+use crate::kafka::client::{Client, Settings};
+
+/// Messages in one call to librdkafka.
+const BATCH: usize = 1024;
+/// The longest sleep without being woken.
+const PARK: Duration = Duration::from_millis(100);
+
+/// A consumer of some partitions of a topic, from their first record on.
+pub(super) struct Bare {
+    batches: Batches<Client>,
+    /// Partitions whose end has not been met yet.
+    open: usize,
+}
+
+impl Bare {
+    /// A consumer of these partitions, with the settings that word-count has. It is to be read by this thread.
+    ///
+    /// # Errors
+    /// If librdkafka does not take the settings.
+    pub(super) fn open(
+        settings: &Settings,
+        topic: &str,
+        partitions: impl Iterator<Item = i32>,
+    ) -> Result<Self> {
+        let mut consumer = settings.consumer("cutwater-bench")?;
+        let reader: Thread = std::thread::current();
+        consumer.set_nonempty_callback(move || reader.unpark());
+        let batches = Batches::new(Arc::new(consumer), BATCH);
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition_offset(topic, partition, Offset::Beginning)?;
+        }
+        batches.consumer().assign(&list).context("assigning partitions")?;
+        Ok(Bare { batches, open: list.count() })
+    }
+
+    /// Hands what is there to `each`; where nothing is, waits a moment.
+    ///
+    /// # Errors
+    /// What the consumer meets.
+    pub(super) fn read(&mut self, each: &mut dyn FnMut(&Record<'_>)) -> Result<()> {
+        let mut trouble = None;
+        let open = &mut self.open;
+        let read = self.batches.poll(BATCH, &mut |event| match event {
+            Event::Record(record) => each(&record),
+            Event::End { .. } => *open = open.saturating_sub(1),
+            Event::Error { topic, text, .. } if !topic.is_empty() => trouble = Some(text),
+            // Of the whole client, which tries again.
+            Event::Error { .. } => {}
+        });
+        if let Some(text) = trouble {
+            bail!("reading: {text}");
+        }
+        if read == 0 {
+            std::thread::park_timeout(PARK);
+        }
+        Ok(())
+    }
+
+    /// True once each partition was read to its end, which is of use where nothing is written any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.open == 0
+    }
+}

@@ -1,0 +1,218 @@
+//! What is measured until the end of a topic, each in a process of its own: its memory is fresh, and its processor time
+//! is that of nothing else.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasherDefault;
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use cutwater_dataflows::Epoch;
+use cutwater_dataflows::operators::accumulate::END;
+use cutwater_dataflows::render::Change;
+use cutwater_dataflows::source::Report;
+use cutwater_dataflows::word_count::{Tokenizer, WordCount};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::bare::Bare;
+use super::process::{Process, peak_of_self, seconds_of_self};
+use super::rows::Row;
+use crate::epoch::EpochOptions;
+use crate::fault::Fault;
+use crate::feed::Place;
+use crate::feed::kafka::{From, KafkaFeeds, OnDataLoss, Reading};
+use crate::job::{self, Binding, Job, Stop, Workers};
+use crate::kafka::client::Settings;
+use crate::kafka::topics::Pattern;
+use crate::sink::Sink;
+use crate::status::Status;
+
+/// Who reads the topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Contestant {
+    /// Bare consumers, as many as there are workers: each record is dropped.
+    Ceiling,
+    /// One thread that polls a bare consumer, splits and counts in one hash map: what a programmer would write.
+    Program,
+    /// The dataflow `word-count`, as `cutwater run` runs it.
+    WordCount,
+}
+
+/// What a contestant is told.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Order {
+    pub(super) contestant: Contestant,
+    pub(super) settings: Settings,
+    pub(super) group: String,
+    pub(super) topic: String,
+    pub(super) partitions: i32,
+    pub(super) workers: usize,
+}
+
+/// What a contestant tells.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Told {
+    /// Records read.
+    pub(super) records: u64,
+    /// From before its consumers were made until all was read or counted.
+    pub(super) seconds: f64,
+    /// Processor time of all its threads.
+    pub(super) cpu_seconds: f64,
+    /// The most memory that it had resident, in bytes.
+    pub(super) peak_bytes: u64,
+    /// Of those that count.
+    pub(super) counts: Option<HashMap<String, u64>>,
+}
+
+/// Runs a contestant in a process of its own.
+///
+/// # Errors
+/// If it fails, or `stop` was requested.
+pub(super) fn run(order: &Order, stop: &Stop) -> Result<Told> {
+    let args = ["bench", "--contestant", "--log", "warn,librdkafka=error"].map(str::to_owned);
+    let what = format!("the contestant {:?}", order.contestant);
+    let mut process = Process::start(&what, &args, &serde_json::to_vec(order)?)?;
+    let mut told = Vec::new();
+    let mut stdout = process.stdout();
+    let reading = std::thread::spawn(move || stdout.read_to_end(&mut told).map(|_| told));
+    process.wait(stop)?;
+    let told = reading.join().map_err(|_| anyhow!("reading what {what} told has failed"))??;
+    serde_json::from_slice(&told).with_context(|| format!("reading what {what} told"))
+}
+
+/// The process of a contestant: it reads its order from standard input, and tells on standard output.
+///
+/// # Errors
+/// If the order is none, or the contestant fails.
+pub(super) fn serve() -> Result<()> {
+    let mut order = Vec::new();
+    std::io::stdin().read_to_end(&mut order)?;
+    let order: Order = serde_json::from_slice(&order).context("reading the order of a contestant")?;
+    let before = seconds_of_self();
+    let (records, seconds, counts) = match order.contestant {
+        Contestant::Ceiling => ceiling(&order)?,
+        Contestant::Program => program(&order)?,
+        Contestant::WordCount => word_count(&order)?,
+    };
+    let (cpu_seconds, peak_bytes) = (seconds_of_self() - before, peak_of_self());
+    let told = Told { records, seconds, cpu_seconds, peak_bytes, counts };
+    let mut stdout = std::io::stdout().lock();
+    serde_json::to_writer(&mut stdout, &told)?;
+    stdout.flush()?;
+    Ok(())
+}
+
+/// Records, seconds, counts.
+type Run = (u64, f64, Option<HashMap<String, u64>>);
+
+fn ceiling(order: &Order) -> Result<Run> {
+    let start = Instant::now();
+    let records = std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..order.workers)
+            .map(|worker| {
+                let place = Place { worker, workers: order.workers };
+                scope.spawn(move || -> Result<u64> {
+                    let partitions = (0..order.partitions).filter(|&p| place.owns(&order.topic, p));
+                    let mut bare = Bare::open(&order.settings, &order.topic, partitions)?;
+                    let mut records = 0;
+                    while !bare.has_ended() {
+                        bare.read(&mut |_| records += 1)?;
+                    }
+                    Ok(records)
+                })
+            })
+            .collect();
+        readers
+            .into_iter()
+            .map(|reader| reader.join().map_err(|_| anyhow!("a bare consumer panicked"))?)
+            .sum::<Result<u64>>()
+    })?;
+    Ok((records, start.elapsed().as_secs_f64(), None))
+}
+
+fn program(order: &Order) -> Result<Run> {
+    let start = Instant::now();
+    let mut bare = Bare::open(&order.settings, &order.topic, 0..order.partitions)?;
+    let mut counts: HashMap<String, u64, BuildHasherDefault<Xxh3Default>> = HashMap::default();
+    let mut records = 0;
+    while !bare.has_ended() {
+        bare.read(&mut |record| {
+            records += 1;
+            let Some(Ok(line)) = record.value.map(std::str::from_utf8) else { return };
+            for word in line.split_whitespace() {
+                match counts.get_mut(word) {
+                    Some(count) => *count += 1,
+                    None => {
+                        counts.insert(word.to_owned(), 1);
+                    }
+                }
+            }
+        })?;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    Ok((records, seconds, Some(counts.into_iter().collect())))
+}
+
+fn word_count(order: &Order) -> Result<Run> {
+    let reading = Reading {
+        from: From::Earliest,
+        until_end: true,
+        on_data_loss: OnDataLoss::Fail,
+        group: order.group.clone(),
+    };
+    let fault = Fault::default();
+    let inputs = BTreeMap::from([("lines".to_owned(), vec![Pattern::Name(order.topic.clone())])]);
+    let feeds = KafkaFeeds::connect(order.settings.clone(), reading, inputs, &fault)?;
+    let rows = Rows::default();
+    let job = Job {
+        dataflow: Arc::new(WordCount { tokenizer: Tokenizer::Whitespace }),
+        feeds: Arc::new(feeds),
+        epochs: EpochOptions::default(),
+        outputs: vec![Binding { at_end: true, sinks: vec![Box::new(rows.clone())] }],
+        dead_letters: Vec::new(),
+        cuts: None,
+        state: None,
+        status: Status::default(),
+    };
+    let status = job.status.clone();
+    let workers = Workers::threads(order.workers)?;
+    let start = Instant::now();
+    job::run(job, workers, &Stop::default(), &fault)?;
+    let held = rows.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let ended = held.ended.context("the run has ended without its rows")?;
+    let mut counts = HashMap::with_capacity(held.rows.len());
+    for row in &held.rows {
+        let row = Row::read(row)?;
+        let twice = counts.insert(row.word.clone().into_owned(), row.count);
+        ensure!(twice.is_none(), "the word {:?} has two rows", row.word);
+    }
+    Ok((status.figures().records, (ended - start).as_secs_f64(), Some(counts)))
+}
+
+/// Takes the rows that are there after the end.
+#[derive(Clone, Default)]
+struct Rows(Arc<Mutex<Held>>);
+
+#[derive(Default)]
+struct Held {
+    rows: Vec<Vec<u8>>,
+    ended: Option<Instant>,
+}
+
+impl Sink for Rows {
+    fn write(&mut self, _epoch: Epoch, _output: &str, changes: &[Change]) -> Result<()> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.rows.extend(changes.iter().map(|change| change.row.clone()));
+        Ok(())
+    }
+
+    fn commit(&mut self, epoch: Epoch, _reports: &[Report]) -> Result<()> {
+        if epoch == END {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).ended = Some(Instant::now());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! Word-count at an offered rate: from a producer's appends to a reader of what was committed.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+
+use super::broker::Broker;
+use super::command::WordCount;
+use super::latency::{Seen, Sent, latencies};
+use super::load::Load;
+use super::process::Process;
+use super::reader::Reader;
+use super::report::{Offered, Quantiles};
+use super::workload::{Placing, Spec, Text};
+use crate::job::Stop;
+
+/// Seconds at the beginning of which latencies are not looked at.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// How long the first record may take to be counted: the program starts meanwhile.
+const BEGIN: Duration = Duration::from_secs(60);
+/// How long what is left may take to be counted.
+const DRAIN: Duration = Duration::from_secs(60);
+/// How far behind word-count may be when the offer ends, for the rate to be sustained.
+const BEHIND: Duration = Duration::from_secs(1);
+/// What part of the rate has to be offered in fact.
+const OFFERED: f64 = 0.98;
+/// How often to look for what is awaited.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// An offer.
+#[derive(Clone, Debug)]
+pub(super) struct Offer {
+    /// Records a second.
+    pub(super) rate: f64,
+    /// For how long, beyond the beginning.
+    pub(super) time: Duration,
+    pub(super) epoch: Duration,
+    pub(super) workers: usize,
+    pub(super) processes: usize,
+    /// Where word-count keeps state.
+    pub(super) state: Option<PathBuf>,
+}
+
+impl Offer {
+    /// Records that may be sent in all.
+    fn most(&self) -> usize {
+        let seconds = (WARM_UP + self.time).as_secs_f64();
+        (self.rate * (seconds + 1.0)) as usize + 1
+    }
+}
+
+/// Makes the offer, to a word-count of its own, and checks every count.
+///
+/// # Errors
+/// If anything fails, a count is wrong, or `stop` was requested.
+pub(super) fn offer(broker: &Broker, spec: &Spec, offer: &Offer, stop: &Stop) -> Result<Offered> {
+    let (lines, counts) = (broker.topic("lines", spec.partitions)?, broker.topic("counts", spec.partitions)?);
+    let mut text = Text::new(spec, Placing::ByWord);
+    let mut reader = Reader::start(broker.settings(), &counts, text.words().clone())?;
+    let shape = (offer.workers, offer.processes);
+    let epoch = humantime::format_duration(offer.epoch).to_string().replace(' ', "");
+    let mut command = WordCount::new(broker.settings(), &lines.name, &lines.name, shape)?.with(&[
+        "--to",
+        &format!("kafka:{}", counts.name),
+        "--epoch",
+        &epoch,
+    ]);
+    if let Some(state) = &offer.state {
+        command = command.with(&["--state", &state.join(&lines.name).to_string_lossy()]);
+    }
+    let mut process = command.start()?;
+    let mut load = Load::open(broker.settings(), &lines, offer.most(), stop)?;
+    let mut sent: Vec<Sent> = Vec::with_capacity(offer.most());
+    let first = load.send(&mut text)?;
+    sent.push(Sent { word: first, count: text.drawn(first) });
+    load.flush()?;
+    await_total(&mut reader, &mut process, text.total(), BEGIN, stop)?;
+    // Counts are those after the record, so they are noted once it is sent.
+    let mut send = |load: &mut Load<'_>, text: &mut Text, time| -> Result<f64> {
+        let before = text.records();
+        let took = load.offer(text, offer.rate, time, &mut |word, count| sent.push(Sent { word, count }))?;
+        Ok((text.records() - before) as f64 / took.as_secs_f64())
+    };
+    send(&mut load, &mut text, WARM_UP)?;
+    let skip = text.records() as usize;
+    let rate = send(&mut load, &mut text, offer.time)?;
+    load.flush()?;
+    let behind = await_total(&mut reader, &mut process, text.total(), DRAIN, stop)?;
+    let peak_bytes = process.peak();
+    process.stop();
+    let (cpu_seconds, _) = process.wait(stop)?;
+    let seen = reader.end()?;
+    check(&text, &seen)?;
+    let latencies = latencies(&sent, &load.times(), &seen, skip);
+    ensure!(!latencies.is_empty(), "no record was sent in {:?} at {} a second", offer.time, offer.rate);
+    Ok(Offered {
+        rate: offer.rate,
+        with_state: offer.state.is_some(),
+        records: text.records(),
+        records_per_second: rate,
+        words_per_second: rate * spec.words as f64,
+        mb_per_second: rate * text.bytes() as f64 / text.records() as f64 / 1e6,
+        behind_seconds: behind.as_secs_f64(),
+        sustained: rate >= OFFERED * offer.rate && behind <= BEHIND,
+        latency_ms: Quantiles::of(&latencies),
+        cpu_seconds_per_million: cpu_seconds / text.records() as f64 * 1e6,
+        peak_bytes,
+    })
+}
+
+/// Waits until so many words are counted. Returns how long it took.
+fn await_total(
+    reader: &mut Reader,
+    process: &mut Process,
+    total: u64,
+    limit: Duration,
+    stop: &Stop,
+) -> Result<Duration> {
+    let start = Instant::now();
+    while reader.total() < total {
+        reader.check()?;
+        process.check()?;
+        if stop.is_requested() {
+            bail!("stopped");
+        }
+        if start.elapsed() > limit {
+            bail!(
+                "{} s after the last record was sent, {} of {total} words are counted",
+                limit.as_secs(),
+                reader.total()
+            );
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(start.elapsed())
+}
+
+/// Each word's last count is how often it was sent.
+fn check(text: &Text, seen: &[Seen]) -> Result<()> {
+    let words = text.words();
+    let counts = seen.iter().map(|seen| (words[seen.word as usize].clone(), seen.count)).collect();
+    match text.differs_from(&counts) {
+        None => Ok(()),
+        Some(wrong) => bail!("{wrong}"),
+    }
+}

@@ -1,0 +1,148 @@
+//! `cutwater bench`: from options to what is measured.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use indicatif::HumanCount;
+
+use super::kafka::{KafkaArgs, duration};
+use super::options::LogArgs;
+use super::usage;
+use crate::bench::{self, Law, Options, Rates, Spec};
+
+/// What `--help` says above the options.
+pub(super) const ABOUT: &str = "Measure word-count's throughput and latency, beside a bare consumer\n\n\
+     On the cluster that --brokers names it makes topics of its own, and deletes them. It fills one and has it read to \
+     its end, in turn and each by a process of its own, by bare consumers that drop what they read (as many as there \
+     are workers: the ceiling), by a hand-written program that splits and counts in one hash map in one thread, and by \
+     word-count. Then it offers records at rates, each to a word-count of its own that writes changed counts to a \
+     topic, and takes the time from a record's append to its count being visible to a reader of committed output: the \
+     reader's clock less the broker's. Every count is checked.\n\n\
+     Without --brokers it takes librdkafka's in-process broker, made for tests, for a quick look: the figures are that \
+     broker's more than anything else's.\n\n\
+     The table goes to standard output. Producer, reader and broker take processor time as well: where they share a \
+     machine with word-count, compare figures of one run with each other, not with those of another machine.";
+
+/// The options of `cutwater bench`.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct BenchArgs {
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+
+    /// How often words come
+    #[arg(long, value_enum, default_value_t = Law::Uniform, help_heading = "Workload")]
+    pub workload: Law,
+    /// Words a record [default: 1; of zipf 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Workload")]
+    pub words: Option<u32>,
+    /// Distinct words [default: 5000; of zipf 200000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20_000_000), help_heading = "Workload")]
+    pub vocabulary: Option<u32>,
+    /// Partitions of the topics
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=1000), help_heading = "Workload")]
+    pub partitions: i32,
+    /// Records of the topic that is read to its end [default: 10000000 on a cluster]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Workload")]
+    pub records: Option<u64>,
+    /// Seed of the records
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Workload")]
+    pub seed: u64,
+
+    /// Worker threads a process
+    #[arg(short, long, value_name = "N", default_value = "1", help_heading = "Measurement")]
+    pub workers: NonZeroUsize,
+    /// Processes of word-count; several are compared with one that has as many workers
+    #[arg(short = 'n', long, value_name = "N", default_value = "1", help_heading = "Measurement")]
+    pub processes: NonZeroUsize,
+    /// How often the topic is read by each; the median counts
+    #[arg(long, value_name = "N", default_value = "3", help_heading = "Measurement")]
+    pub rounds: NonZeroUsize,
+    /// Records a second to offer: R1,R2,..., none, or auto: doubled up to the highest that is sustained, then half
+    #[arg(long, value_name = "RATES", default_value = "auto", help_heading = "Measurement")]
+    pub rates: Rates,
+    /// How long to offer each rate
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600), help_heading = "Measurement")]
+    pub seconds: u32,
+    /// Shortest time an epoch stays open, at offered rates
+    #[arg(short, long, value_name = "DURATION", default_value = "10ms", value_parser = duration, help_heading = "Measurement")]
+    pub epoch: Duration,
+    /// Measure half of the highest sustained rate once more, with ledger and checkpoints in a new folder there
+    #[arg(short, long, value_name = "DIR", help_heading = "Measurement")]
+    pub state: Option<PathBuf>,
+
+    /// Write all figures there
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub json: Option<PathBuf>,
+    /// Draw throughput against latency there
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub svg: Option<PathBuf>,
+
+    /// This process is one that is measured
+    #[arg(long, hide = true)]
+    pub contestant: bool,
+}
+
+/// Records on a cluster where nothing else is said: a few seconds of reading.
+const RECORDS: u64 = 10_000_000;
+
+/// Measures as the options say.
+pub(super) fn bench(args: &BenchArgs, general: &LogArgs) -> Result<()> {
+    if args.contestant {
+        return bench::serve_contestant();
+    }
+    bench::run(&options(args, general.quiet)?)
+}
+
+fn options(args: &BenchArgs, quiet: bool) -> Result<Options> {
+    let cluster = match args.kafka.brokers.as_deref() {
+        Some(brokers) if !brokers.is_empty() => Some(args.kafka.settings()?),
+        _ if !args.kafka.set.is_empty() => {
+            return Err(usage("--set is for a cluster: name its brokers with --brokers HOST:PORT"));
+        }
+        _ => None,
+    };
+    let zipf = args.workload == Law::Zipf;
+    let words = args.words.unwrap_or(if zipf { 10 } else { 1 }) as usize;
+    let vocabulary = args.vocabulary.unwrap_or(if zipf { 200_000 } else { 5_000 }) as usize;
+    if args.partitions as usize > vocabulary {
+        return Err(usage(
+            "--partitions: each partition has words of its own, so --vocabulary has to be as large",
+        ));
+    }
+    let workload =
+        Spec { law: args.workload, words, vocabulary, partitions: args.partitions, seed: args.seed };
+    let records = match (&cluster, args.records) {
+        (Some(_), records) => records.unwrap_or(RECORDS),
+        (None, records) => {
+            let capacity = bench::in_process_capacity(&workload);
+            let records = records.unwrap_or(capacity);
+            if records > capacity {
+                return Err(usage(format!(
+                    "--records {records}: the in-process broker keeps {} of these; name a real one with --brokers",
+                    HumanCount(capacity)
+                )));
+            }
+            records
+        }
+    };
+    if args.svg.is_some() && args.rates == Rates::None {
+        return Err(usage("--svg shows latencies at offered rates: it needs --rates"));
+    }
+    Ok(Options {
+        cluster,
+        workload,
+        records,
+        rounds: args.rounds,
+        workers: args.workers,
+        processes: args.processes,
+        epoch: args.epoch,
+        rates: args.rates.clone(),
+        time: Duration::from_secs(args.seconds.into()),
+        state: args.state.clone(),
+        json: args.json.clone(),
+        svg: args.svg.clone(),
+        quiet,
+    })
+}
