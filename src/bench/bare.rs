@@ -18,7 +18,10 @@ const BATCH: usize = 1024;
 /// The longest sleep without being woken.
 const PARK: Duration = Duration::from_millis(100);
 
-/// A consumer of some partitions of a topic, from their first record on.
+/// How long a request for metadata may take.
+const REQUEST: Duration = Duration::from_secs(30);
+
+/// A consumer of some partitions of a topic of this run, from its first record on.
 pub(super) struct Bare {
     batches: Batches<Client>,
     /// Partitions whose end has not been met yet.
@@ -39,9 +42,11 @@ impl Bare {
         let reader: Thread = std::thread::current();
         consumer.set_nonempty_callback(move || reader.unpark());
         let batches = Batches::new(Arc::new(consumer), BATCH);
+        // Without it, librdkafka looks for the partitions' leaders half a second later.
+        batches.consumer().fetch_metadata(Some(topic), REQUEST).context("asking for the topic")?;
         let mut list = TopicPartitionList::new();
         for partition in partitions {
-            list.add_partition_offset(topic, partition, Offset::Beginning)?;
+            list.add_partition_offset(topic, partition, Offset::Offset(0))?;
         }
         batches.consumer().assign(&list).context("assigning partitions")?;
         Ok(Bare { batches, open: list.count() })

@@ -90,7 +90,7 @@ impl Broker {
                 None
             }
         };
-        Ok(Topic { name, partitions, delete })
+        Ok(Topic { name, partitions, dated: delete.is_some(), delete })
     }
 }
 
@@ -106,6 +106,8 @@ pub(super) struct Topic {
     pub(super) name: String,
     /// How many partitions it has.
     pub(super) partitions: i32,
+    /// True iff the broker says when it has appended a record; the in-process one says nothing of use.
+    pub(super) dated: bool,
     /// How to reach the cluster, where there is something to delete.
     delete: Option<Settings>,
 }

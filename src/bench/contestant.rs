@@ -2,7 +2,6 @@
 //! is that of nothing else.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::BuildHasherDefault;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -14,7 +13,6 @@ use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::Report;
 use cutwater_dataflows::word_count::{Tokenizer, WordCount};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3Default;
 
 use super::bare::Bare;
 use super::process::{Process, peak_of_self, seconds_of_self};
@@ -136,19 +134,14 @@ fn ceiling(order: &Order) -> Result<Run> {
 fn program(order: &Order) -> Result<Run> {
     let start = Instant::now();
     let mut bare = Bare::open(&order.settings, &order.topic, 0..order.partitions)?;
-    let mut counts: HashMap<String, u64, BuildHasherDefault<Xxh3Default>> = HashMap::default();
+    let mut counts: hashbrown::HashMap<String, u64> = hashbrown::HashMap::new();
     let mut records = 0;
     while !bare.has_ended() {
         bare.read(&mut |record| {
             records += 1;
             let Some(Ok(line)) = record.value.map(std::str::from_utf8) else { return };
             for word in line.split_whitespace() {
-                match counts.get_mut(word) {
-                    Some(count) => *count += 1,
-                    None => {
-                        counts.insert(word.to_owned(), 1);
-                    }
-                }
+                *counts.entry_ref(word).or_default() += 1;
             }
         })?;
     }

@@ -42,7 +42,6 @@ pub(super) fn latencies(sent: &[Sent], times: &[i64], seen: &[Seen], skip: usize
             *next += 1;
         }
         if number >= skip
-            && time != i64::MIN
             && let Some(row) = rows.get(*next)
         {
             let micros = row.micros - time * 1000;

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientContext, Message as _};
 
 use super::broker::Topic;
 use super::workload::{Text, Word};
@@ -16,6 +16,7 @@ use crate::job::Stop;
 use crate::kafka::client::{Settings, refused};
 use crate::kafka::deliveries::Deliveries;
 use crate::produce::pace::{Pace, Rate};
+use crate::source::micros_since_epoch;
 
 /// How long a batch waits for more records: longer than in a sink, as nobody waits for the record.
 const LINGER: &str = "5";
@@ -40,9 +41,9 @@ impl<'a> Load<'a> {
     pub(super) fn open(settings: &Settings, topic: &'a Topic, timed: usize, stop: &Stop) -> Result<Self> {
         let mut config = settings.producer()?;
         config.set("linger.ms", LINGER).set("queue.buffering.max.messages", "500000");
-        let times = (0..timed).map(|_| AtomicI64::new(i64::MIN)).collect();
+        let times = (0..timed).map(|_| AtomicI64::new(0)).collect();
         let producer = config
-            .create_with_context(Acknowledged { deliveries: Deliveries::default(), times })
+            .create_with_context(Acknowledged { deliveries: Deliveries::default(), times, dated: topic.dated })
             .map_err(refused)
             .context("making a producer")?;
         Ok(Load { producer, topic, line: String::new(), stop: stop.clone() })
@@ -55,6 +56,9 @@ impl<'a> Load<'a> {
     pub(super) fn send(&mut self, text: &mut Text) -> Result<Word> {
         let number = text.records() as usize;
         let (partition, word) = text.record(&mut self.line);
+        if let Some(time) = self.producer.context().times.get(number) {
+            time.store((micros_since_epoch() / 1000) as i64, Ordering::Relaxed);
+        }
         let mut record = BaseRecord::<(), str, usize>::with_opaque_to(&self.topic.name, number)
             .payload(&self.line)
             .partition(partition);
@@ -123,7 +127,8 @@ impl<'a> Load<'a> {
         self.check()
     }
 
-    /// When each record was appended, in milliseconds since the Unix epoch, by its number.
+    /// When each record was appended, in milliseconds since the Unix epoch, by its number; when it was sent, where the
+    /// broker tells no times.
     pub(super) fn times(&self) -> Vec<i64> {
         self.producer.context().times.iter().map(|time| time.load(Ordering::Relaxed)).collect()
     }
@@ -144,6 +149,8 @@ struct Acknowledged {
     deliveries: Deliveries,
     /// By record.
     times: Vec<AtomicI64>,
+    /// True iff the broker says when it appended them.
+    dated: bool,
 }
 
 impl ClientContext for Acknowledged {
@@ -160,12 +167,11 @@ impl ProducerContext for Acknowledged {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, record: usize) {
-        if let (Ok(message), Some(time)) = (result, self.times.get(record)) {
-            // The broker's, where the topic is set to that: it is part of the acknowledgement.
-            time.store(
-                rdkafka::Message::timestamp(message).to_millis().unwrap_or(i64::MIN),
-                Ordering::Relaxed,
-            );
+        if let (true, Ok(message), Some(time)) = (self.dated, result, self.times.get(record)) {
+            // The broker's, which is part of the acknowledgement.
+            if let Some(appended) = message.timestamp().to_millis() {
+                time.store(appended, Ordering::Relaxed);
+            }
         }
         self.deliveries.delivery(result, record);
     }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
@@ -14,6 +13,7 @@ use super::latency::Seen;
 use super::rows::Row;
 use super::workload::Word;
 use crate::kafka::client::Settings;
+use crate::source::micros_since_epoch;
 
 /// Reads the output in a thread of its own.
 pub(super) struct Reader {
@@ -102,7 +102,7 @@ fn read(
     while !shared.stop.load(Ordering::Acquire) {
         let mut micros = None;
         bare.read(&mut |record| {
-            let micros = *micros.get_or_insert_with(now);
+            let micros = *micros.get_or_insert_with(|| micros_since_epoch() as i64);
             match note(record.value, &numbers, &mut counts) {
                 Ok((word, count, more)) => {
                     seen.push(Seen { word, count, micros });
@@ -130,11 +130,6 @@ fn note(value: Option<&[u8]>, numbers: &HashMap<&str, Word>, counts: &mut [u64])
             bail!("the count of {word:?} went from {before} to {count}: an epoch came twice, or out of order")
         }
     }
-}
-
-/// Microseconds since the Unix epoch.
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }
 
 #[cfg(test)]
