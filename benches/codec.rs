@@ -53,12 +53,10 @@ fn main() -> Result<()> {
         .collect();
     let total: i64 = rows.iter().map(|(row, count)| row.len() as i64 + count).sum();
     let data: usize = rows.iter().map(|(row, _)| row.len() + 8).sum();
-    let codecs = [flat(&rows, total)?, in_columns(&rows, total)?, arrays(&rows, total)?, pairs(&rows, total)?];
+    let codecs =
+        [flat(&rows, total)?, in_columns(&rows, total)?, arrays(&rows, total)?, pairs(&rows, total)?];
     println!("{ROWS} rows of seven letters with a count, {data} bytes; median of {ROUNDS}");
-    println!(
-        "{:<34} {:>12} {:>12} {:>12} {:>12}",
-        "", "encode ns", "decode ns", "both MB/s", "bytes a row"
-    );
+    println!("{:<34} {:>12} {:>12} {:>12} {:>12}", "", "encode ns", "decode ns", "both MB/s", "bytes a row");
     let codecs: Vec<Codec> = codecs
         .into_iter()
         .map(|codec| {

@@ -2,9 +2,11 @@
 //! them in one hash map (the question of McSherry, Isard and Murray, "Scalability! But at what COST?", HotOS 2015:
 //! how many cores does a system need to beat one plain thread?).
 //!
-//! `cargo bench --bench words [-- WORDS]` prints both, several times in turn, and the ratio of their medians.
+//! `cargo bench --bench words [-- WORDS] [--json FILE]` prints both, several times in turn, and the ratio of their medians.
 
-use std::collections::HashMap;
+#[path = "support/figures.rs"]
+mod figures;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,9 +23,11 @@ use cutwater_dataflows::record::{NoHeaders, Record};
 use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::{Moved, Report};
 use cutwater_dataflows::word_count::{Tokenizer, WordCount};
+use hashbrown::HashMap;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Zipf};
+use serde::Serialize;
 
 /// Words a line.
 const WORDS: usize = 10;
@@ -31,6 +35,17 @@ const WORDS: usize = 10;
 const VOCABULARY: usize = 200_000;
 /// Runs of each contestant.
 const ROUNDS: usize = 5;
+
+/// Seconds of each, and the ratios.
+#[derive(Serialize)]
+struct Figures {
+    words: usize,
+    hash_map: f64,
+    one_worker: f64,
+    two_workers: f64,
+    one_of_hash_map: f64,
+    two_of_one: f64,
+}
 
 fn main() -> Result<()> {
     let words = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(20_000_000);
@@ -42,18 +57,18 @@ fn main() -> Result<()> {
         one.push(cutwater(&lines, 1)?);
         two.push(cutwater(&lines, 2)?);
     }
-    let (plain, one, two) = (median(plain), median(one), median(two));
-    let show = |name: &str, time: Duration, ratio: f64, of: &str| {
+    let [hash_map, one_worker, two_workers] = [plain, one, two].map(|times| median(times).as_secs_f64());
+    let (one_of_hash_map, two_of_one) = (hash_map / one_worker, one_worker / two_workers);
+    let show = |name: &str, seconds: f64, ratio: f64, of: &str| {
         println!(
-            "{name:<22} {:>6.2} s  {:>6.1} M words/s  {ratio:.2} of {of}",
-            time.as_secs_f64(),
-            words as f64 / 1e6 / time.as_secs_f64()
+            "{name:<22} {seconds:>6.2} s  {:>6.1} M words/s  {ratio:.2} of {of}",
+            words as f64 / 1e6 / seconds
         );
     };
-    show("hash map, one thread", plain, 1.0, "itself");
-    show("cutwater, 1 worker", one, plain.as_secs_f64() / one.as_secs_f64(), "the hash map");
-    show("cutwater, 2 workers", two, one.as_secs_f64() / two.as_secs_f64(), "one worker");
-    Ok(())
+    show("hash map, one thread", hash_map, 1.0, "itself");
+    show("cutwater, 1 worker", one_worker, one_of_hash_map, "the hash map");
+    show("cutwater, 2 workers", two_workers, two_of_one, "one worker");
+    figures::write(&Figures { words, hash_map, one_worker, two_workers, one_of_hash_map, two_of_one })
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -78,8 +93,7 @@ fn lines(words: usize) -> Vec<Vec<u8>> {
 
 fn hash_map(lines: &[Vec<u8>]) -> Duration {
     let start = Instant::now();
-    let mut counts: HashMap<&str, u64, std::hash::BuildHasherDefault<xxhash_rust::xxh3::Xxh3Default>> =
-        HashMap::default();
+    let mut counts: HashMap<&str, u64> = HashMap::new();
     for line in lines {
         for word in std::str::from_utf8(line).expect("generated").split_whitespace() {
             *counts.entry(word).or_default() += 1;

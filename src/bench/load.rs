@@ -43,7 +43,11 @@ impl<'a> Load<'a> {
         config.set("linger.ms", LINGER).set("queue.buffering.max.messages", "500000");
         let times = (0..timed).map(|_| AtomicI64::new(0)).collect();
         let producer = config
-            .create_with_context(Acknowledged { deliveries: Deliveries::default(), times, dated: topic.dated })
+            .create_with_context(Acknowledged {
+                deliveries: Deliveries::default(),
+                times,
+                dated: topic.dated,
+            })
             .map_err(refused)
             .context("making a producer")?;
         Ok(Load { producer, topic, line: String::new(), stop: stop.clone() })

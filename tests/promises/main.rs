@@ -5,6 +5,7 @@
 //! process. `scripts/test` runs both.
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable from outside")]
 
+mod quick_bench;
 mod quick_counts;
 mod quick_feeds;
 mod quick_identity;
@@ -17,6 +18,7 @@ mod quick_transactions;
 mod quick_unreachable;
 mod quick_usage;
 mod quick_webhook;
+mod real_bench;
 mod real_counts;
 mod real_cuts;
 mod real_feeds;

@@ -61,6 +61,13 @@ impl Kafka {
         Topic { address: self.address.clone(), name: name.to_owned(), partitions }
     }
 
+    /// The names of all topics.
+    pub fn topics(&self) -> Vec<String> {
+        let client: BaseConsumer = self.config().create().expect("a consumer");
+        let metadata = client.fetch_metadata(None, DEADLINE).expect("an answer");
+        metadata.topics().iter().map(|topic| topic.name().to_owned()).collect()
+    }
+
     fn admin(&self) -> AdminClient<DefaultClientContext> {
         self.config().create().expect("an admin client")
     }
