@@ -259,6 +259,10 @@ impl Turns {
 }
 
 impl Driver for Turns {
+    fn first(&self) -> Epoch {
+        1
+    }
+
     fn attach(&mut self, here: Activator, _anywhere: SyncActivator) {
         self.0.borrow_mut().here = Some(here);
     }

@@ -10,8 +10,8 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::Offset;
 
-use crate::kafka::native::batch::{Batches, Event};
 use crate::kafka::client::{Client, Settings};
+use crate::kafka::native::batch::{Batches, Event, Lent};
 
 /// Messages in one call to librdkafka.
 const BATCH: usize = 1024;
@@ -52,19 +52,44 @@ impl Bare {
         Ok(Bare { batches, open: list.count() })
     }
 
-    /// Hands what is there to `each`; where nothing is, waits a moment.
+    /// Hands the records that are there to `each`; where nothing is, waits a moment.
     ///
     /// # Errors
     /// What the consumer meets.
     pub(super) fn read(&mut self, each: &mut dyn FnMut(&Record<'_>)) -> Result<()> {
+        self.poll(&mut |lent| match lent.event() {
+            Event::Record(record) => {
+                each(&record);
+                Met::Nothing
+            }
+            event => Met::from(event),
+        })
+    }
+
+    /// Drops the records that are there, unseen, and returns how many they were; where nothing is, waits a moment.
+    ///
+    /// # Errors
+    /// What the consumer meets.
+    pub(super) fn skip(&mut self) -> Result<u64> {
+        let mut records = 0;
+        self.poll(&mut |lent| {
+            if lent.is_record() {
+                records += 1;
+                Met::Nothing
+            } else {
+                Met::from(lent.event())
+            }
+        })?;
+        Ok(records)
+    }
+
+    fn poll(&mut self, each: &mut dyn FnMut(&Lent<'_, Client>) -> Met) -> Result<()> {
         let mut trouble = None;
         let open = &mut self.open;
-        let read = self.batches.poll(BATCH, &mut |event| match event {
-            Event::Record(record) => each(&record),
-            Event::End { .. } => *open = open.saturating_sub(1),
-            Event::Error { topic, text, .. } if !topic.is_empty() => trouble = Some(text),
-            // Of the whole client, which tries again.
-            Event::Error { .. } => {}
+        let read = self.batches.poll(BATCH, &mut |lent| match each(&lent) {
+            Met::Nothing => {}
+            Met::End => *open = open.saturating_sub(1),
+            Met::Trouble(text) => trouble = Some(text),
         });
         if let Some(text) = trouble {
             bail!("reading: {text}");
@@ -78,5 +103,25 @@ impl Bare {
     /// True once each partition was read to its end, which is of use where nothing is written any more.
     pub(super) fn has_ended(&self) -> bool {
         self.open == 0
+    }
+}
+
+/// What was met in a consumer's queue beside records.
+enum Met {
+    Nothing,
+    /// The end of a partition.
+    End,
+    /// An error of a partition.
+    Trouble(String),
+}
+
+impl From<Event<'_>> for Met {
+    fn from(event: Event<'_>) -> Self {
+        match event {
+            Event::End { .. } => Met::End,
+            Event::Error { topic, text, .. } if !topic.is_empty() => Met::Trouble(text),
+            // An error of the whole client, which tries again.
+            Event::Error { .. } | Event::Record(_) => Met::Nothing,
+        }
     }
 }

@@ -117,7 +117,7 @@ fn ceiling(order: &Order) -> Result<Run> {
                     let mut bare = Bare::open(&order.settings, &order.topic, partitions)?;
                     let mut records = 0;
                     while !bare.has_ended() {
-                        bare.read(&mut |_| records += 1)?;
+                        records += bare.skip()?;
                     }
                     Ok(records)
                 })
@@ -155,6 +155,7 @@ fn word_count(order: &Order) -> Result<Run> {
         until_end: true,
         on_data_loss: OnDataLoss::Fail,
         group: order.group.clone(),
+        commits: true,
     };
     let fault = Fault::default();
     let inputs = BTreeMap::from([("lines".to_owned(), vec![Pattern::Name(order.topic.clone())])]);

@@ -16,7 +16,7 @@ use crate::job::Stop;
 use crate::kafka::client::{Settings, refused};
 use crate::kafka::deliveries::Deliveries;
 use crate::produce::pace::{Pace, Rate};
-use crate::source::micros_since_epoch;
+use crate::time::micros_since_epoch;
 
 /// How long a batch waits for more records: longer than in a sink, as nobody waits for the record.
 const LINGER: &str = "5";

@@ -13,7 +13,7 @@ use super::latency::Seen;
 use super::rows::Row;
 use super::workload::Word;
 use crate::kafka::client::Settings;
-use crate::source::micros_since_epoch;
+use crate::time::micros_since_epoch;
 
 /// Reads the output in a thread of its own.
 pub(super) struct Reader {

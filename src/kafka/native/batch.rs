@@ -166,6 +166,11 @@ impl<C: ConsumerContext> Lent<'_, C> {
         self.message.event()
     }
 
+    /// True iff it is a record. Cheaper than to look at what it is.
+    pub(crate) fn is_record(&self) -> bool {
+        RDKafkaErrorCode::from(self.message.raw().err) == RDKafkaErrorCode::NoError
+    }
+
     /// Keeps it beyond the call.
     pub(crate) fn keep(self) -> Kept<C> {
         Kept { message: self.message, _consumer: Arc::clone(self.consumer) }
