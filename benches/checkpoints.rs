@@ -1,12 +1,21 @@
-//! Checkpoints in a folder: how fast rows are written, merged, verified and restored, on this machine's disk.
+//! Checkpoints in a folder: how fast rows are written, verified and restored, beside plain file I/O with the same bytes on
+//! the same disk.
 //!
-//! `cargo bench --bench checkpoints [-- MILLIONS]` prints a line for each; 1 million rows unless told.
+//! `cargo bench --bench checkpoints [-- MILLIONS...] [--json FILE]`; 1 and 10 million words unless told.
+
+#[path = "support/figures.rs"]
+mod figures;
+#[path = "support/words.rs"]
+mod words;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use cutwater::fault::Fault;
 use cutwater::feed::Place;
 use cutwater::state::checkpoint::Keepers;
@@ -14,14 +23,52 @@ use cutwater::state::checkpoint::keeper::{RunKeepers, Threads};
 use cutwater::state::checkpoint::run::{RunFiles, Sizes, verify};
 use cutwater::state::storage::{self, Storage};
 use cutwater_dataflows::flat::FlatBatch;
+use cutwater_dataflows::flow::Keeping;
 use cutwater_dataflows::persist::{Keeper, Piece, Run};
+use cutwater_dataflows::record::{Malformed, Record};
+use cutwater_dataflows::source::{Driver, Report, Turn};
+use cutwater_dataflows::word_count::{Tokenizer, WordCount};
+use cutwater_dataflows::{Activator, Epoch, Flow, SyncActivator};
+use serde::Serialize;
+use timely::dataflow::operators::generic::operator::empty;
+use timely::dataflow::operators::{Probe, probe::Handle};
+use xxhash_rust::xxh3::Xxh3;
 
 /// Rows an epoch.
 const EPOCH: u64 = 100_000;
+/// Bytes that plain file I/O reads or writes at a time.
+const BLOCK: usize = 1 << 20;
+
+/// What was measured with so many words, in seconds.
+#[derive(Serialize)]
+struct Figures {
+    words: u64,
+    /// Of the checkpoint's files.
+    bytes: u64,
+    /// From the first epoch to the finished piece.
+    write: f64,
+    /// Writing as many bytes to one file, and syncing it.
+    plain_write: f64,
+    /// Verifying every byte and the order of the rows.
+    verify: f64,
+    /// Reading the same files and taking their checksum (xxh3).
+    plain_read: f64,
+    /// Handing all rows to one worker.
+    restore: f64,
+    /// Until word-count stands on one worker: all rows handed over and arranged.
+    stand: f64,
+    /// The last as a multiple of plain reading.
+    restore_of_reading: f64,
+}
 
 fn main() -> Result<()> {
-    let millions: u64 = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(1);
-    let rows = millions * 1_000_000;
+    let asked: Vec<u64> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
+    let millions = if asked.is_empty() { vec![1, 10] } else { asked };
+    let figures = millions.into_iter().map(|millions| measure(millions * 1_000_000)).collect::<Result<Vec<_>>>()?;
+    figures::write(&figures)
+}
+
+fn measure(rows: u64) -> Result<Figures> {
     let folder = tempfile::tempdir()?;
     let (storage, _lock) = storage::claim(&folder.path().to_string_lossy())?;
 
@@ -29,10 +76,13 @@ fn main() -> Result<()> {
     keeper.restore(&mut |_| ());
     let mut handed = Duration::ZERO;
     let began = Instant::now();
+    let mut word = String::new();
     for epoch in 1..=rows / EPOCH {
         let mut batch = FlatBatch::default();
         for row in (epoch - 1) * EPOCH..epoch * EPOCH {
-            batch.push(format!("word-{row}").as_bytes(), 1 + row as i64 % 7);
+            word.clear();
+            words::push(row, &mut word);
+            batch.push(word.as_bytes(), 1 + row as i64 % 7);
         }
         let sealing = Instant::now();
         keeper.seal(epoch, batch);
@@ -41,13 +91,17 @@ fn main() -> Result<()> {
     keeper.checkpoint(Some(rows / EPOCH));
     let piece = piece(&mut *keeper, &fault)?;
     let bytes: u64 = piece.runs.iter().map(|run| run.bytes).sum();
-    show("sealed and written", rows, bytes, began.elapsed());
+    let write = show("sealed and written", rows, bytes, began.elapsed());
     println!("  of that the worker waited {handed:?}; {} runs", piece.runs.len());
 
     // A hundredth of the rows changes: what an incremental checkpoint costs.
     let began = Instant::now();
     let mut batch = FlatBatch::default();
-    (0..rows / 100).for_each(|row| batch.push(format!("word-{}", row * 100).as_bytes(), 1));
+    for row in 0..rows / 100 {
+        word.clear();
+        words::push(row * 100, &mut word);
+        batch.push(word.as_bytes(), 1);
+    }
     keeper.seal(rows / EPOCH + 1, batch);
     keeper.checkpoint(None);
     let last = self::piece(&mut *keeper, &fault)?;
@@ -55,23 +109,35 @@ fn main() -> Result<()> {
     show("a hundredth changed", rows / 100, written, began.elapsed());
     drop(keeper);
     threads.join();
+    let bytes = last.runs.iter().map(|run| run.bytes).sum();
 
     let began = Instant::now();
+    plain_write(&folder.path().join("plain"), bytes)?;
+    let plain_write = show("plain write and sync", rows, bytes, began.elapsed());
+    let began = Instant::now();
     last.runs.iter().try_for_each(|run| verify(&storage, run))?;
-    let bytes = last.runs.iter().map(|run| run.bytes).sum();
-    show("verified, one thread", rows, bytes, began.elapsed());
-    for workers in [1, 2] {
+    let verify = show("verified, one thread", rows, bytes, began.elapsed());
+    let began = Instant::now();
+    for run in &last.runs {
+        plain_read(&folder.path().join(&run.file))?;
+    }
+    let plain_read = show("plain read and xxh3", rows, bytes, began.elapsed());
+    let mut restore = 0.0;
+    for workers in [2, 1] {
         let began = Instant::now();
         let read: Vec<Result<u64>> = std::thread::scope(|scope| {
-            let restore = |worker| restore(&storage, &last.runs, worker, workers);
+            let restore = |worker| self::restore(&storage, &last.runs, worker, workers);
             let workers: Vec<_> = (0..workers).map(|worker| scope.spawn(move || restore(worker))).collect();
             workers.into_iter().map(|worker| worker.join().expect("it doesn't panic")).collect()
         });
         let total: u64 = read.into_iter().sum::<Result<u64>>()?;
         ensure!(total >= rows, "{total} rows of {rows} came back");
-        show(&format!("restored, {workers} at once"), rows, bytes, began.elapsed());
+        restore = show(&format!("restored, {workers} at once"), rows, bytes, began.elapsed());
     }
-    Ok(())
+    let stand = show("restored and arranged", rows, bytes, stand(&storage, &last.runs)?);
+    let restore_of_reading = stand / plain_read;
+    println!("  {restore_of_reading:.2} times plain reading");
+    Ok(Figures { words: rows, bytes, write, plain_write, verify, plain_read, restore, stand, restore_of_reading })
 }
 
 fn start(
@@ -95,6 +161,42 @@ fn restore(storage: &Arc<dyn Storage>, runs: &[Run], worker: usize, workers: usi
     Ok(rows)
 }
 
+/// How long it takes until word-count stands on one worker.
+fn stand(storage: &Arc<dyn Storage>, runs: &[Run]) -> Result<Duration> {
+    let (storage, runs) = (Arc::clone(storage), runs.to_vec());
+    timely::execute_directly(move |worker| {
+        let began = Instant::now();
+        let (keeper, ..) = start(&storage, "stands", &runs, 0, 1)?;
+        let mut keeper = Some(keeper);
+        let probe = Handle::<Epoch>::new();
+        worker.dataflow(|scope| {
+            let keepers = Box::new(move |_: &str| keeper.take().expect("one collection is persisted"));
+            let keeping = Keeping { keepers, marks: empty(scope) };
+            let dataflow = WordCount { tokenizer: Tokenizer::Whitespace };
+            let mut parts = Flow::build(scope, &dataflow, Box::new(|_| Box::new(Nothing)), Some(keeping));
+            let output = parts.outputs.pop().expect("word-count has an output");
+            (output.changes)(false).probe_with(&probe);
+        });
+        while probe.less_than(&1) {
+            worker.step();
+        }
+        Ok(began.elapsed())
+    })
+}
+
+/// An input that has nothing.
+struct Nothing;
+
+impl Driver for Nothing {
+    fn first(&self) -> Epoch {
+        1
+    }
+    fn attach(&mut self, _here: Activator, _anywhere: SyncActivator) {}
+    fn turn(&mut self, _: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>) -> Turn {
+        Turn::Done(Report::default())
+    }
+}
+
 fn piece(keeper: &mut dyn Keeper, fault: &Fault) -> Result<Piece> {
     loop {
         if let Some(piece) = keeper.finished().pop() {
@@ -107,7 +209,33 @@ fn piece(keeper: &mut dyn Keeper, fault: &Fault) -> Result<Piece> {
     }
 }
 
-fn show(what: &str, rows: u64, bytes: u64, took: Duration) {
+fn plain_write(path: &Path, mut bytes: u64) -> Result<()> {
+    let mut file = File::create(path)?;
+    let block = vec![7; BLOCK];
+    while bytes > 0 {
+        let next = bytes.min(BLOCK as u64);
+        file.write_all(&block[..next as usize])?;
+        bytes -= next;
+    }
+    file.sync_all()?;
+    Ok(())
+}
+
+fn plain_read(path: &Path) -> Result<()> {
+    let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    let (mut block, mut sum) = (vec![0; BLOCK], Xxh3::new());
+    loop {
+        match file.read(&mut block)? {
+            0 => break,
+            read => sum.update(&block[..read]),
+        }
+    }
+    std::hint::black_box(sum.digest());
+    Ok(())
+}
+
+/// Prints a line, and returns the seconds.
+fn show(what: &str, rows: u64, bytes: u64, took: Duration) -> f64 {
     let seconds = took.as_secs_f64();
     println!(
         "{what:<22} {rows:>11} rows  {:>7.1} MiB  {seconds:>7.3} s  {:>6.2} M rows/s  {:>6.0} MiB/s",
@@ -115,4 +243,5 @@ fn show(what: &str, rows: u64, bytes: u64, took: Duration) {
         rows as f64 / 1e6 / seconds,
         bytes as f64 / 1_048_576.0 / seconds
     );
+    seconds
 }

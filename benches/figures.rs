@@ -164,7 +164,7 @@ const FIGURES: [Figure; 21] = [
     figure(
         "restore of a 10-million-word checkpoint: of reading and checksumming its bytes",
         AtMost(3.0),
-        "checkpoint.json",
+        "checkpoints.json",
         |sizes| number(size(sizes, 10_000_000)?, "restore_of_reading"),
         "",
     ),
