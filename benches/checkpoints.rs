@@ -64,7 +64,8 @@ struct Figures {
 fn main() -> Result<()> {
     let asked: Vec<u64> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
     let millions = if asked.is_empty() { vec![1, 10] } else { asked };
-    let figures = millions.into_iter().map(|millions| measure(millions * 1_000_000)).collect::<Result<Vec<_>>>()?;
+    let figures =
+        millions.into_iter().map(|millions| measure(millions * 1_000_000)).collect::<Result<Vec<_>>>()?;
     figures::write(&figures)
 }
 
@@ -137,7 +138,17 @@ fn measure(rows: u64) -> Result<Figures> {
     let stand = show("restored and arranged", rows, bytes, stand(&storage, &last.runs)?);
     let restore_of_reading = stand / plain_read;
     println!("  {restore_of_reading:.2} times plain reading");
-    Ok(Figures { words: rows, bytes, write, plain_write, verify, plain_read, restore, stand, restore_of_reading })
+    Ok(Figures {
+        words: rows,
+        bytes,
+        write,
+        plain_write,
+        verify,
+        plain_read,
+        restore,
+        stand,
+        restore_of_reading,
+    })
 }
 
 fn start(

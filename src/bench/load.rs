@@ -1,6 +1,6 @@
 //! Writes records to a topic: as fast as it goes, or at a rate, with the time at which each was appended.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -30,27 +30,28 @@ pub(super) struct Load<'a> {
     producer: ThreadedProducer<Acknowledged>,
     topic: &'a Topic,
     line: String,
+    timed: bool,
+    /// When each record was sent, in milliseconds since the Unix epoch, if that is noted.
+    sent: Vec<i64>,
     stop: Stop,
 }
 
 impl<'a> Load<'a> {
-    /// A producer that notes the times of the first `timed` records.
+    /// A producer. `timed`: it notes when each record was appended.
     ///
     /// # Errors
     /// If librdkafka does not take the settings.
-    pub(super) fn open(settings: &Settings, topic: &'a Topic, timed: usize, stop: &Stop) -> Result<Self> {
+    pub(super) fn open(settings: &Settings, topic: &'a Topic, timed: bool, stop: &Stop) -> Result<Self> {
         let mut config = settings.producer()?;
         config.set("linger.ms", LINGER).set("queue.buffering.max.messages", "500000");
-        let times = (0..timed).map(|_| AtomicI64::new(0)).collect();
-        let producer = config
-            .create_with_context(Acknowledged {
-                deliveries: Deliveries::default(),
-                times,
-                dated: topic.dated,
-            })
-            .map_err(refused)
-            .context("making a producer")?;
-        Ok(Load { producer, topic, line: String::new(), stop: stop.clone() })
+        let acknowledged = Acknowledged {
+            deliveries: Deliveries::default(),
+            dated: timed && topic.dated,
+            appended: Mutex::default(),
+        };
+        let producer =
+            config.create_with_context(acknowledged).map_err(refused).context("making a producer")?;
+        Ok(Load { producer, topic, line: String::new(), timed, sent: Vec::new(), stop: stop.clone() })
     }
 
     /// Sends the next record of `text`. Returns its first word.
@@ -60,8 +61,8 @@ impl<'a> Load<'a> {
     pub(super) fn send(&mut self, text: &mut Text) -> Result<Word> {
         let number = text.records() as usize;
         let (partition, word) = text.record(&mut self.line);
-        if let Some(time) = self.producer.context().times.get(number) {
-            time.store((micros_since_epoch() / 1000) as i64, Ordering::Relaxed);
+        if self.timed {
+            self.sent.push((micros_since_epoch() / 1000) as i64);
         }
         let mut record = BaseRecord::<(), str, usize>::with_opaque_to(&self.topic.name, number)
             .payload(&self.line)
@@ -134,7 +135,11 @@ impl<'a> Load<'a> {
     /// When each record was appended, in milliseconds since the Unix epoch, by its number; when it was sent, where the
     /// broker tells no times.
     pub(super) fn times(&self) -> Vec<i64> {
-        self.producer.context().times.iter().map(|time| time.load(Ordering::Relaxed)).collect()
+        let mut times = self.sent.clone();
+        for &(record, time) in &*self.producer.context().lock() {
+            times[record] = time;
+        }
+        times
     }
 
     fn check(&self) -> Result<()> {
@@ -151,10 +156,16 @@ impl<'a> Load<'a> {
 /// What became of the records.
 struct Acknowledged {
     deliveries: Deliveries,
-    /// By record.
-    times: Vec<AtomicI64>,
-    /// True iff the broker says when it appended them.
+    /// True iff it is to be noted when the broker has appended them, and the broker says so.
     dated: bool,
+    /// The number of each record, and when it was appended.
+    appended: Mutex<Vec<(usize, i64)>>,
+}
+
+impl Acknowledged {
+    fn lock(&self) -> MutexGuard<'_, Vec<(usize, i64)>> {
+        self.appended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ClientContext for Acknowledged {
@@ -171,11 +182,11 @@ impl ProducerContext for Acknowledged {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, record: usize) {
-        if let (true, Ok(message), Some(time)) = (self.dated, result, self.times.get(record)) {
-            // The broker's, which is part of the acknowledgement.
-            if let Some(appended) = message.timestamp().to_millis() {
-                time.store(appended, Ordering::Relaxed);
-            }
+        // The time is part of the acknowledgement.
+        if let (true, Ok(message)) = (self.dated, result)
+            && let Some(time) = message.timestamp().to_millis()
+        {
+            self.lock().push((record, time));
         }
         self.deliveries.delivery(result, record);
     }

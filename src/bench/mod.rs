@@ -25,6 +25,8 @@ mod rows;
 mod sweep;
 mod workload;
 
+use std::fs::File;
+use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -107,7 +109,8 @@ pub fn run(options: &Options) -> Result<()> {
     let broker = Broker::open(options.cluster.clone())?;
     // Where a file can't be written, it is told before anything is measured.
     for path in options.json.iter().chain(&options.svg) {
-        write(path, "")?;
+        let opened = File::options().append(true).create(true).open(path);
+        opened.with_context(|| format!("writing {}", path.display()))?;
     }
     let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
     let mut bench = Bench {
@@ -130,7 +133,7 @@ pub fn run(options: &Options) -> Result<()> {
     let result = bench.until_end().and_then(|()| bench.offered());
     let (report, stopped) = (&bench.report, bench.stop.is_requested());
     if !report.until_end.is_empty() || !report.offered.is_empty() {
-        print!("{}", report.table());
+        std::io::stdout().write_all(report.table().as_bytes()).context("writing to standard output")?;
     }
     if let Some(path) = &options.json {
         write(path, &(serde_json::to_string_pretty(report)? + "\n"))?;
@@ -172,7 +175,7 @@ impl Bench<'_> {
         let topic = self.broker.topic("lines", workload.partitions)?;
         let mut text = Text::new(workload, Placing::InTurn);
         let start = Instant::now();
-        Load::open(self.broker.settings(), &topic, 0, &self.stop)?.fill(&mut text, *records)?;
+        Load::open(self.broker.settings(), &topic, false, &self.stop)?.fill(&mut text, *records)?;
         self.say(&format!("{} records written in {:.1} s", records, start.elapsed().as_secs_f64()));
         let mut contestants =
             vec![(Contestant::Ceiling, self.workers()), (Contestant::WordCount, self.workers())];

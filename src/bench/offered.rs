@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::broker::Broker;
 use super::command::WordCount;
@@ -42,14 +42,6 @@ pub(super) struct Offer {
     pub(super) state: Option<PathBuf>,
 }
 
-impl Offer {
-    /// Records that may be sent in all.
-    fn most(&self) -> usize {
-        let seconds = (WARM_UP + self.time).as_secs_f64();
-        (self.rate * (seconds + 1.0)) as usize + 1
-    }
-}
-
 /// Makes the offer, to a word-count of its own, and checks every count.
 ///
 /// # Errors
@@ -66,12 +58,13 @@ pub(super) fn offer(broker: &Broker, spec: &Spec, offer: &Offer, stop: &Stop) ->
         "--epoch",
         &epoch,
     ]);
-    if let Some(state) = &offer.state {
-        command = command.with(&["--state", &state.join(&lines.name).to_string_lossy()]);
+    let state = offer.state.as_ref().map(|state| state.join(&lines.name));
+    if let Some(state) = &state {
+        command = command.with(&["--state", &state.to_string_lossy()]);
     }
     let mut process = command.start()?;
-    let mut load = Load::open(broker.settings(), &lines, offer.most(), stop)?;
-    let mut sent: Vec<Sent> = Vec::with_capacity(offer.most());
+    let mut load = Load::open(broker.settings(), &lines, true, stop)?;
+    let mut sent: Vec<Sent> = Vec::new();
     let first = load.send(&mut text)?;
     sent.push(Sent { word: first, count: text.drawn(first) });
     load.flush()?;
@@ -92,6 +85,10 @@ pub(super) fn offer(broker: &Broker, spec: &Spec, offer: &Offer, stop: &Stop) ->
     let (cpu_seconds, _) = process.wait(stop)?;
     let seen = reader.end()?;
     check(&text, &seen)?;
+    if let Some(state) = &state {
+        // It is of a topic that is about to go.
+        std::fs::remove_dir_all(state).with_context(|| format!("removing {}", state.display()))?;
+    }
     let latencies = latencies(&sent, &load.times(), &seen, skip);
     ensure!(!latencies.is_empty(), "no record was sent in {:?} at {} a second", offer.time, offer.rate);
     Ok(Offered {

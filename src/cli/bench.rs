@@ -38,7 +38,7 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Workload")]
     pub words: Option<u32>,
     /// Distinct words [default: 5000; of zipf 200000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20_000_000), help_heading = "Workload")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000), help_heading = "Workload")]
     pub vocabulary: Option<u32>,
     /// Partitions of the topics
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=1000), help_heading = "Workload")]
@@ -62,9 +62,9 @@ pub(super) struct BenchArgs {
     /// Records a second to offer: R1,R2,..., none, or auto: doubled up to the highest that is sustained, then half
     #[arg(long, value_name = "RATES", default_value = "auto", help_heading = "Measurement")]
     pub rates: Rates,
-    /// How long to offer each rate
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600), help_heading = "Measurement")]
-    pub seconds: u32,
+    /// Seconds to offer each rate [default: 10 on a cluster, else 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3600), help_heading = "Measurement")]
+    pub seconds: Option<u32>,
     /// Shortest time an epoch stays open, at offered rates
     #[arg(short, long, value_name = "DURATION", default_value = "10ms", value_parser = duration, help_heading = "Measurement")]
     pub epoch: Duration,
@@ -86,6 +86,8 @@ pub(super) struct BenchArgs {
 
 /// Records on a cluster where nothing else is said: a few seconds of reading.
 const RECORDS: u64 = 10_000_000;
+/// Records that may be offered at one rate.
+const MOST: f64 = 1e8;
 
 /// Measures as the options say.
 pub(super) fn bench(args: &BenchArgs, general: &LogArgs) -> Result<()> {
@@ -130,6 +132,15 @@ fn options(args: &BenchArgs, quiet: bool) -> Result<Options> {
     if args.svg.is_some() && args.rates == Rates::None {
         return Err(usage("--svg shows latencies at offered rates: it needs --rates"));
     }
+    let seconds = args.seconds.unwrap_or(if cluster.is_some() { 10 } else { 3 });
+    if let Rates::These(rates) = &args.rates
+        && let Some(rate) = rates.iter().find(|&&rate| rate * f64::from(seconds) > MOST)
+    {
+        return Err(usage(format!(
+            "--rates {rate} --seconds {seconds}: more than {} records; what becomes of each is kept in memory",
+            HumanCount(MOST as u64)
+        )));
+    }
     Ok(Options {
         cluster,
         workload,
@@ -139,7 +150,7 @@ fn options(args: &BenchArgs, quiet: bool) -> Result<Options> {
         processes: args.processes,
         epoch: args.epoch,
         rates: args.rates.clone(),
-        time: Duration::from_secs(args.seconds.into()),
+        time: Duration::from_secs(seconds.into()),
         state: args.state.clone(),
         json: args.json.clone(),
         svg: args.svg.clone(),

@@ -95,6 +95,7 @@ fn what_the_in_process_broker_cannot_keep_is_refused() {
     wrong("--records 1000000", &["--records 1000000", "in-process broker keeps", "--brokers"]);
     wrong("-X linger.ms=1", &["--set", "--brokers"]);
     wrong("--rates fast", &["--rates", "fast"]);
+    wrong("--rates 1e7 --seconds 60", &["--rates", "records"]);
     wrong("--rates none --svg picture.svg", &["--svg", "--rates"]);
     wrong("--vocabulary 2 --partitions 3", &["--vocabulary"]);
 }
