@@ -305,7 +305,7 @@ impl Bench<'_> {
             offered.latency_ms.p50,
             offered.latency_ms.p95,
             offered.latency_ms.p99,
-            if offered.sustained { "" } else { ": too much" }
+            if offered.sustained { "" } else { ": not sustained" }
         ));
         let sustained = offered.sustained;
         self.report.offered.push(offered);

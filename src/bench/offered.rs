@@ -23,8 +23,6 @@ const BEGIN: Duration = Duration::from_secs(60);
 const DRAIN: Duration = Duration::from_secs(60);
 /// How far behind word-count may be when the offer ends, for the rate to be sustained.
 const BEHIND: Duration = Duration::from_secs(1);
-/// What part of the rate has to be offered in fact.
-const OFFERED: f64 = 0.98;
 /// How often to look for what is awaited.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -91,7 +89,7 @@ pub(super) fn offer(broker: &Broker, spec: &Spec, offer: &Offer, stop: &Stop) ->
     }
     let latencies = latencies(&sent, &load.times(), &seen, skip);
     ensure!(!latencies.is_empty(), "no record was sent in {:?} at {} a second", offer.time, offer.rate);
-    Ok(Offered {
+    let mut offered = Offered {
         rate: offer.rate,
         with_state: offer.state.is_some(),
         records: text.records(),
@@ -99,11 +97,13 @@ pub(super) fn offer(broker: &Broker, spec: &Spec, offer: &Offer, stop: &Stop) ->
         words_per_second: rate * spec.words as f64,
         mb_per_second: rate * text.bytes() as f64 / text.records() as f64 / 1e6,
         behind_seconds: behind.as_secs_f64(),
-        sustained: rate >= OFFERED * offer.rate && behind <= BEHIND,
+        sustained: false,
         latency_ms: Quantiles::of(&latencies),
         cpu_seconds_per_million: cpu_seconds / text.records() as f64 * 1e6,
         peak_bytes,
-    })
+    };
+    offered.sustained = offered.is_offered() && behind <= BEHIND;
+    Ok(offered)
 }
 
 /// Waits until so many words are counted. Returns how long it took.

@@ -117,6 +117,16 @@ pub struct Quantiles {
     pub max: f64,
 }
 
+/// What part of a rate has to be offered in fact.
+const OFFERED: f64 = 0.98;
+
+impl Offered {
+    /// True iff the rate was offered in fact: if not, producer or broker could not keep up.
+    pub fn is_offered(&self) -> bool {
+        self.records_per_second >= OFFERED * self.rate
+    }
+}
+
 impl Quantiles {
     /// Those of latencies in microseconds.
     pub(super) fn of(micros: &Histogram<u64>) -> Self {
@@ -216,7 +226,11 @@ impl Report {
                 "{}/s{}{}",
                 whole(row.rate),
                 if row.with_state { ", --state" } else { "" },
-                if row.sustained { "" } else { ", too much" },
+                match () {
+                    () if row.sustained => "",
+                    () if row.is_offered() => ", behind",
+                    () => ", not offered",
+                },
             );
             let _ = writeln!(
                 out,
@@ -294,10 +308,10 @@ pub(super) mod tests {
     #[test]
     fn the_table_has_a_line_of_each() {
         let table = report(vec![offered(1e3, true), offered(2e3, false)]).table();
-        for text in ["bare consumer", "word-count", "2,000,000", "1,000/s ", "2,000/s, too much", "33.0"] {
+        for text in ["bare consumer", "word-count", "2,000,000", "1,000/s ", "2,000/s, behind", "33.0"] {
             assert!(table.contains(text), "{text}: {table}");
         }
-        assert_eq!(table.lines().count(), 8, "{table}");
+        assert_eq!(table.lines().count(), 9, "{table}");
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Search {
         }
         match (self.sustained, self.failed) {
             // What lies between them is less than what lies between two runs.
-            (Some(low), Some(high)) if high / low < 1.5 => None,
+            (Some(low), Some(high)) if high / low <= 1.5 => None,
             _ => Some(self.next),
         }
     }
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn rates_double_until_one_is_too_much() {
         assert_eq!(search(100.0, 350.0), (vec![100.0, 200.0, 400.0, 300.0], Some(300.0)));
-        assert_eq!(search(100.0, 250.0), (vec![100.0, 200.0, 400.0, 300.0], Some(200.0)).clone());
+        assert_eq!(search(100.0, 250.0), (vec![100.0, 200.0, 400.0, 300.0], Some(200.0)));
     }
 
     #[test]
