@@ -9,8 +9,10 @@ use super::report::{Offered, Quantiles, Report};
 const SIZE: (u32, u32) = (800, 500);
 /// The least latency that is drawn, in milliseconds: the axis is logarithmic.
 const LEAST: f64 = 0.1;
-/// What is drawn: colours that are told apart by those who see few, and in grey.
-const LINES: [(&str, RGBColor, fn(&Quantiles) -> f64); 3] = [
+/// A line: its name, its colour, and what it shows of an offer.
+type Line = (&'static str, RGBColor, fn(&Quantiles) -> f64);
+/// What is drawn: in colours that are told apart by those who see few, and in grey.
+const LINES: [Line; 3] = [
     ("p50", RGBColor(0, 114, 178), |quantiles| quantiles.p50),
     ("p95", RGBColor(230, 159, 0), |quantiles| quantiles.p95),
     ("p99", RGBColor(213, 94, 0), |quantiles| quantiles.p99),
