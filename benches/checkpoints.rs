@@ -11,7 +11,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,7 @@ use cutwater_dataflows::record::{Malformed, Record};
 use cutwater_dataflows::source::{Driver, Report, Turn};
 use cutwater_dataflows::word_count::{Tokenizer, WordCount};
 use cutwater_dataflows::{Activator, Epoch, Flow, SyncActivator};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use serde::Serialize;
 use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::{Probe, probe::Handle};
@@ -49,7 +50,7 @@ struct Figures {
     write: f64,
     /// Writing as many bytes to one file, and syncing it.
     plain_write: f64,
-    /// Verifying every byte and the order of the rows.
+    /// Verifying every byte and the order of the rows; from the disk, as all that follows.
     verify: f64,
     /// Reading the same files and taking their checksum (xxh3).
     plain_read: f64,
@@ -115,16 +116,18 @@ fn measure(rows: u64) -> Result<Figures> {
     let began = Instant::now();
     plain_write(&folder.path().join("plain"), bytes)?;
     let plain_write = show("plain write and sync", rows, bytes, began.elapsed());
+    let files: Vec<PathBuf> = last.runs.iter().map(|run| folder.path().join(&run.file)).collect();
+    evict(&files)?;
     let began = Instant::now();
     last.runs.iter().try_for_each(|run| verify(&storage, run))?;
     let verify = show("verified, one thread", rows, bytes, began.elapsed());
+    evict(&files)?;
     let began = Instant::now();
-    for run in &last.runs {
-        plain_read(&folder.path().join(&run.file))?;
-    }
+    files.iter().try_for_each(|file| plain_read(file))?;
     let plain_read = show("plain read and xxh3", rows, bytes, began.elapsed());
     let mut restore = 0.0;
     for workers in [2, 1] {
+        evict(&files)?;
         let began = Instant::now();
         let read: Vec<Result<u64>> = std::thread::scope(|scope| {
             let restore = |worker| self::restore(&storage, &last.runs, worker, workers);
@@ -135,6 +138,7 @@ fn measure(rows: u64) -> Result<Figures> {
         ensure!(total >= rows, "{total} rows of {rows} came back");
         restore = show(&format!("restored, {workers} at once"), rows, bytes, began.elapsed());
     }
+    evict(&files)?;
     let stand = show("restored and arranged", rows, bytes, stand(&storage, &last.runs)?);
     let restore_of_reading = stand / plain_read;
     println!("  {restore_of_reading:.2} times plain reading");
@@ -229,6 +233,15 @@ fn plain_write(path: &Path, mut bytes: u64) -> Result<()> {
         bytes -= next;
     }
     file.sync_all()?;
+    Ok(())
+}
+
+/// Has the system forget what it has of the files, so that they are read from the disk.
+fn evict(files: &[PathBuf]) -> Result<()> {
+    for path in files {
+        let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+        posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+    }
     Ok(())
 }
 

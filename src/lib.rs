@@ -12,7 +12,7 @@
 //! - [`state`]: what survives a run, ledger and checkpoints
 //! - [`produce`]: the other way, lines into a topic
 //! - [`status`], [`fault`], [`signals`], [`exit`]: figures, the first error, and the end; [`crash`]: an end for tests
-//! - [`demo`]: all of it at work, with an in-process broker and generated text; [`bench`]: how fast it is, beside a bare
+//! - [`demo`]: all of it at work, with an in-process broker and generated text; [`mod@bench`]: how fast it is, beside a bare
 //!   consumer
 
 pub mod bench;
