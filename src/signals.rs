@@ -3,6 +3,7 @@
 use std::process::exit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use crossbeam_channel::{Receiver, unbounded};
@@ -11,7 +12,11 @@ use signal_hook::iterator::Signals;
 
 use crate::cli::log::say;
 
-/// From now on, each SIGINT and SIGTERM is a message.
+/// Signals within this time of the first are one wish: coreutils' `timeout`, and others that end a process and then its
+/// group, send two at once.
+const AT_ONCE: Duration = Duration::from_millis(20);
+
+/// From now on, each SIGINT and SIGTERM is a message; those that come at once are one.
 ///
 /// # Errors
 /// If the system refuses.
@@ -19,7 +24,12 @@ pub fn listen() -> Result<Receiver<()>> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("listening for signals")?;
     let (sender, receiver) = unbounded();
     std::thread::Builder::new().name("cutwater:signals".into()).spawn(move || {
-        for _ in signals.forever() {
+        loop {
+            if signals.wait().count() == 0 {
+                continue;
+            }
+            std::thread::sleep(AT_ONCE);
+            signals.pending().for_each(drop);
             if sender.send(()).is_err() {
                 return;
             }

@@ -1,16 +1,18 @@
 //! Showing rows: from flat batches to JSON, in order.
 
+use bytes::Bytes;
+
 use crate::dataflow::OutputShape;
 use crate::flat::FlatBatch;
 use crate::row::{Row, Value};
 
-/// A change of an output, ready for a sink.
+/// A change of an output, ready for a sink. The changes of an epoch share their memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The key columns, as a JSON object.
-    pub key: Vec<u8>,
+    pub key: Bytes,
     /// The whole row, as a JSON object.
-    pub row: Vec<u8>,
+    pub row: Bytes,
     /// How often the row appeared (positive) or was withdrawn (negative). Never zero.
     pub diff: i64,
 }
@@ -21,25 +23,46 @@ pub fn render<R: Row>(shape: &OutputShape, batches: &[FlatBatch]) -> Vec<Change>
     let mut rows: Vec<(R, i64)> =
         batches.iter().flat_map(FlatBatch::iter).map(|(row, diff)| (R::decode(row), diff)).collect();
     differential_dataflow::consolidation::consolidate(&mut rows);
-    rows.into_iter()
-        .map(|(row, diff)| {
-            let (mut whole, mut key) = (Vec::with_capacity(48), Vec::new());
-            let mut names = shape.key.iter().chain(&shape.value);
-            let mut column = 0;
-            row.columns(&mut |value| {
-                let name = names.next().expect("an output names each column");
-                whole.push(if column == 0 { b'{' } else { b',' });
-                Value::Text(name).json(&mut whole);
-                whole.push(b':');
-                value.json(&mut whole);
-                column += 1;
-                if column == shape.key.len() {
-                    key.clone_from(&whole);
-                    key.push(b'}');
-                }
-            });
-            whole.push(b'}');
-            Change { key, row: whole, diff }
+    let names = names(shape);
+    let mut text = Vec::with_capacity(rows.len() * GUESS);
+    // Where in the text each row is, and its key.
+    let mut places = Vec::with_capacity(rows.len());
+    for (row, diff) in &rows {
+        let start = text.len();
+        let (mut keyed, mut column) = (start, 0);
+        row.columns(&mut |value| {
+            text.extend_from_slice(&names[column]);
+            value.json(&mut text);
+            column += 1;
+            if column == shape.key.len() {
+                keyed = text.len();
+            }
+        });
+        text.push(b'}');
+        let end = text.len();
+        text.extend_from_within(start..keyed);
+        text.push(b'}');
+        places.push((start..end, end..text.len(), *diff));
+    }
+    let text = Bytes::from(text);
+    places
+        .into_iter()
+        .map(|(row, key, diff)| Change { key: text.slice(key), row: text.slice(row), diff })
+        .collect()
+}
+
+/// Bytes of a small row with its key, as JSON.
+const GUESS: usize = 64;
+
+/// What comes before each column's value.
+fn names(shape: &OutputShape) -> Vec<Vec<u8>> {
+    let names = shape.key.iter().chain(&shape.value).enumerate();
+    names
+        .map(|(column, name)| {
+            let mut text = vec![if column == 0 { b'{' } else { b',' }];
+            Value::Text(name).json(&mut text);
+            text.push(b':');
+            text
         })
         .collect()
 }

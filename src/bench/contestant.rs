@@ -199,7 +199,7 @@ struct Held {
 impl Sink for Rows {
     fn write(&mut self, _epoch: Epoch, _output: &str, changes: &[Change]) -> Result<()> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.rows.extend(changes.iter().map(|change| change.row.clone()));
+        held.rows.extend(changes.iter().map(|change| change.row.to_vec()));
         Ok(())
     }
 

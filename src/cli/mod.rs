@@ -3,6 +3,7 @@
 mod bench;
 mod config;
 mod kafka;
+mod keep;
 mod ledger;
 mod list;
 pub mod log;

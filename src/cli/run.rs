@@ -7,28 +7,19 @@ use anyhow::{Context as _, Result, bail};
 use cutwater_dataflows::{Build, Shape};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::keep::{go_on, identity, terms};
 use super::log;
 use super::options::{LogArgs, RunArgs};
 use super::usage;
-use crate::cluster::{Cluster, Connected};
+use crate::cluster::Cluster;
 use crate::epoch::EpochOptions;
 use crate::fault::Fault;
 use crate::feed::kafka::{KafkaFeeds, Reading};
 use crate::job::{self, Binding, DEAD_LETTERS, Job, Stop};
 use crate::kafka::client::Settings;
-use crate::kafka::identity::{cluster_id, topic_ids};
-use crate::kafka::insist::insist;
 use crate::kafka::topics::Pattern;
-use crate::publish::Cuts;
 use crate::sink::{Emit, Opener, Sink, Target};
-use crate::state;
-use crate::state::identity::{self, Identity};
-use crate::state::lock::Lock;
-use crate::state::open::{Books, Kept, Terms};
-use crate::state::resume::Resume;
-use crate::state::storage;
 use crate::status::Status;
-use crate::time::{MachineTime, Time, micros_since_epoch};
 use crate::{signals, supervise};
 
 /// Runs a dataflow as the options say: here, or in several processes that are started and watched here.
@@ -211,96 +202,6 @@ impl Plan {
     }
 }
 
-/// How state is to be kept.
-fn terms(args: &RunArgs, place: &str, shape: &Shape, name: &str) -> Result<Terms> {
-    if let Some(operator) = shape.forgets.first() {
-        bail!(
-            "--state {place}: {name} can't go on from a state: its operator {operator:?} remembers rows that are not \
-             persisted. Call `persist` on them before it"
-        );
-    }
-    let bare = shape.outputs.iter().find(|output| !output.kept);
-    if let (Some(output), Some(Emit::Final)) = (bare, args.emit) {
-        bail!(
-            "--state {place}: output {:?} of {name} is not made of persisted collections: with --emit final it would \
-             lack the rows from before a restart. Call `persist` before it",
-            output.name
-        );
-    }
-    Ok(Terms { every: args.checkpoint, retention: args.ledger_retention })
-}
-
-/// Whose state it is.
-fn identity(
-    args: &RunArgs,
-    dataflow: &dyn Build,
-    shape: &Shape,
-    group: &str,
-    settings: &Settings,
-    feeds: &KafkaFeeds,
-) -> Result<Identity> {
-    let client = settings.metadata()?;
-    let cluster = insist(|| cluster_id(&client))?;
-    let names: Vec<String> = feeds.topics();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut inputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for text in &args.topic {
-        let (input, topic) = bind("--topic", text, "input", &shape.inputs)?;
-        inputs.entry(input.to_owned()).or_default().push(topic.to_owned());
-    }
-    Ok(Identity {
-        format: identity::FORMAT,
-        job: identity::new_id(),
-        created: micros_since_epoch(),
-        dataflow: dataflow.name().to_owned(),
-        options: format!("{dataflow:?}"),
-        collections: shape.persisted.clone(),
-        inputs,
-        cluster,
-        topics: insist(|| topic_ids(&client, &names))?,
-        group: group.to_owned(),
-    })
-}
-
-/// What a process with state runs with: what it goes on from, who hears of cuts, and what to end after the run.
-type GoingOn = (job::State, Option<Box<dyn Cuts>>, (Kept, Option<Lock>));
-
-/// Goes on from the state that process 0 finds.
-fn go_on(
-    place: &str,
-    terms: Terms,
-    identity: impl FnOnce() -> Result<Identity>,
-    connected: &mut Connected,
-    args: &RunArgs,
-    fault: &Fault,
-) -> Result<GoingOn> {
-    let mut found = None;
-    let told = connected.share(|| {
-        let workers = args.workers.get() * args.processes.get();
-        let (storage, lock) = storage::claim(place).with_context(|| format!("--state {place}"))?;
-        let time: Arc<dyn Time> = Arc::new(MachineTime::default());
-        let (books, resume) = Books::open(storage, identity()?, workers, terms, &time)?;
-        found = Some((books, lock));
-        Ok(serde_json::to_vec(&resume)?)
-    })?;
-    let resume: Resume = serde_json::from_slice(&told).context("what process 0 told of the state")?;
-    let Some((books, lock)) = found else {
-        let (state, kept) = state::open::join(place, resume, fault)?;
-        return Ok((state, None, (kept, None)));
-    };
-    if resume.last() == 0 {
-        tracing::info!("state {place}: new");
-    } else {
-        tracing::info!(
-            "state {place}: going on from the checkpoint of epoch {}, re-reading epochs up to {}",
-            resume.checkpoint,
-            resume.last()
-        );
-    }
-    let (state, cuts, kept) = state::open::start(books, resume, fault)?;
-    Ok((state, Some(cuts), (kept, lock)))
-}
-
 /// Refuses sinks that can't be right, alone or together.
 fn check_targets<'a>(targets: impl Iterator<Item = &'a Target>) -> Result<()> {
     let mut files = BTreeSet::new();
@@ -320,7 +221,7 @@ fn check_targets<'a>(targets: impl Iterator<Item = &'a Target>) -> Result<()> {
 }
 
 /// Splits `NAME=REST`, where `NAME` is one of `names`; without a name, `text` is for the only one.
-fn bind<'a>(option: &str, text: &'a str, what: &str, names: &'a [String]) -> Result<(&'a str, &'a str)> {
+pub(super) fn bind<'a>(option: &str, text: &'a str, what: &str, names: &'a [String]) -> Result<(&'a str, &'a str)> {
     if let Some((name, rest)) = text.split_once('=')
         && let Some(name) = names.iter().find(|known| *known == name)
     {

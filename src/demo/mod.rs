@@ -333,7 +333,7 @@ mod tests {
             .into_iter()
             .map(|(word, count)| {
                 let row = serde_json::to_vec(&Row { word: word.into(), count: count as i64 }).unwrap();
-                Change { key: Vec::new(), row, diff: 1 }
+                Change { key: Vec::new().into(), row: row.into(), diff: 1 }
             })
             .collect();
         let mut counts = Counts::default();
@@ -344,7 +344,7 @@ mod tests {
     fn change(counts: &mut Counts, word: &str, from: i64, to: i64) {
         let change = |count, diff| {
             let row = serde_json::to_vec(&Row { word: word.into(), count }).unwrap();
-            Change { key: Vec::new(), row, diff }
+            Change { key: Vec::new().into(), row: row.into(), diff }
         };
         counts.write(2, "counts", &[change(from, -1), change(to, 1)]).unwrap();
     }

@@ -57,13 +57,13 @@ mod tests {
     fn lines_are_as_the_design_says() {
         let changes = [
             Change {
-                key: br#"{"word":"the"}"#.to_vec(),
-                row: br#"{"word":"the","count":9}"#.to_vec(),
+                key: br#"{"word":"the"}"#.as_slice().into(),
+                row: br#"{"word":"the","count":9}"#.as_slice().into(),
                 diff: -1,
             },
             Change {
-                key: br#"{"word":"the"}"#.to_vec(),
-                row: br#"{"word":"the","count":12}"#.to_vec(),
+                key: br#"{"word":"the"}"#.as_slice().into(),
+                row: br#"{"word":"the","count":12}"#.as_slice().into(),
                 diff: 1,
             },
         ];

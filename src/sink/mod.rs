@@ -157,8 +157,8 @@ impl<'a> Opener<'a> {
 /// and so by key. Where several rows of a key are there, the last one stands for it.
 pub(crate) fn upserts(changes: &[Change]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     changes.chunk_by(|a, b| a.key == b.key).map(|changes| {
-        let row = changes.iter().rev().find(|change| change.diff > 0).map(|change| change.row.as_slice());
-        (changes[0].key.as_slice(), row)
+        let row = changes.iter().rev().find(|change| change.diff > 0).map(|change| &change.row[..]);
+        (&changes[0].key[..], row)
     })
 }
 
@@ -178,7 +178,11 @@ mod tests {
 
     #[test]
     fn upserts_are_the_new_row_of_each_key() {
-        let change = |key: &str, row: &str, diff| Change { key: key.into(), row: row.into(), diff };
+        let change = |key: &str, row: &str, diff| Change {
+            key: key.to_owned().into(),
+            row: row.to_owned().into(),
+            diff,
+        };
         let changes =
             [change("a", "a9", -1), change("a", "a12", 1), change("b", "b1", 1), change("c", "c1", -1)];
         let expected: [(&[u8], Option<&[u8]>); 3] = [(b"a", Some(b"a12")), (b"b", Some(b"b1")), (b"c", None)];

@@ -56,24 +56,70 @@ fn sort(epochs: &BTreeMap<Epoch, Vec<FlatBatch>>) -> Option<Batch> {
     let batches: Vec<(Epoch, &FlatBatch)> =
         epochs.iter().flat_map(|(&epoch, batches)| batches.iter().map(move |batch| (epoch, batch))).collect();
     let rows = batches.iter().map(|(_, batch)| batch.len()).sum();
-    let mut order: Vec<(u64, u32, u32)> = Vec::with_capacity(rows);
-    for (number, (_, batch)) in batches.iter().enumerate() {
-        order.extend(
-            batch.iter().enumerate().map(|(index, (row, _))| (row_hash(row), number as u32, index as u32)),
-        );
+    let mut places = Vec::with_capacity(rows);
+    for (number, (_, batch)) in (0..).zip(&batches) {
+        places.extend((0..).zip(batch.iter()).map(|(index, (row, _))| Place {
+            hash: row_hash(row),
+            batch: number,
+            index,
+        }));
     }
-    let row = |&(_, number, index): &(u64, u32, u32)| {
-        let (epoch, batch) = batches[number as usize];
-        (batch.row(index as usize), epoch)
+    let row = |place: &Place| {
+        let (epoch, batch) = batches[place.batch as usize];
+        (batch.row(place.index as usize), epoch)
     };
-    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| row(a).cmp(&row(b))));
-    let (first, last) = (order.first()?.0, order.last()?.0);
+    let places = deal(places, |part| {
+        part.sort_unstable_by(|a, b| a.hash.cmp(&b.hash).then_with(|| row(a).cmp(&row(b))));
+    });
+    let ends = (places.first()?.hash, places.last()?.hash);
     let bytes = batches.iter().map(|(_, batch)| batch.bytes()).sum();
-    let mut building = Building::new(rows, bytes, (first, last));
-    for place in &order {
+    let mut building = Building::new(rows, bytes, ends);
+    for place in &places {
         let (row, time) = row(place);
-        let diff = batches[place.1 as usize].1.count(place.2 as usize);
-        building.push(Update { hash: place.0, row, time, diff });
+        let diff = batches[place.batch as usize].1.count(place.index as usize);
+        building.push(Update { hash: place.hash, row, time, diff });
     }
     building.done()
+}
+
+/// Where a row is that is to be sorted.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    hash: u64,
+    batch: u32,
+    index: u32,
+}
+
+/// Places in a part, on average.
+const PART: usize = 32;
+/// Parts at most: each is written to at its own end, and so many ends stay in the cache.
+const PARTS: usize = 1 << 12;
+
+/// Deals places out into equal parts of the range of their hashes, and has `sort` sort each part. Hashes are uniform,
+/// so the parts are small, and sorting them is most of the work that sorting all would be, but in the cache.
+fn deal(mut places: Vec<Place>, sort: impl Fn(&mut [Place])) -> Vec<Place> {
+    let parts = (places.len() / PART).min(PARTS);
+    if parts < 2 {
+        sort(&mut places);
+        return places;
+    }
+    let parts = parts.ilog2();
+    let (first, last) =
+        places.iter().fold((u64::MAX, 0), |(first, last), place| (first.min(place.hash), last.max(place.hash)));
+    let shift = (u64::BITS - (last - first).leading_zeros()).saturating_sub(parts);
+    let part = |place: &Place| ((place.hash - first) >> shift) as usize;
+    let mut starts = vec![0; (1 << parts) + 1];
+    places.iter().for_each(|place| starts[part(place) + 1] += 1);
+    for part in 1..starts.len() {
+        starts[part] += starts[part - 1];
+    }
+    let mut dealt = vec![Place::default(); places.len()];
+    let mut ends = starts.clone();
+    for place in places.iter() {
+        let end = &mut ends[part(place)];
+        dealt[*end] = *place;
+        *end += 1;
+    }
+    starts.windows(2).for_each(|part| sort(&mut dealt[part[0]..part[1]]));
+    dealt
 }

@@ -5,8 +5,8 @@ use crate::state::resume::Entry;
 /// The changes of an epoch: the same each time, as rendering is.
 fn changes(epoch: Epoch) -> Vec<Change> {
     let change = |key: u64| Change {
-        key: format!("{{\"k\":{key}}}").into_bytes(),
-        row: format!("{{\"k\":{key},\"v\":{epoch}}}").into_bytes(),
+        key: format!("{{\"k\":{key}}}").into_bytes().into(),
+        row: format!("{{\"k\":{key},\"v\":{epoch}}}").into_bytes().into(),
         diff: 1,
     };
     // Epochs without rows are among them.

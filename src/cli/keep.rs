@@ -1,0 +1,116 @@
+//! `cutwater run --state`: whose state it is, and what the run goes on from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use cutwater_dataflows::{Build, Shape};
+
+use super::options::RunArgs;
+use super::run::bind;
+use crate::cluster::Connected;
+use crate::fault::Fault;
+use crate::feed::kafka::KafkaFeeds;
+use crate::job;
+use crate::kafka::client::Settings;
+use crate::kafka::identity::{cluster_id, topic_ids};
+use crate::kafka::insist::insist;
+use crate::publish::Cuts;
+use crate::sink::Emit;
+use crate::state;
+use crate::state::identity::{self, Identity};
+use crate::state::lock::Lock;
+use crate::state::open::{Books, Kept, Terms};
+use crate::state::resume::Resume;
+use crate::state::storage;
+use crate::time::{MachineTime, Time, micros_since_epoch};
+
+/// How state is to be kept.
+pub(super) fn terms(args: &RunArgs, place: &str, shape: &Shape, name: &str) -> Result<Terms> {
+    if let Some(operator) = shape.forgets.first() {
+        bail!(
+            "--state {place}: {name} can't go on from a state: its operator {operator:?} remembers rows that are not \
+             persisted. Call `persist` on them before it"
+        );
+    }
+    let bare = shape.outputs.iter().find(|output| !output.kept);
+    if let (Some(output), Some(Emit::Final)) = (bare, args.emit) {
+        bail!(
+            "--state {place}: output {:?} of {name} is not made of persisted collections: with --emit final it would \
+             lack the rows from before a restart. Call `persist` before it",
+            output.name
+        );
+    }
+    Ok(Terms { every: args.checkpoint, retention: args.ledger_retention })
+}
+
+/// Whose state it is.
+pub(super) fn identity(
+    args: &RunArgs,
+    dataflow: &dyn Build,
+    shape: &Shape,
+    group: &str,
+    settings: &Settings,
+    feeds: &KafkaFeeds,
+) -> Result<Identity> {
+    let client = settings.metadata()?;
+    let cluster = insist(|| cluster_id(&client))?;
+    let names: Vec<String> = feeds.topics();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut inputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for text in &args.topic {
+        let (input, topic) = bind("--topic", text, "input", &shape.inputs)?;
+        inputs.entry(input.to_owned()).or_default().push(topic.to_owned());
+    }
+    Ok(Identity {
+        format: identity::FORMAT,
+        job: identity::new_id(),
+        created: micros_since_epoch(),
+        dataflow: dataflow.name().to_owned(),
+        options: format!("{dataflow:?}"),
+        collections: shape.persisted.clone(),
+        inputs,
+        cluster,
+        topics: insist(|| topic_ids(&client, &names))?,
+        group: group.to_owned(),
+    })
+}
+
+/// What a process with state runs with: what it goes on from, who hears of cuts, and what to end after the run.
+pub(super) type GoingOn = (job::State, Option<Box<dyn Cuts>>, (Kept, Option<Lock>));
+
+/// Goes on from the state that process 0 finds.
+pub(super) fn go_on(
+    place: &str,
+    terms: Terms,
+    identity: impl FnOnce() -> Result<Identity>,
+    connected: &mut Connected,
+    args: &RunArgs,
+    fault: &Fault,
+) -> Result<GoingOn> {
+    let mut found = None;
+    let told = connected.share(|| {
+        let workers = args.workers.get() * args.processes.get();
+        let (storage, lock) = storage::claim(place).with_context(|| format!("--state {place}"))?;
+        let time: Arc<dyn Time> = Arc::new(MachineTime::default());
+        let (books, resume) = Books::open(storage, identity()?, workers, terms, &time)?;
+        found = Some((books, lock));
+        Ok(serde_json::to_vec(&resume)?)
+    })?;
+    let resume: Resume = serde_json::from_slice(&told).context("what process 0 told of the state")?;
+    let Some((books, lock)) = found else {
+        let (state, kept) = state::open::join(place, resume, fault)?;
+        return Ok((state, None, (kept, None)));
+    };
+    if resume.last() == 0 {
+        tracing::info!("state {place}: new");
+    } else {
+        tracing::info!(
+            "state {place}: going on from the checkpoint of epoch {}, re-reading epochs up to {}",
+            resume.checkpoint,
+            resume.last()
+        );
+    }
+    let (state, cuts, kept) = state::open::start(books, resume, fault)?;
+    Ok((state, Some(cuts), (kept, lock)))
+}
