@@ -16,6 +16,9 @@ use crate::signals;
 /// Tells a process where all listen. Its own listener is its standard input: bound before it starts, so that no
 /// other program can take the port.
 const PEERS: &str = "CUTWATER_PEERS";
+/// Tells a process who its supervisor is: asked for its parent, it would be too late where the supervisor has died
+/// before.
+const SUPERVISOR: &str = "CUTWATER_SUPERVISOR";
 /// How a supervised process says that it ended because a peer did. The supervisor looks for the peer then.
 pub const LOST_PEER: u8 = 75;
 /// How long after the first death to look for its cause among others.
@@ -23,12 +26,15 @@ const CAUSE: Duration = Duration::from_millis(300);
 /// How long the others may take to end by themselves.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What the supervisor has given this process, if it is supervised: the addresses of all, and the listener.
+/// What the supervisor has given this process, if it is supervised: the addresses of all, and the listener. The process
+/// ends when its supervisor has gone: nobody is left to read its rows or to end it.
 ///
 /// # Errors
-/// If standard input is not a listener.
+/// If what it was given is no such thing.
 pub fn inherited() -> Result<Option<(Vec<String>, TcpListener)>> {
     let Ok(peers) = std::env::var(PEERS) else { return Ok(None) };
+    let supervisor = std::env::var(SUPERVISOR).ok().and_then(|pid| pid.parse().ok());
+    watch(supervisor.with_context(|| format!("{PEERS} is set, but {SUPERVISOR} is no process"))?);
     let addresses = peers.split(',').map(str::to_owned).collect();
     let input: OwnedFd = std::io::stdin().as_fd().try_clone_to_owned()?;
     let listener = TcpListener::from(input);
@@ -41,9 +47,8 @@ pub fn is_supervised() -> bool {
     std::env::var_os(PEERS).is_some()
 }
 
-/// Ends this process when its supervisor has gone: nobody is left to read its rows or to end it.
-pub fn watch_supervisor() {
-    let supervisor = std::os::unix::process::parent_id();
+/// Ends this process when its supervisor has gone.
+fn watch(supervisor: u32) {
     std::thread::spawn(move || {
         while std::os::unix::process::parent_id() == supervisor {
             std::thread::sleep(Duration::from_millis(500));
@@ -78,6 +83,7 @@ pub fn supervise(processes: usize) -> Result<()> {
             .args(std::env::args_os().skip(1))
             .args(["--process", &process.to_string()])
             .env(PEERS, &addresses)
+            .env(SUPERVISOR, std::process::id().to_string())
             .stdin(Stdio::from(OwnedFd::from(listener)))
             // A group of its own: Ctrl-C reaches the supervisor alone, which passes it on once.
             .process_group(0)

@@ -43,10 +43,7 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
         request.request();
     })?;
     let (addresses, listener) = match inherited {
-        Some((addresses, listener)) => {
-            supervise::watch_supervisor();
-            (addresses, Some(listener))
-        }
+        Some((addresses, listener)) => (addresses, Some(listener)),
         None => (hosts(args)?, None),
     };
     let cluster = Cluster {
@@ -221,7 +218,12 @@ fn check_targets<'a>(targets: impl Iterator<Item = &'a Target>) -> Result<()> {
 }
 
 /// Splits `NAME=REST`, where `NAME` is one of `names`; without a name, `text` is for the only one.
-pub(super) fn bind<'a>(option: &str, text: &'a str, what: &str, names: &'a [String]) -> Result<(&'a str, &'a str)> {
+pub(super) fn bind<'a>(
+    option: &str,
+    text: &'a str,
+    what: &str,
+    names: &'a [String],
+) -> Result<(&'a str, &'a str)> {
     if let Some((name, rest)) = text.split_once('=')
         && let Some(name) = names.iter().find(|known| *known == name)
     {

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal::{self, SIGKILL, SIGSTOP, SIGTERM};
@@ -117,6 +119,25 @@ fn the_death_of_the_supervisor_ends_all() {
     let (run, children) = counting(&topic);
     run.signal(SIGKILL);
     wait_gone(&children, PROMISED + SLACK);
+}
+
+#[test]
+fn a_process_whose_supervisor_died_before_it_looked_ends() {
+    let topic = sample();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let own = listener.local_addr().expect("an address");
+    // Its peer never comes, and its parent is this test.
+    let ended = Command::new(env!("CARGO_BIN_EXE_cutwater"))
+        .args(["run", "word-count", "-b", &topic.address, "-t", &topic.name, "-n", "2", "--process", "0"])
+        .args(["--connect-timeout", "60s"])
+        .env("CUTWATER_PEERS", format!("{own},{own}"))
+        .env("CUTWATER_SUPERVISOR", "1")
+        .stdin(OwnedFd::from(listener))
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("the supervisor has gone"), "{said}");
 }
 
 #[test]

@@ -104,8 +104,9 @@ fn deal(mut places: Vec<Place>, sort: impl Fn(&mut [Place])) -> Vec<Place> {
         return places;
     }
     let parts = parts.ilog2();
-    let (first, last) =
-        places.iter().fold((u64::MAX, 0), |(first, last), place| (first.min(place.hash), last.max(place.hash)));
+    let (first, last) = places
+        .iter()
+        .fold((u64::MAX, 0), |(first, last), place| (first.min(place.hash), last.max(place.hash)));
     let shift = (u64::BITS - (last - first).leading_zeros()).saturating_sub(parts);
     let part = |place: &Place| ((place.hash - first) >> shift) as usize;
     let mut starts = vec![0; (1 << parts) + 1];

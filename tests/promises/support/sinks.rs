@@ -71,8 +71,8 @@ impl<'a> Run<'a> {
     pub fn write(&mut self, epoch: u64, rows: usize) -> anyhow::Result<()> {
         let changes: Vec<Change> = (0..rows)
             .map(|key| Change {
-                key: format!("{{\"k\":{key}}}").into_bytes(),
-                row: format!("{{\"k\":{key},\"v\":{epoch}}}").into_bytes(),
+                key: format!("{{\"k\":{key}}}").into_bytes().into(),
+                row: format!("{{\"k\":{key},\"v\":{epoch}}}").into_bytes().into(),
                 diff: 1,
             })
             .collect();
@@ -84,7 +84,7 @@ impl<'a> Run<'a> {
         let mut random = StdRng::seed_from_u64(1);
         let text: String = (0..bytes).map(|_| random.sample(Alphanumeric) as char).collect();
         let row = format!("{{\"k\":0,\"v\":\"{text}\"}}").into_bytes();
-        let changes = [Change { key: b"{\"k\":0}".to_vec(), row, diff: 1 }];
+        let changes = [Change { key: b"{\"k\":0}".as_slice().into(), row: row.into(), diff: 1 }];
         self.sinks.iter_mut().try_for_each(|sink| sink.write(epoch, "out", &changes))
     }
 
