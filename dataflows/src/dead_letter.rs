@@ -63,7 +63,7 @@ mod tests {
         let mut batch = FlatBatch::default();
         batch.push(&bytes, 1);
         let shown = render()(&[batch]);
-        assert_eq!(shown[0].key, br#"{"topic":"t","partition":3,"offset":7}"#);
+        assert_eq!(&shown[0].key[..], br#"{"topic":"t","partition":3,"offset":7}"#);
         let whole = concat!(
             r#"{"topic":"t","partition":3,"offset":7,"#,
             r#""timestamp":5,"reason":"bad","key_base64":null,"value_base64":"/wA="}"#

@@ -67,6 +67,12 @@ impl Batch {
         Update { hash, row: self.row(index), time, diff }
     }
 
+    /// The hash of the row at `index`; none after the last.
+    #[inline]
+    pub(super) fn hash(&self, index: usize) -> Option<u64> {
+        self.entries.get(index).map(|entry| entry.hash)
+    }
+
     /// The hashes of the first and the last row.
     pub(super) fn ends(&self) -> (u64, u64) {
         (self.entries[0].hash, self.entries[self.entries.len() - 1].hash)
@@ -92,18 +98,14 @@ impl Batch {
             // Each loop is one miss of the cache a probe, and no turn waits for the one before.
             let mut candidates = [(0, 0); TOGETHER];
             for (probe, candidates) in probes.iter().zip(&mut candidates) {
-                let range = self.directory.candidates(probe.hash);
-                *candidates = (range.start, range.end);
+                *candidates = self.directory.candidates(probe.hash);
             }
-            for (probe, candidates) in probes.iter().zip(&mut candidates) {
-                let (mut start, end) = *candidates;
-                while start < end && self.entries[start].hash < probe.hash {
-                    start += 1;
-                }
-                candidates.0 = start;
+            for (probe, (start, end)) in probes.iter().zip(&mut candidates) {
+                let entries = &self.entries[*start as usize..*end as usize];
+                *start += entries.iter().take_while(|entry| entry.hash < probe.hash).count() as u32;
             }
             for ((probe, &(start, end)), sum) in probes.iter().zip(&candidates).zip(sums) {
-                for index in start..end {
+                for index in start as usize..end as usize {
                     let Entry { hash, diff, .. } = self.entries[index];
                     if hash != probe.hash {
                         break;
@@ -140,9 +142,12 @@ impl Building {
     pub(super) fn push(&mut self, update: Update<'_>) {
         let Update { hash, row, time, diff } = update;
         let batch = &mut self.batch;
-        if let Some(last) = batch.entries.len().checked_sub(1) {
+        if let Some(last) = batch.entries.last()
+            && last.hash == hash
+        {
+            let last = batch.entries.len() - 1;
             let before = batch.update(last);
-            if before.hash == hash && before.time == time && before.row == row {
+            if before.time == time && before.row == row {
                 batch.entries[last].diff += diff;
                 if batch.entries[last].diff == 0 {
                     self.pop();

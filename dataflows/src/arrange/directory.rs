@@ -1,7 +1,7 @@
 //! Where in a sorted list of hashes a hash would be.
 
 /// Entries that a slot of the directory stands for, on average.
-const ENTRIES: usize = 4;
+const ENTRIES: usize = 2;
 
 /// For equal parts of the range of hashes, the index of the first entry in each. Hashes are uniform, so a part holds a
 /// few entries, and the directory is a hash table's array of buckets over entries that are sorted.
@@ -48,14 +48,14 @@ impl Directory {
         self.starts.resize(slots + 1, entries);
     }
 
-    /// The entries among which one with this hash is, if there is one.
+    /// Where the entries begin and end among which one with this hash is, if there is one.
     #[inline]
-    pub(super) fn candidates(&self, hash: u64) -> std::ops::Range<usize> {
+    pub(super) fn candidates(&self, hash: u64) -> (u32, u32) {
         if hash < self.first || hash > self.last {
-            return 0..0;
+            return (0, 0);
         }
         let slot = self.slot(hash);
-        self.starts[slot] as usize..self.starts[slot + 1] as usize
+        (self.starts[slot], self.starts[slot + 1])
     }
 }
 
@@ -73,13 +73,14 @@ mod tests {
                 hashes.iter().enumerate().for_each(|(index, &hash)| directory.push(index, hash));
                 directory.finish(count);
                 for (index, &hash) in hashes.iter().enumerate() {
-                    assert!(directory.candidates(hash).contains(&index), "{hash} of {first}..={last}");
+                    let (start, end) = directory.candidates(hash);
+                    assert!((start..end).contains(&(index as u32)), "{hash} of {first}..={last}");
                 }
                 assert!(directory.starts.len() <= count.max(2) + 1);
             }
         }
         let directory = Directory::new(1, 5, 6);
-        assert_eq!(directory.candidates(4), 0..0);
-        assert_eq!(directory.candidates(7), 0..0);
+        assert_eq!(directory.candidates(4), (0, 0));
+        assert_eq!(directory.candidates(7), (0, 0));
     }
 }
