@@ -12,33 +12,88 @@ pub fn row_hash(encoded: &[u8]) -> u64 {
     xxh3_64(encoded)
 }
 
-/// Sums the counts of equal rows. In steady state it allocates nothing: table and batch keep their memory
-/// from one epoch to the next.
+/// Sums the counts of equal rows. Its table keeps its memory from one epoch to the next.
+///
+/// A short row lies in its entry, so that a row that is there already costs one miss of the cache, or two, and no call
+/// to compare it.
 #[derive(Default)]
 pub struct Combiner {
-    /// Indexes of rows in `batch`, with the upper half of their hash to spare most comparisons.
-    table: HashTable<(u32, u32)>,
-    batch: FlatBatch,
+    table: HashTable<Entry>,
+    /// Short rows that are yet to be looked for: [`TOGETHER`] at a time, so that their cache misses overlap.
+    waiting: Vec<Entry>,
+    /// The encodings of rows that are too long for an entry.
+    long: Vec<u8>,
+    /// Bytes of all rows.
+    bytes: usize,
     scratch: Vec<u8>,
     added: u64,
 }
+
+#[derive(Clone, Copy)]
+struct Entry {
+    key: Key,
+    count: i64,
+}
+
+/// A row. Up to [`SHORT`] bytes: padded with zeros, its length in the last byte. Longer: its hash, where it begins among
+/// the long ones, and how long it is, with [`LONG`] in the last byte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Key([u64; 3]);
+
+/// Bytes of the longest row that lies in its entry.
+const SHORT: usize = 23;
+/// What says that a row does not.
+const LONG: u8 = u8::MAX;
+
+/// Rows that are looked for at the same time.
+const TOGETHER: usize = 64;
+
+/// A table is given back when an epoch leaves it emptier than one of so many.
+const SPARSE: usize = 16;
+/// Entries of a table that is always kept.
+const KEPT: usize = 1 << 14;
 
 impl Combiner {
     /// Adds `count` to the row with this encoding.
     #[inline]
     pub fn add(&mut self, row: &[u8], count: i64) {
-        let hash = row_hash(row);
-        let tag = (hash >> 32) as u32;
-        let batch = &mut self.batch;
         self.added += 1;
-        let found = self.table.find(hash, |&(index, other)| other == tag && batch.row(index as usize) == row);
-        if let Some(&(index, _)) = found {
-            *batch.count_mut(index as usize) += count;
+        if row.len() > SHORT {
+            return self.add_long(row, count);
+        }
+        self.waiting.push(Entry { key: Key::short(row), count });
+        if self.waiting.len() == TOGETHER {
+            self.settle();
+        }
+    }
+
+    /// Looks for the rows that wait.
+    fn settle(&mut self) {
+        for Entry { key, count } in self.waiting.drain(..) {
+            let entry = self.table.entry(key.hash(), |entry| entry.key == key, |entry| entry.key.hash());
+            match entry {
+                hashbrown::hash_table::Entry::Occupied(mut there) => there.get_mut().count += count,
+                hashbrown::hash_table::Entry::Vacant(room) => {
+                    self.bytes += key.length();
+                    room.insert(Entry { key, count });
+                }
+            }
+        }
+    }
+
+    fn add_long(&mut self, row: &[u8], count: i64) {
+        let hash = row_hash(row);
+        let long = &mut self.long;
+        let same =
+            |entry: &Entry| entry.key.0[0] == hash && entry.key.is_long() && entry.key.row(long) == row;
+        if let Some(there) = self.table.find_mut(hash, same) {
+            there.count += count;
             return;
         }
-        let index = u32::try_from(batch.len()).expect("an epoch holds under 2^32 distinct rows a worker");
-        batch.push(row, count);
-        self.table.insert_unique(hash, (index, tag), |&(index, _)| row_hash(batch.row(index as usize)));
+        let key = Key([hash, long.len() as u64, row.len() as u64 | u64::from(LONG) << 56]);
+        long.extend_from_slice(row);
+        self.bytes += row.len();
+        self.table.insert_unique(hash, Entry { key, count }, |entry| entry.key.hash());
     }
 
     /// Adds `count` to the row.
@@ -55,28 +110,101 @@ impl Combiner {
     }
 
     /// How many distinct rows it holds, those included whose count has come to zero.
-    pub fn len(&self) -> usize {
-        self.batch.len()
+    pub fn len(&mut self) -> usize {
+        self.settle();
+        self.table.len()
     }
 
     /// True iff it holds no rows.
-    pub fn is_empty(&self) -> bool {
-        self.batch.is_empty()
+    pub fn is_empty(&mut self) -> bool {
+        self.settle();
+        self.table.is_empty()
     }
 
     /// Bytes of the rows it holds, as [`FlatBatch::size`] counts them.
-    pub fn size(&self) -> usize {
-        self.batch.size()
+    pub fn size(&mut self) -> usize {
+        self.settle();
+        self.bytes + FlatBatch::OVERHEAD * self.len()
     }
 
-    /// The sums, in the order in which their rows first came, without those that are zero. The combiner is
-    /// empty after that.
+    /// The sums, in no particular order, without those that are zero. The combiner is empty after that.
     pub fn take(&mut self) -> FlatBatch {
-        self.added = 0;
+        let mut batch = FlatBatch::with_capacity(self.len(), self.bytes);
+        for Entry { key, count } in self.table.iter().filter(|entry| entry.count != 0) {
+            if key.is_long() {
+                batch.push(key.row(&self.long), *count);
+            } else {
+                let bytes = key.0.map(u64::to_le_bytes);
+                batch.push(&bytes.as_flattened()[..key.length()], *count);
+            }
+        }
+        if self.len() < self.table.capacity() / SPARSE && self.table.capacity() > KEPT {
+            self.table = HashTable::with_capacity(KEPT / 2);
+        }
         self.table.clear();
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.drop_zeros();
+        self.long.clear();
+        (self.bytes, self.added) = (0, 0);
         batch
+    }
+}
+
+impl Key {
+    /// The key of a row of up to [`SHORT`] bytes.
+    #[inline]
+    fn short(row: &[u8]) -> Self {
+        let length = (row.len() as u64) << 56;
+        match row.len() {
+            ..=8 => Key([word(row), 0, length]),
+            9..=16 => Key([word(&row[..8]), word(&row[8..]), length]),
+            _ => Key([word(&row[..8]), word(&row[8..16]), word(&row[16..]) | length]),
+        }
+    }
+
+    /// The hash for the table: a folded multiplication, as in wyhash (Wang Yi, github.com/wangyi-fudan/wyhash).
+    #[inline]
+    fn hash(&self) -> u64 {
+        let [a, b, c] = self.0;
+        if self.is_long() {
+            return a;
+        }
+        fold(fold(a ^ 0xa076_1d64_78bd_642f, b ^ 0xe703_7ed1_a0b4_28db) ^ c, 0x8ebc_6af0_9c88_c6e3)
+    }
+
+    #[inline]
+    fn length(&self) -> usize {
+        (self.0[2] >> 56) as usize
+    }
+
+    #[inline]
+    fn is_long(&self) -> bool {
+        self.0[2] >> 56 == u64::from(LONG)
+    }
+
+    /// The row, if it is a long one.
+    fn row<'a>(&self, long: &'a [u8]) -> &'a [u8] {
+        let length = (self.0[2] << 8 >> 8) as usize;
+        &long[self.0[1] as usize..][..length]
+    }
+}
+
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// Up to eight bytes as a word: the first one lowest, zeros above the last. Where two loads overlap, they agree.
+#[inline]
+fn word(bytes: &[u8]) -> u64 {
+    let length = bytes.len();
+    if let Some(whole) = bytes.first_chunk() {
+        u64::from_le_bytes(*whole)
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (length - 4))
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        u64::from(u16::from_le_bytes(*first)) | u64::from(u16::from_le_bytes(*last)) << (8 * (length - 2))
+    } else {
+        bytes.first().map_or(0, |&byte| byte.into())
     }
 }
 
@@ -95,8 +223,45 @@ mod tests {
             combiner.add_row::<Text>("gone", -1);
             assert_eq!(combiner.added(), 7, "round {round}");
             let batch = combiner.take();
-            assert_eq!(batch.iter().collect::<Vec<_>>(), [(&b"the"[..], 2), (b"a", 1), (b"", 2)]);
+            let mut rows: Vec<_> = batch.iter().collect();
+            rows.sort();
+            assert_eq!(rows, [(&b""[..], 2), (b"a", 1), (b"the", 2)]);
         }
+    }
+
+    #[test]
+    fn rows_of_every_length_are_told_apart() {
+        let mut combiner = Combiner::default();
+        let mut expected = std::collections::HashMap::new();
+        for length in 0..=40 {
+            // A zero and a one at each place: padding is not content.
+            for (place, byte) in (0..length).flat_map(|place| [(place, 0), (place, 1)]).chain([(length, 0)]) {
+                let mut row = vec![0; length];
+                row.get_mut(place).into_iter().for_each(|at| *at = byte);
+                for _ in 0..2 {
+                    combiner.add(&row, place as i64 + 1);
+                    *expected.entry(row.clone()).or_insert(0) += place as i64 + 1;
+                }
+            }
+        }
+        let bytes: usize = expected.keys().map(Vec::len).sum();
+        assert_eq!((combiner.len(), combiner.size()), (expected.len(), bytes + 16 * expected.len()));
+        let batch = combiner.take();
+        assert_eq!((batch.len(), batch.size()), (expected.len(), bytes + 16 * expected.len()));
+        for (row, count) in batch.iter() {
+            assert_eq!(expected[row], count, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_burst_is_given_back() {
+        let mut combiner = Combiner::default();
+        (0u64..1_000_000).for_each(|row| combiner.add(&row.to_le_bytes(), 1));
+        combiner.take();
+        let burst = combiner.table.capacity();
+        combiner.add(b"one", 1);
+        combiner.take();
+        assert!(combiner.table.capacity() < burst / 16);
     }
 
     #[test]

@@ -164,7 +164,7 @@ fn word_count(order: &Order) -> Result<Run> {
     let job = Job {
         dataflow: Arc::new(WordCount { tokenizer: Tokenizer::Whitespace }),
         feeds: Arc::new(feeds),
-        epochs: EpochOptions::default(),
+        epochs: EpochOptions::at_end(),
         outputs: vec![Binding { at_end: true, sinks: vec![Box::new(rows.clone())] }],
         dead_letters: Vec::new(),
         cuts: None,

@@ -41,9 +41,9 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     pub hostfile: Option<PathBuf>,
 
-    /// Shortest time an epoch stays open
-    #[arg(short, long, value_name = "DURATION", default_value = "100ms", value_parser = duration, help_heading = "Epochs")]
-    pub epoch: Duration,
+    /// Shortest time an epoch stays open [default: 100ms; 1s with --emit final]
+    #[arg(short, long, value_name = "DURATION", value_parser = duration, help_heading = "Epochs")]
+    pub epoch: Option<Duration>,
     /// Records of a worker after which an epoch closes earlier
     #[arg(long, value_name = "N", default_value_t = at_least_one(EpochOptions::default().max_records), help_heading = "Epochs")]
     pub max_records: NonZeroUsize,

@@ -150,6 +150,10 @@ impl Plan {
             .rev()
             .find_map(|property| property.strip_prefix("group.id="))
             .map_or_else(|| format!("cutwater-{name}"), str::to_owned);
+        let usual = match args.emit {
+            Some(Emit::Final) => EpochOptions::at_end(),
+            _ => EpochOptions::default(),
+        };
         Ok(Plan {
             settings,
             reading: Reading {
@@ -162,7 +166,7 @@ impl Plan {
             },
             inputs,
             epochs: EpochOptions {
-                shortest: args.epoch,
+                shortest: args.epoch.unwrap_or(usual.shortest),
                 max_records: args.max_records.get(),
                 max_bytes: args.max_bytes.get(),
                 in_flight: args.in_flight.get(),

@@ -23,6 +23,18 @@ pub struct FlatBatch {
 const FULL: usize = 1 << 18;
 
 impl FlatBatch {
+    /// Bytes a row beside its data: its end and its count.
+    pub const OVERHEAD: usize = 16;
+
+    /// An empty batch with room for so many rows, with so many bytes of data in all.
+    pub fn with_capacity(rows: usize, bytes: usize) -> Self {
+        FlatBatch {
+            counts: Vec::with_capacity(rows),
+            ends: Vec::with_capacity(rows),
+            bytes: Vec::with_capacity(bytes),
+        }
+    }
+
     /// How many rows the batch holds.
     pub fn len(&self) -> usize {
         self.counts.len()
@@ -35,7 +47,7 @@ impl FlatBatch {
 
     /// Bytes in use: row data, ends and counts.
     pub fn size(&self) -> usize {
-        self.bytes.len() + 16 * self.counts.len()
+        self.bytes.len() + Self::OVERHEAD * self.counts.len()
     }
 
     /// Bytes of row data.
@@ -72,29 +84,9 @@ impl FlatBatch {
         &self.bytes[start(&self.ends, index)..self.ends[index] as usize]
     }
 
-    /// The count of row `index`, to be changed.
-    ///
-    /// # Panics
-    /// If the batch has no such row.
-    #[inline]
-    pub fn count_mut(&mut self, index: usize) -> &mut i64 {
-        &mut self.counts[index]
-    }
-
     /// The rows in order, each with its count.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], i64)> {
         (0..self.len()).map(|index| (self.row(index), self.counts[index]))
-    }
-
-    /// Keeps the rows whose count is not zero, in order.
-    pub fn drop_zeros(&mut self) {
-        if self.counts.iter().all(|&count| count != 0) {
-            return;
-        }
-        let full = std::mem::take(self);
-        for (row, count) in full.iter().filter(|&(_, count)| count != 0) {
-            self.push(row, count);
-        }
     }
 
     /// Removes all rows and keeps the memory.
@@ -200,15 +192,5 @@ mod tests {
         // The bytes of drained rows must not come back as part of the next row.
         batch.push(b"dd", 4);
         assert_eq!(batch.iter().collect::<Vec<_>>(), [(&b"dd"[..], 4)]);
-    }
-
-    #[test]
-    fn zeros_are_dropped_in_place() {
-        let mut batch = FlatBatch::default();
-        for (row, count) in [("a", 0), ("b", 1), ("c", 0), ("d", 2)] {
-            batch.push(row.as_bytes(), count);
-        }
-        batch.drop_zeros();
-        assert_eq!(batch.iter().collect::<Vec<_>>(), [(&b"b"[..], 1), (&b"d"[..], 2)]);
     }
 }
