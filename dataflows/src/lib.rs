@@ -38,7 +38,7 @@
 //! # Layout
 //! In the order in which they are best read:
 //!
-//! - [`record`], [`decode`], [`row`]: what comes in, and what it becomes
+//! - [`record`], [`decode`], [`split`], [`row`]: what comes in, and what it becomes
 //! - [`flow`]: inputs, collections and outputs; [`operators`]: what is done to them
 //! - [`combine`], [`flat`]: equal rows summed before they leave the worker, and the batches that carry them;
 //!   `arrange`: the arrangements that hold them
@@ -60,6 +60,7 @@ pub mod record;
 pub mod render;
 pub mod row;
 pub mod source;
+pub mod split;
 pub mod testing;
 pub mod word_count;
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::prelude::*;
+use crate::split;
 
 /// Counts how often each word occurs in lines of text
 #[derive(clap::Args, Clone, Debug)]
@@ -44,7 +45,7 @@ impl Decode for Tokenizer {
             Malformed(Cow::Owned(format!("the value is not UTF-8 from byte {}", error.valid_up_to())))
         })?;
         match self {
-            Tokenizer::Whitespace => line.split_whitespace().for_each(|word| words.push(word)),
+            Tokenizer::Whitespace => split::words(line, |word| words.push(word)),
             Tokenizer::Unicode => line.unicode_words().for_each(|word| words.push(&lower_case(word))),
         }
         Ok(())
