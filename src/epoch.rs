@@ -55,6 +55,11 @@ impl EpochOptions {
     }
 }
 
+/// While the epoch before is unfinished, an epoch stays open so many times as long as it must: closed, it would wait behind
+/// that one, and its records would be no sooner out than those that come meanwhile. After that the workers have much to
+/// do, and do it while the sinks are busy.
+const PATIENCE: u32 = 3;
+
 /// Announced in place of an epoch: all inputs end.
 const STOP: Epoch = Epoch::MAX;
 
@@ -162,7 +167,8 @@ impl Clock {
         if unfinished > self.options.in_flight as u64 {
             return Closing::Blocked;
         }
-        let left = self.options.shortest.saturating_sub(self.time.now().saturating_sub(self.opened));
+        let shortest = self.options.shortest * if unfinished > 1 { PATIENCE } else { 1 };
+        let left = shortest.saturating_sub(self.time.now().saturating_sub(self.opened));
         if full || left.is_zero() { Closing::Now } else { Closing::In(left) }
     }
 
@@ -334,6 +340,11 @@ mod tests {
             assert_eq!(clock.closed(), first);
             assert!(clock.is_due(first) && !clock.is_due(first + 1));
             assert_eq!(clock.closing(first + 1, true), Closing::Now);
+            clock.opened(first + 1);
+            *time.0.lock().unwrap() += hour;
+            assert_eq!(clock.closing(first + 1, false), Closing::In(2 * hour), "the one before is unfinished");
+            *time.0.lock().unwrap() += 2 * hour;
+            assert_eq!(clock.closing(first + 1, false), Closing::Now);
             clock.close(first + 1);
             assert_eq!(clock.closing(first + 2, true), Closing::Blocked, "two are unfinished");
             clock.published(first + 1);
