@@ -342,7 +342,11 @@ mod tests {
             assert_eq!(clock.closing(first + 1, true), Closing::Now);
             clock.opened(first + 1);
             *time.0.lock().unwrap() += hour;
-            assert_eq!(clock.closing(first + 1, false), Closing::In(2 * hour), "the one before is unfinished");
+            assert_eq!(
+                clock.closing(first + 1, false),
+                Closing::In(2 * hour),
+                "the one before is unfinished"
+            );
             *time.0.lock().unwrap() += 2 * hour;
             assert_eq!(clock.closing(first + 1, false), Closing::Now);
             clock.close(first + 1);

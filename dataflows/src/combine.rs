@@ -121,10 +121,10 @@ impl Combiner {
         self.table.is_empty()
     }
 
-    /// Bytes of the rows it holds, as [`FlatBatch::size`] counts them.
-    pub fn size(&mut self) -> usize {
-        self.settle();
-        self.bytes + FlatBatch::OVERHEAD * self.len()
+    /// Bytes of the rows it holds, as [`FlatBatch::size`] counts them, and of a few that may be there already.
+    pub fn size(&self) -> usize {
+        let waiting: usize = self.waiting.iter().map(|entry| entry.key.length()).sum();
+        self.bytes + waiting + FlatBatch::OVERHEAD * (self.table.len() + self.waiting.len())
     }
 
     /// The sums, in no particular order, without those that are zero. The combiner is empty after that.

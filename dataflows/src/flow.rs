@@ -1,6 +1,6 @@
 //! What a dataflow is built from: named inputs, collections, named outputs.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -112,8 +112,13 @@ impl<'s> Flow<'s> {
     }
 
     /// A collection that an operator hands on encoded. Whoever remembered rows that are not persisted has been noted.
-    pub(crate) fn encoded<R: Row>(&self, rows: Stream<'s, Epoch, FlatBatch>) -> Collection<'s, R> {
-        let rows = Rows::Flat { stream: rows, placed: false, row: PhantomData };
+    /// `before` is set if somebody takes what precedes the first epoch.
+    pub(crate) fn encoded<R: Row>(
+        &self,
+        rows: Stream<'s, Epoch, FlatBatch>,
+        before: Before,
+    ) -> Collection<'s, R> {
+        let rows = Rows::Flat { stream: rows, placed: false, before, row: PhantomData };
         Collection { flow: self.clone(), rows, kept: true }
     }
 
@@ -121,7 +126,7 @@ impl<'s> Flow<'s> {
     pub(crate) fn persisted<R: Row>(&self, rows: Stream<'s, Epoch, FlatBatch>) -> Collection<'s, R> {
         Collection {
             flow: self.clone(),
-            rows: Rows::Flat { stream: rows, placed: true, row: PhantomData },
+            rows: Rows::Flat { stream: rows, placed: true, before: Before::default(), row: PhantomData },
             kept: true,
         }
     }
@@ -160,7 +165,8 @@ impl<'s> Input<'s> {
         parts.dead_letters.push(source.dead_letters);
         parts.reports.push(source.reports);
         drop(parts);
-        let rows = Rows::Flat { stream: source.rows, placed: false, row: PhantomData };
+        let before = Before::default();
+        let rows = Rows::Flat { stream: source.rows, placed: false, before, row: PhantomData };
         Collection { flow: self.flow, rows, kept: false }
     }
 }
@@ -173,10 +179,14 @@ pub struct Collection<'s, R: Row> {
     kept: bool,
 }
 
+/// Whether somebody takes what precedes the first epoch: those rows have been published, and an output leaves them out.
+/// An operator that makes them of restored rows can spare itself the work. Known when the dataflow is built.
+pub(crate) type Before = Rc<Cell<bool>>;
+
 /// The two forms of a collection between operators.
 enum Rows<'s, R: Row> {
     /// Encoded and net for each worker and epoch. `placed`: each row is on the worker that its hash says.
-    Flat { stream: Stream<'s, Epoch, FlatBatch>, placed: bool, row: PhantomData<R> },
+    Flat { stream: Stream<'s, Epoch, FlatBatch>, placed: bool, before: Before, row: PhantomData<R> },
     /// As differential's operators take and leave them.
     Loose(VecCollection<'s, Epoch, R, Diff>),
 }
@@ -203,7 +213,10 @@ impl<'s, R: Row> Collection<'s, R> {
 
     fn loose(self) -> VecCollection<'s, Epoch, R, Diff> {
         match self.rows {
-            Rows::Flat { stream, .. } => unflatten(stream).as_collection(),
+            Rows::Flat { stream, before, .. } => {
+                before.set(true);
+                unflatten(stream).as_collection()
+            }
             Rows::Loose(rows) => rows,
         }
     }
@@ -216,7 +229,10 @@ impl<'s, R: Row> Collection<'s, R> {
     /// The collection encoded, equal rows of a worker and epoch summed.
     pub(crate) fn into_flat(self) -> Stream<'s, Epoch, FlatBatch> {
         match self.rows {
-            Rows::Flat { stream, .. } => stream,
+            Rows::Flat { stream, before, .. } => {
+                before.set(true);
+                stream
+            }
             Rows::Loose(rows) => flatten(rows.inner),
         }
     }
@@ -245,10 +261,10 @@ impl<'s, R: Row> Collection<'s, R> {
     pub fn concat(self, other: Self) -> Self {
         let (flow, kept) = (self.flow.clone(), self.kept && other.kept);
         let placed = self.is_placed() && other.is_placed();
-        let rows = if let (Rows::Flat { stream: one, .. }, Rows::Flat { stream: two, .. }) =
-            (&self.rows, &other.rows)
-        {
-            Rows::Flat { stream: one.clone().concat(two.clone()), placed, row: PhantomData }
+        let flat = |collection: &Self| matches!(collection.rows, Rows::Flat { .. });
+        let rows = if flat(&self) && flat(&other) {
+            let stream = self.into_flat().concat(other.into_flat());
+            Rows::Flat { stream, placed, before: Before::default(), row: PhantomData }
         } else {
             Rows::Loose(self.loose().concat(other.loose()))
         };

@@ -67,6 +67,14 @@ impl Batch {
         Update { hash, row: self.row(index), time, diff }
     }
 
+    /// The last time of any row.
+    pub(crate) fn last(&self) -> Epoch {
+        match &self.times {
+            Times::One(time) => *time,
+            Times::Each(times) => times.iter().copied().max().unwrap_or(Epoch::MIN),
+        }
+    }
+
     /// The hash of the row at `index`; none after the last.
     #[inline]
     pub(super) fn hash(&self, index: usize) -> Option<u64> {

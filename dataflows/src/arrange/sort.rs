@@ -1,5 +1,6 @@
 //! Sorts the rows of complete epochs into a batch.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -68,9 +69,7 @@ fn sort(epochs: &BTreeMap<Epoch, Vec<FlatBatch>>) -> Option<Batch> {
         let (epoch, batch) = batches[place.batch as usize];
         (batch.row(place.index as usize), epoch)
     };
-    let places = deal(places, |part| {
-        part.sort_unstable_by(|a, b| a.hash.cmp(&b.hash).then_with(|| row(a).cmp(&row(b))));
-    });
+    let places = in_order(places, |a, b| a.hash.cmp(&b.hash).then_with(|| row(a).cmp(&row(b))));
     let ends = (places.first()?.hash, places.last()?.hash);
     let bytes = batches.iter().map(|(_, batch)| batch.bytes()).sum();
     let mut building = Building::new(rows, bytes, ends);
@@ -94,13 +93,22 @@ struct Place {
 const PART: usize = 32;
 /// Parts at most: each is written to at its own end, and so many ends stay in the cache.
 const PARTS: usize = 1 << 12;
+/// Runs that are merged.
+const RUNS: usize = 16;
 
-/// Deals places out into equal parts of the range of their hashes, and has `sort` sort each part. Hashes are uniform,
-/// so the parts are small, and sorting them is most of the work that sorting all would be, but in the cache.
-fn deal(mut places: Vec<Place>, sort: impl Fn(&mut [Place])) -> Vec<Place> {
+/// Sorts places by hash, and as `order` says where hashes are equal.
+///
+/// A few runs that are in order, as a checkpoint gives them back, are merged (by the standard library's stable sort).
+/// Others are dealt out into equal parts of the range of their hashes: hashes are uniform, so the parts are small, and
+/// sorting each is most of the work that sorting all would be, but in the cache.
+fn in_order(mut places: Vec<Place>, order: impl Fn(&Place, &Place) -> Ordering) -> Vec<Place> {
     let parts = (places.len() / PART).min(PARTS);
     if parts < 2 {
-        sort(&mut places);
+        places.sort_unstable_by(order);
+        return places;
+    }
+    if places.windows(2).filter(|pair| pair[0].hash > pair[1].hash).take(RUNS).count() < RUNS {
+        places.sort_by(order);
         return places;
     }
     let parts = parts.ilog2();
@@ -121,6 +129,6 @@ fn deal(mut places: Vec<Place>, sort: impl Fn(&mut [Place])) -> Vec<Place> {
         dealt[*end] = *place;
         *end += 1;
     }
-    starts.windows(2).for_each(|part| sort(&mut dealt[part[0]..part[1]]));
+    starts.windows(2).for_each(|part| dealt[part[0]..part[1]].sort_unstable_by(&order));
     dealt
 }

@@ -12,7 +12,7 @@ use timely::progress::Antichain;
 
 use crate::arrange::{Batch, Probe, arrange};
 use crate::flat::FlatBatch;
-use crate::flow::Collection;
+use crate::flow::{Before, Collection};
 use crate::operators::exchange::exchange;
 use crate::row::{Row, encode_pair};
 use crate::{Diff, Epoch};
@@ -28,13 +28,16 @@ impl<'s, R: Row> Collection<'s, R> {
     pub fn count(self) -> Collection<'s, (R, i64)> {
         let flow = self.flow().clone();
         self.remembered_by("count");
-        flow.encoded(count(exchange(self)))
+        let before = Before::default();
+        flow.encoded(count(exchange(self), Before::clone(&before)), before)
     }
 }
 
 /// Arranges encoded rows and counts them: for each row that changed, its old count goes and its new one comes. The
 /// method is that of differential's `count_total`.
-fn count<'s>(rows: Stream<'s, Epoch, FlatBatch>) -> Stream<'s, Epoch, FlatBatch> {
+///
+/// The counts at time 0 are made only if `before` says that somebody takes them.
+fn count<'s>(rows: Stream<'s, Epoch, FlatBatch>, before: Before) -> Stream<'s, Epoch, FlatBatch> {
     let arranged = arrange(rows, "Arrange: count");
     let mut trace = arranged.trace.clone();
     arranged.stream.unary::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, "Count", move |_, _| {
@@ -44,7 +47,8 @@ fn count<'s>(rows: Stream<'s, Epoch, FlatBatch>) -> Stream<'s, Epoch, FlatBatch>
         move |input, output| {
             input.for_each(|capability, spans| {
                 for span in spans.drain(..) {
-                    if let Some(batch) = span.inner.as_ref() {
+                    let taken = |batch: &&Rc<Batch>| before.get() || batch.last() > Epoch::MIN;
+                    if let Some(batch) = span.inner.as_ref().filter(taken) {
                         let before = trace.batches_through(counted.borrow());
                         let before = before.expect("the trace is compacted to what was counted");
                         changes.of(batch, &before, &mut |epoch, batch| {

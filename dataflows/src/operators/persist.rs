@@ -74,9 +74,7 @@ fn keep<'s>(
             if let Some(before) = before.take() {
                 let mut output = output.activate();
                 let mut session = output.session(&before);
-                keeper.restore(&mut |batch| {
-                    batch.iter().for_each(|row| session.give(row));
-                });
+                keeper.restore(&mut |batch| session.give_container(&mut batch.to_batch()));
             }
             rows.for_each(|capability, batch| {
                 let Some(&epoch) = capability.least().filter(|&&epoch| epoch > 0) else { return };
