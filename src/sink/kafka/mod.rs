@@ -43,23 +43,22 @@ impl Kafka {
 impl Sink for Kafka {
     fn write(&mut self, epoch: Epoch, output: &str, changes: &[Change]) -> Result<()> {
         let mut transactions = self.shared.lock();
-        let mut write = |key: &[u8], value: Option<&[u8]>| transactions.write(self.topic, key, value);
+        let mut send = |key: &[u8], value: Option<&[u8]>| transactions.write(self.topic, epoch, key, value);
         match self.emit {
-            Emit::Upserts => upserts(changes).for_each(|(key, row)| write(key, row)),
+            Emit::Upserts => upserts(changes).try_for_each(|(key, row)| send(key, row)),
             Emit::Changes => {
                 let mut value = Vec::new();
-                for change in changes {
+                changes.iter().try_for_each(|change| {
                     value.clear();
                     lines::change(epoch, output, change, &mut value);
-                    write(&change.key, Some(&value));
-                }
+                    send(&change.key, Some(&value))
+                })
             }
             Emit::Final => changes
                 .iter()
                 .flat_map(|change| (0..change.diff).map(move |_| change))
-                .for_each(|change| write(&change.key, Some(&change.row))),
+                .try_for_each(|change| send(&change.key, Some(&change.row))),
         }
-        Ok(())
     }
 
     fn commit(&mut self, epoch: Epoch, reports: &[Report]) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What all Kafka sinks of a run share: an epoch's records, and the one transaction that they are written in.
 //!
-//! The records of an epoch are kept until the epoch's transaction is known to be committed. When
+//! The records of an epoch are sent as they come, and kept until the epoch's transaction is known to be committed. When
 //! a transaction fails, what the topics hold is read, from the epoch that stands beside the group's offsets, before
 //! anything is written again: it is never guessed. Only the records of one epoch are ever kept.
 
@@ -58,6 +58,8 @@ impl Shared {
             job: String::new(),
             writer: None,
             kept: Kept::default(),
+            sent: 0,
+            trouble: None,
             positions: BTreeMap::new(),
             committed: 0,
             done: None,
@@ -105,6 +107,10 @@ pub(super) struct Transactions {
     writer: Option<Writer>,
     /// The records of the open epoch.
     kept: Kept,
+    /// How many of them were sent in the open transaction.
+    sent: usize,
+    /// What went wrong when they were sent: found out about when the epoch is committed.
+    trouble: Option<Trouble>,
     /// What the group holds of this job.
     positions: BTreeMap<Partition, i64>,
     /// The last epoch that is committed.
@@ -167,8 +173,46 @@ impl Transactions {
     }
 
     /// Takes a record of the open epoch.
-    pub(super) fn write(&mut self, topic: usize, key: &[u8], value: Option<&[u8]>) {
+    pub(super) fn write(
+        &mut self,
+        topic: usize,
+        epoch: Epoch,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<()> {
         self.kept.push(topic, key, value);
+        if self.trouble.is_some() {
+            return Ok(());
+        }
+        match self.send(epoch) {
+            Err(Trouble::End(error)) => Err(error),
+            Err(trouble) => {
+                self.trouble = Some(trouble);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Sends the records that are not sent yet, in a transaction that is begun where none is open.
+    fn send(&mut self, epoch: Epoch) -> Result<(), Trouble> {
+        let writer = self.writer.as_mut().expect("a job goes on before it writes");
+        if !writer.is_open() {
+            writer.begin()?;
+            self.sent = 0;
+        }
+        // What is sent once, after the end, belongs to no epoch.
+        let number = (epoch != END).then(|| epoch.to_string());
+        for (topic, key, value) in &self.kept.records[self.sent..] {
+            writer.send(&Outgoing {
+                topic: &self.topics[*topic],
+                key: &self.kept.bytes[key.clone()],
+                value: value.clone().map(|value| &self.kept.bytes[value]),
+                epoch: number.as_deref(),
+            })?;
+            self.sent += 1;
+        }
+        Ok(())
     }
 
     /// Commits the epoch, once for all sinks.
@@ -264,26 +308,17 @@ impl Transactions {
         mark: &Mark,
         asked: &mut bool,
     ) -> Result<(), Trouble> {
-        let writer = self.writer.as_mut().expect("a job goes on before it writes");
-        writer.begin()?;
-        // First of all: the broker takes them when the transaction before is quite over, and librdkafka asks again a few
-        // milliseconds after a refusal. Records before that would be refused, and librdkafka waits 20 ms with those.
+        if let Some(trouble) = self.trouble.take() {
+            return Err(trouble);
+        }
+        self.send(epoch)?;
+        crash::point("transaction-sent");
         let list = list(offsets, mark).map_err(Trouble::End)?;
+        let writer = self.writer.as_mut().expect("it has sent");
         if list.count() > 0 {
             writer.offsets(&list, &self.membership)?;
         }
         crash::point("transaction-offsets");
-        // What is sent once, after the end, belongs to no epoch.
-        let number = (epoch != END).then(|| epoch.to_string());
-        for (topic, key, value) in &self.kept.records {
-            writer.send(&Outgoing {
-                topic: &self.topics[*topic],
-                key: &self.kept.bytes[key.clone()],
-                value: value.clone().map(|value| &self.kept.bytes[value]),
-                epoch: number.as_deref(),
-            })?;
-        }
-        crash::point("transaction-sent");
         *asked = true;
         writer.commit()?;
         crash::point("transaction-committed");
