@@ -126,23 +126,26 @@ fn a_job_goes_on_after_what_its_topics_hold() {
 
 #[test]
 fn a_zombie_writes_nothing() {
-    let (input, output) = (real().topic(1), real().topic(1));
-    let (group, job) = (unique(), unique());
-    let open = || Run::open(&settings(&input.address, &[]), &group, &input, &[&output]);
-    let mut zombie = open();
-    assert_eq!(zombie.resume(&zombie.ledger(&job, 0, 0)).expect("it goes on"), 0);
-    zombie.publish(1, 5).expect("epoch");
-    zombie.write(2, 5).expect("rows");
-    let mut run = open();
-    assert_eq!(run.resume(&run.ledger(&job, 1, 2)).expect("it goes on"), 1);
-    run.publish(2, 5).expect("epoch");
-    run.publish(3, 5).expect("epoch");
-    let error = format!("{:#}", zombie.commit(2).expect_err("it is fenced"));
-    assert!(error.contains("another run has taken over") && error.contains("epoch 3"), "{error}");
-    // The other one is not disturbed.
-    run.publish(4, 5).expect("epoch");
-    assert_epochs(&output, 4, 5);
-    assert_held(&input, &group, &job, 4);
+    // Whosever turn it is.
+    for last in [1, 2] {
+        let (input, output) = (real().topic(1), real().topic(1));
+        let (group, job) = (unique(), unique());
+        let open = || Run::open(&settings(&input.address, &[]), &group, &input, &[&output]);
+        let mut zombie = open();
+        assert_eq!(zombie.resume(&zombie.ledger(&job, 0, 0)).expect("it goes on"), 0);
+        (1..=last).for_each(|epoch| zombie.publish(epoch, 5).expect("epoch"));
+        zombie.write(last + 1, 5).expect("rows");
+        let mut run = open();
+        assert_eq!(run.resume(&run.ledger(&job, last, last + 1)).expect("it goes on"), last);
+        (last + 1..last + 3).for_each(|epoch| run.publish(epoch, 5).expect("epoch"));
+        let error = format!("{:#}", zombie.commit(last + 1).expect_err("it is fenced"));
+        assert!(error.contains("another run has taken over"), "{error}");
+        assert!(error.contains(&format!("epoch {}", last + 2)), "{error}");
+        // The other one is not disturbed.
+        run.publish(last + 3, 5).expect("epoch");
+        assert_epochs(&output, last + 3, 5);
+        assert_held(&input, &group, &job, last + 3);
+    }
 }
 
 /// Both write what the ledger says, so it does not matter whose transaction it was.
