@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use cutwater_dataflows::record::Record;
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::Offset;
 
 use crate::kafka::client::{Client, Settings};
@@ -42,14 +42,8 @@ impl Bare {
         let reader: Thread = std::thread::current();
         consumer.set_nonempty_callback(move || reader.unpark());
         let batches = Batches::new(Arc::new(consumer), BATCH);
-        // Without it, librdkafka looks for the partitions' leaders half a second later.
-        batches.consumer().fetch_metadata(Some(topic), REQUEST).context("asking for the topic")?;
-        let mut list = TopicPartitionList::new();
-        for partition in partitions {
-            list.add_partition_offset(topic, partition, Offset::Offset(0))?;
-        }
-        batches.consumer().assign(&list).context("assigning partitions")?;
-        Ok(Bare { batches, open: list.count() })
+        let open = assign(batches.consumer(), topic, partitions)?;
+        Ok(Bare { batches, open })
     }
 
     /// Hands the records that are there to `each`; where nothing is, waits a moment.
@@ -104,6 +98,25 @@ impl Bare {
     pub(super) fn has_ended(&self) -> bool {
         self.open == 0
     }
+}
+
+/// Has a consumer read these partitions from their first record on. Returns how many they are.
+///
+/// # Errors
+/// If the cluster does not answer.
+pub(super) fn assign(
+    consumer: &BaseConsumer<Client>,
+    topic: &str,
+    partitions: impl Iterator<Item = i32>,
+) -> Result<usize> {
+    // Without it, librdkafka looks for the partitions' leaders half a second later.
+    consumer.fetch_metadata(Some(topic), REQUEST).context("asking for the topic")?;
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition_offset(topic, partition, Offset::Offset(0))?;
+    }
+    consumer.assign(&list).context("assigning partitions")?;
+    Ok(list.count())
 }
 
 /// What was met in a consumer's queue beside records.
