@@ -1,6 +1,6 @@
 //! A bare consumer that is handed one message a call, as rdkafka offers it: what many a call gain is seen beside it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use rdkafka::error::KafkaError;
@@ -21,22 +21,25 @@ const CONNECTION: [RDKafkaErrorCode; 4] = [
 ];
 
 /// Reads these partitions of a topic of this run from their first record to their end, with the settings that word-count
-/// has, and drops the records unseen. Returns how many they were.
+/// has, and drops the records unseen. Returns how many they were, and when the last one was there.
 ///
 /// # Errors
 /// If librdkafka does not take the settings; what the consumer meets.
-pub(super) fn skip(settings: &Settings, topic: &str, partitions: impl Iterator<Item = i32>) -> Result<u64> {
+pub(super) fn skip(
+    settings: &Settings,
+    topic: &str,
+    partitions: impl Iterator<Item = i32>,
+) -> Result<(u64, Instant)> {
     let consumer = settings.consumer("cutwater-bench")?;
-    let mut open = assign(&consumer, topic, partitions)?;
+    let wanted = assign(&consumer, topic, partitions)?;
     let mut records = 0;
-    while open > 0 {
+    while records < wanted {
         match consumer.poll(WAIT) {
             Some(Ok(_)) => records += 1,
-            None => {}
-            Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+            None | Some(Err(KafkaError::PartitionEOF(_))) => {}
             Some(Err(KafkaError::MessageConsumption(code))) if CONNECTION.contains(&code) => {}
             Some(Err(error)) => return Err(error).context("reading"),
         }
     }
-    Ok(records)
+    Ok((records, Instant::now()))
 }
