@@ -23,7 +23,7 @@ pub struct Combiner {
     waiting: Vec<Entry>,
     /// The encodings of rows that are too long for an entry.
     long: Vec<u8>,
-    /// Bytes of all rows.
+    /// Bytes of all rows, those that wait included.
     bytes: usize,
     scratch: Vec<u8>,
     added: u64,
@@ -61,6 +61,7 @@ impl Combiner {
         if row.len() > SHORT {
             return self.add_long(row, count);
         }
+        self.bytes += row.len();
         self.waiting.push(Entry { key: Key::short(row), count });
         if self.waiting.len() == TOGETHER {
             self.settle();
@@ -72,9 +73,11 @@ impl Combiner {
         for Entry { key, count } in self.waiting.drain(..) {
             let entry = self.table.entry(key.hash(), |entry| entry.key == key, |entry| entry.key.hash());
             match entry {
-                hashbrown::hash_table::Entry::Occupied(mut there) => there.get_mut().count += count,
+                hashbrown::hash_table::Entry::Occupied(mut there) => {
+                    there.get_mut().count += count;
+                    self.bytes -= key.length();
+                }
                 hashbrown::hash_table::Entry::Vacant(room) => {
-                    self.bytes += key.length();
                     room.insert(Entry { key, count });
                 }
             }
@@ -116,15 +119,13 @@ impl Combiner {
     }
 
     /// True iff it holds no rows.
-    pub fn is_empty(&mut self) -> bool {
-        self.settle();
-        self.table.is_empty()
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty() && self.waiting.is_empty()
     }
 
     /// Bytes of the rows it holds, as [`FlatBatch::size`] counts them, and of a few that may be there already.
     pub fn size(&self) -> usize {
-        let waiting: usize = self.waiting.iter().map(|entry| entry.key.length()).sum();
-        self.bytes + waiting + FlatBatch::OVERHEAD * (self.table.len() + self.waiting.len())
+        self.bytes + FlatBatch::OVERHEAD * (self.table.len() + self.waiting.len())
     }
 
     /// The sums, in no particular order, without those that are zero. The combiner is empty after that.
@@ -251,6 +252,24 @@ mod tests {
         for (row, count) in batch.iter() {
             assert_eq!(expected[row], count, "{row:?}");
         }
+    }
+
+    #[test]
+    fn the_size_counts_what_waits_until_it_is_found_to_be_there() {
+        let mut combiner = Combiner::default();
+        assert!(combiner.is_empty());
+        let long = [7; SHORT + 1];
+        for row in [&b"the"[..], b"a", b"the", b"", &long, b"", &long] {
+            combiner.add(row, 1);
+        }
+        assert!(!combiner.is_empty());
+        let bytes = |rows: &[usize]| rows.iter().map(|length| length + FlatBatch::OVERHEAD).sum::<usize>();
+        assert_eq!(combiner.size(), bytes(&[3, 1, 3, 0, 0, long.len()]));
+        assert_eq!((combiner.len(), combiner.size()), (4, bytes(&[3, 1, 0, long.len()])));
+        (0..TOGETHER).for_each(|_| combiner.add(b"a", 1));
+        assert_eq!(combiner.size(), bytes(&[3, 1, 0, long.len()]));
+        assert_eq!(combiner.take().size(), bytes(&[3, 1, 0, long.len()]));
+        assert_eq!((combiner.is_empty(), combiner.size()), (true, 0));
     }
 
     #[test]

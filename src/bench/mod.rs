@@ -1,11 +1,11 @@
 //! `cutwater bench`: throughput and latency of word-count, beside a bare consumer, on any broker.
 //!
-//! In one run and in turn: a topic is filled, and read to its end by bare consumers (the ceiling), by a program as one
-//! would write it by hand, and by word-count; then word-count is offered records at rates, and a committed reader of
+//! In one run and in turn: a topic is filled, and read to its end by bare consumers (the ceiling), by those that are
+//! handed one message a call, by a program as one would write it by hand, and by word-count; then word-count is offered records at rates, and a committed reader of
 //! its output tells how long each took. Every count is checked.
 //!
 //! - `workload`, `broker`, `load`: what is counted, where, and how it gets there
-//! - `contestant`, `bare`: what reads to the end, each in a process of its own; `command`: `cutwater run` as a user
+//! - `contestant`, `bare`, `single`: what reads to the end, each in a process of its own; `command`: `cutwater run` as a user
 //!   starts it; `process`: processes, what they took
 //! - `offered`, `reader`, `latency`, `sweep`: an offered rate, and which ones
 //! - `report`, `plot`: what was measured, as JSON, table and picture
@@ -22,6 +22,7 @@ mod process;
 mod reader;
 mod report;
 mod rows;
+mod single;
 mod sweep;
 mod workload;
 
@@ -177,9 +178,12 @@ impl Bench<'_> {
         let start = Instant::now();
         Load::open(self.broker.settings(), &topic, false, &self.stop)?.fill(&mut text, *records)?;
         self.say(&format!("{} records written in {:.1} s", records, start.elapsed().as_secs_f64()));
-        let mut contestants =
-            vec![(Contestant::Ceiling, self.workers()), (Contestant::WordCount, self.workers())];
-        contestants.insert(1, (Contestant::Program, 1));
+        let contestants = [
+            (Contestant::Ceiling, self.workers()),
+            (Contestant::Single, self.workers()),
+            (Contestant::Program, 1),
+            (Contestant::WordCount, self.workers()),
+        ];
         let mut told: Vec<Vec<Told>> = contestants.iter().map(|_| Vec::new()).collect();
         for round in 1..=rounds.get() {
             for (&(contestant, workers), told) in contestants.iter().zip(&mut told) {
@@ -317,6 +321,7 @@ fn name(contestant: Contestant, workers: usize) -> String {
     match contestant {
         Contestant::Ceiling if workers == 1 => "bare consumer".to_owned(),
         Contestant::Ceiling => format!("{workers} bare consumers"),
+        Contestant::Single => format!("{}, one a call", name(Contestant::Ceiling, workers)),
         Contestant::Program => "hand-written, one thread".to_owned(),
         Contestant::WordCount => {
             format!("word-count, {workers} worker{}", if workers == 1 { "" } else { "s" })
@@ -348,7 +353,7 @@ fn rows(contestants: &[(Contestant, usize, Vec<Told>)], text: &Text) -> Vec<Unti
                 cpu_seconds_per_million: one.cpu_seconds / one.records as f64 * 1e6,
                 peak_bytes: one.peak_bytes,
                 of_ceiling: ceiling / seconds,
-                of_program: (*contestant != Contestant::Ceiling).then(|| program / seconds),
+                of_program: contestant.counts().then(|| program / seconds),
             }
         })
         .collect()
@@ -377,13 +382,17 @@ mod tests {
         let rows = rows(
             &[
                 (Contestant::Ceiling, 2, told(&[1.0, 2.0, 9.0])),
+                (Contestant::Single, 2, told(&[8.0])),
                 (Contestant::Program, 1, told(&[5.0])),
                 (Contestant::WordCount, 2, told(&[4.0])),
             ],
             &text,
         );
-        assert_eq!(rows.iter().map(|row| row.of_ceiling).collect::<Vec<_>>(), [1.0, 0.4, 0.5]);
-        assert_eq!(rows.iter().map(|row| row.of_program).collect::<Vec<_>>(), [None, Some(1.0), Some(1.25)]);
+        assert_eq!(rows.iter().map(|row| row.of_ceiling).collect::<Vec<_>>(), [1.0, 0.25, 0.4, 0.5]);
+        assert_eq!(
+            rows.iter().map(|row| row.of_program).collect::<Vec<_>>(),
+            [None, None, Some(1.0), Some(1.25)]
+        );
         assert_eq!((rows[0].records_per_second, rows[0].words_per_second), (5.0, 10.0));
         assert_eq!(rows[0].seconds_range, (1.0, 9.0));
     }

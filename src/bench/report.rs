@@ -167,7 +167,7 @@ impl Report {
         if let Some(first) = self.until_end.first() {
             let _ = writeln!(
                 out,
-                "\n{:<26} {:>12} {:>12} {:>8} {:>9} {:>8} {:>10} {:>10}",
+                "\n{:<30} {:>12} {:>12} {:>8} {:>9} {:>8} {:>10} {:>10}",
                 format!("until the end of {}", HumanCount(first.records)),
                 "records/s",
                 "words/s",
@@ -181,7 +181,7 @@ impl Report {
         for row in &self.until_end {
             let _ = writeln!(
                 out,
-                "{:<26} {:>12} {:>12} {:>8.1} {:>9.2} {:>8.0} {:>10.2} {:>10}",
+                "{:<30} {:>12} {:>12} {:>8.1} {:>9.2} {:>8.0} {:>10.2} {:>10}",
                 row.name,
                 whole(row.records_per_second),
                 whole(row.words_per_second),
@@ -207,7 +207,7 @@ impl Report {
         if !self.offered.is_empty() {
             let _ = writeln!(
                 out,
-                "\n{:<26} {:>12} {:>12} {:>8} {:>9} {:>8} {:>9} {:>9} {:>9} {:>9}",
+                "\n{:<30} {:>12} {:>12} {:>8} {:>9} {:>8} {:>9} {:>9} {:>9} {:>9}",
                 format!("offered, --epoch {} ms", self.epoch_ms),
                 "records/s",
                 "words/s",
@@ -234,7 +234,7 @@ impl Report {
             );
             let _ = writeln!(
                 out,
-                "{name:<26} {:>12} {:>12} {:>8.1} {:>9.2} {:>8.0} {p50:>9.1} {p95:>9.1} {p99:>9.1} {max:>9.1}",
+                "{name:<30} {:>12} {:>12} {:>8.1} {:>9.2} {:>8.0} {p50:>9.1} {p95:>9.1} {p99:>9.1} {max:>9.1}",
                 whole(row.records_per_second),
                 whole(row.words_per_second),
                 row.mb_per_second,

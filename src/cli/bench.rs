@@ -16,10 +16,11 @@ use crate::bench::{self, Law, Options, Rates, Spec};
 pub(super) const ABOUT: &str = "Measure word-count's throughput and latency, beside a bare consumer\n\n\
      On the cluster that --brokers names it makes topics of its own, and deletes them. It fills one and has it read to \
      its end, in turn and each by a process of its own, by bare consumers that drop what they read (as many as there \
-     are workers: the ceiling), by a hand-written program that splits and counts in one hash map in one thread, and by \
-     word-count. Then it offers records at rates, each to a word-count of its own that writes changed counts to a \
-     topic, and takes the time from a record's append to its count being visible to a reader of committed output: the \
-     reader's clock less the broker's. Every count is checked.\n\n\
+     are workers, with many messages a call: the ceiling), by as many with one message a call, by a hand-written \
+     program that splits and counts in one hash map in one thread, and by word-count. Then it offers \
+     records at rates, each to a word-count of its own that writes changed counts to a topic, and takes the time from a \
+     record's append to its count being visible to a reader of committed output: the reader's clock less the broker's. \
+     Every count is checked.\n\n\
      Without --brokers it takes librdkafka's in-process broker, made for tests, for a quick look: the figures are that \
      broker's more than anything else's.\n\n\
      The table goes to standard output. Producer, reader and broker take processor time as well: where they share a \

@@ -27,7 +27,8 @@ fn a_quick_look_is_a_table_a_report_and_a_picture() {
     for text in [
         "in-process broker",
         "until the end of 3,000",
-        "2 bare consumers",
+        "2 bare consumers ",
+        "2 bare consumers, one a call ",
         "hand-written, one thread",
         "word-count, 2 workers",
         "cutwater run -w 1 -n 2",
@@ -39,7 +40,7 @@ fn a_quick_look_is_a_table_a_report_and_a_picture() {
     }
     let report: Value =
         serde_json::from_slice(&std::fs::read(&json).expect("a report")).expect("the report is JSON");
-    for row in ["/until_end/0", "/until_end/1", "/until_end/2"] {
+    for row in ["/until_end/0", "/until_end/1", "/until_end/2", "/until_end/3"] {
         assert_eq!(number(&report, &format!("{row}/records")), 3000.0);
         for figure in ["seconds", "cpu_seconds_per_million", "peak_bytes", "of_ceiling"] {
             assert!(number(&report, &format!("{row}/{figure}")) > 0.0, "{figure} of {report:#}");
@@ -63,7 +64,9 @@ fn every_contestant_reads_all_and_those_that_count_count_exactly() {
     let topic = mock().topic(3);
     topic.send(licenses());
     let expected = recount(licenses());
-    for (contestant, counts) in [("ceiling", false), ("program", true), ("word-count", true)] {
+    for (contestant, counts) in
+        [("ceiling", false), ("single", false), ("program", true), ("word-count", true)]
+    {
         let order = json!({
             "contestant": contestant,
             "settings": {

@@ -1,17 +1,15 @@
 //! Brokers: a real one that all tests share, real ones of a test's own, and librdkafka's in-process one.
 
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock};
 
 use rdkafka::mocking::MockCluster;
 
 use super::kafka::{Kafka, Topic};
+use super::keeper::Keeper;
 use super::unique;
-
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka");
 
 /// The real broker that tests share. It ends with this process.
 pub fn real() -> &'static Kafka {
@@ -29,8 +27,7 @@ pub fn real() -> &'static Kafka {
 pub struct Broker {
     /// The bootstrap address.
     pub address: String,
-    dir: PathBuf,
-    keeper: Child,
+    keeper: Keeper,
 }
 
 impl Broker {
@@ -41,20 +38,7 @@ impl Broker {
 
     /// Starts so many with these properties, each `key=value`. Their ids count from 1.
     pub fn cluster(brokers: usize, properties: &[&str]) -> Broker {
-        let dir =
-            tempfile::Builder::new().prefix("cutwater-kafka-").tempdir().expect("a temporary folder").keep();
-        // Waits for the end of its standard input, which only this process holds.
-        let keeper = Command::new("sh")
-            .args(["-c", r#"cat >/dev/null; "$1" stop --kill --dir "$2"; rm -rf "$2""#, "keeper", SCRIPT])
-            .arg(&dir)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // Ctrl-C in the terminal is not for it.
-            .process_group(0)
-            .spawn()
-            .expect("starting sh");
-        let mut broker = Broker { address: String::new(), dir, keeper };
+        let mut broker = Broker { address: String::new(), keeper: Keeper::of("kafka") };
         let brokers = brokers.to_string();
         let mut args = vec!["--brokers", &brokers];
         args.extend(properties.iter().flat_map(|property| ["--property", *property]));
@@ -68,52 +52,29 @@ impl Broker {
     }
 
     fn start_as(&mut self, args: &[&str]) {
-        self.address = self.script("start", args).trim().to_owned();
+        self.address = self.keeper.run("start", args).trim().to_owned();
     }
 
     /// Stops it as an administrator does.
     pub fn stop(&self) {
-        self.script("stop", &[]);
+        self.keeper.run("stop", &[]);
     }
 
     /// Stops it as a power cut does.
     pub fn kill(&self) {
-        self.script("stop", &["--kill"]);
+        self.keeper.run("stop", &["--kill"]);
     }
 
     /// Stops one of several as a power cut does.
     pub fn kill_one(&self, id: usize) {
-        self.script("stop", &["--kill", "--broker", &id.to_string()]);
+        self.keeper.run("stop", &["--kill", "--broker", &id.to_string()]);
     }
 
     /// Copies its data and logs to a new folder, as they are now.
     pub fn copy(&self, to: &Path) {
-        let copied = Command::new("cp").arg("-a").arg(&self.dir).arg(to).status().expect("starting cp");
-        assert!(copied.success(), "copying {} failed", self.dir.display());
-    }
-
-    fn script(&self, command: &str, args: &[&str]) -> String {
-        let output = Command::new(SCRIPT)
-            .arg(command)
-            .arg("--dir")
-            .arg(&self.dir)
-            .args(args)
-            .stdin(Stdio::null())
-            .output()
-            .expect("starting scripts/kafka");
-        assert!(
-            output.status.success(),
-            "scripts/kafka {command} failed:\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).expect("an address is text")
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        let dir = self.keeper.dir();
+        let copied = Command::new("cp").arg("-a").arg(dir).arg(to).status().expect("starting cp");
+        assert!(copied.success(), "copying {} failed", dir.display());
     }
 }
 

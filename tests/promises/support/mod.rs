@@ -4,6 +4,7 @@ pub mod broker;
 pub mod committed;
 pub mod feeds;
 pub mod kafka;
+mod keeper;
 pub mod kills;
 pub mod load;
 pub mod program;
