@@ -1,12 +1,12 @@
 //! `cutwater bench`: throughput and latency of word-count, beside a bare consumer, on any broker.
 //!
 //! In one run and in turn: a topic is filled, and read to its end by bare consumers (the ceiling), by those that are
-//! handed one message a call, by a program as one would write it by hand, and by word-count; then word-count is offered records at rates, and a committed reader of
-//! its output tells how long each took. Every count is checked.
+//! handed one message a call, by a program as one would write it by hand, and by word-count; then word-count is offered
+//! records at rates, and a committed reader of its output tells how long each took. Every count is checked.
 //!
 //! - `workload`, `broker`, `load`: what is counted, where, and how it gets there
-//! - `contestant`, `bare`, `single`: what reads to the end, each in a process of its own; `command`: `cutwater run` as a user
-//!   starts it; `process`: processes, what they took
+//! - `contestant`, `bare`, `single`: what reads to the end, each in a process of its own; `command`: `cutwater run` as a
+//!   user starts it; `process`: processes, what they took
 //! - `offered`, `reader`, `latency`, `sweep`: an offered rate, and which ones
 //! - `report`, `plot`: what was measured, as JSON, table and picture
 
