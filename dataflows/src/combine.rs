@@ -5,6 +5,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::flat::FlatBatch;
 use crate::row::Row;
+use crate::short::word;
 
 /// The hash by which rows are distributed among workers. Fixed: XXH3-64 of the row's encoding, seed 0.
 #[inline]
@@ -192,21 +193,6 @@ impl Key {
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
-}
-
-/// Up to eight bytes as a word: the first one lowest, zeros above the last. Where two loads overlap, they agree.
-#[inline]
-fn word(bytes: &[u8]) -> u64 {
-    let length = bytes.len();
-    if let Some(whole) = bytes.first_chunk() {
-        u64::from_le_bytes(*whole)
-    } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (length - 4))
-    } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        u64::from(u16::from_le_bytes(*first)) | u64::from(u16::from_le_bytes(*last)) << (8 * (length - 2))
-    } else {
-        bytes.first().map_or(0, |&byte| byte.into())
-    }
 }
 
 #[cfg(test)]

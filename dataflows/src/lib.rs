@@ -59,6 +59,7 @@ pub mod persist;
 pub mod record;
 pub mod render;
 pub mod row;
+pub(crate) mod short;
 pub mod source;
 pub mod split;
 pub mod testing;

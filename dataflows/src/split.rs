@@ -1,5 +1,7 @@
 //! Splitting lines at white space.
 
+use crate::short;
+
 /// Calls `each` with the words of a line, as [`str::split_whitespace`] gives them.
 ///
 /// Most lines are ASCII: those are looked at eight bytes at a time (Mycroft, "Determining if a word has a byte between m
@@ -16,20 +18,14 @@ pub fn words<'a>(line: &'a str, mut each: impl FnMut(&'a str)) {
         }
     };
     let (chunks, rest) = line.as_bytes().as_chunks();
-    for (index, chunk) in chunks.iter().enumerate() {
-        let mut white = white(u64::from_le_bytes(*chunk));
+    let chunks = chunks.iter().map(|chunk| u64::from_le_bytes(*chunk));
+    for (index, chunk) in chunks.chain([short::word(rest)]).enumerate() {
+        let mut white = white(chunk);
         while white != 0 {
             let end = 8 * index + white.trailing_zeros() as usize / 8;
             word(start, end);
             start = end + 1;
             white &= white - 1;
-        }
-    }
-    let behind = line.len() - rest.len();
-    for (index, byte) in rest.iter().enumerate() {
-        if matches!(byte, 9..=13 | b' ') {
-            word(start, behind + index);
-            start = behind + index + 1;
         }
     }
     word(start, line.len());

@@ -35,6 +35,8 @@ const COMMIT: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(2);
 /// How long after such a request has failed the next one may be made.
 const RETRY: Duration = Duration::from_millis(500);
+/// A slot that no partition has.
+const NOWHERE: usize = usize::MAX;
 /// Messages in one call to librdkafka.
 const BATCH: usize = 1024;
 
@@ -390,12 +392,13 @@ impl Feed for KafkaFeed {
             let mut bytes = 0;
             let most = left.records.min(BATCH);
             let read = client.poll(most, &mut |lent| {
+                if !lent.follows() {
+                    *last = find(slots, partitions, *last, lent.topic(), lent.partition());
+                }
+                let partition = partitions.get_mut(*last);
                 let beyond = match lent.event() {
                     Event::Record(record) => {
-                        let Some(partition) = find(slots, partitions, last, record.topic, record.partition)
-                        else {
-                            return;
-                        };
+                        let Some(partition) = partition else { return };
                         match partition.place(record.offset) {
                             Spot::Here => {
                                 each(&record);
@@ -407,10 +410,8 @@ impl Feed for KafkaFeed {
                             Spot::Beyond => (partition, record.offset, record.size()),
                         }
                     }
-                    Event::End { topic, partition, offset } => {
-                        if let Some(partition) = find(slots, partitions, last, topic, partition) {
-                            partition.pass(offset);
-                        }
+                    Event::End { offset } => {
+                        partition.into_iter().for_each(|partition| partition.pass(offset));
                         return;
                     }
                     Event::Error { topic, partition, code, text } => {
@@ -531,16 +532,16 @@ impl Feed for KafkaFeed {
     }
 }
 
-fn find<'a>(
+/// The slot of a partition; [`NOWHERE`] if it is not read. `last` is a good guess.
+fn find(
     slots: &HashMap<(String, i32), usize>,
-    partitions: &'a mut [Partition],
-    last: &mut usize,
+    partitions: &[Partition],
+    last: usize,
     topic: &str,
     partition: i32,
-) -> Option<&'a mut Partition> {
-    let same = |p: &Partition| p.partition == partition && p.topic == topic;
-    if !partitions.get(*last).is_some_and(same) {
-        *last = *slots.get(&(topic.to_owned(), partition))?;
+) -> usize {
+    match partitions.get(last) {
+        Some(there) if there.partition == partition && there.topic == topic => last,
+        _ => slots.get(&(topic.to_owned(), partition)).copied().unwrap_or(NOWHERE),
     }
-    partitions.get_mut(*last)
 }

@@ -11,7 +11,9 @@
 //!   `rd_kafka_message_destroy`. Each is destroyed exactly once, by the [`Message`] that owns it, also when
 //!   the caller's closure panics: pointers not yet handed over are then leaked, never used.
 //! - A message's key, value, topic name and headers are borrowed from the message that the caller sees by reference,
-//!   so nothing outlives the message.
+//!   so nothing outlives the message. The topic's name is that of the topic's handle, which each message keeps alive. It is
+//!   looked up once for a handle and call: the messages of one call are all alive when it begins, so two of them that have
+//!   the same address for a handle have the same handle.
 //! - librdkafka's queues and messages may be used from any thread, but these types are used by one (they are not
 //!   `Send`).
 
@@ -38,8 +40,8 @@ pub(crate) struct Batches<C: ConsumerContext + 'static> {
 pub(crate) enum Event<'a> {
     /// A record.
     Record(Record<'a>),
-    /// The end of a partition: all below `offset` was handed over or is a gap.
-    End { topic: &'a str, partition: i32, offset: i64 },
+    /// The end of its partition: all below `offset` was handed over or is a gap.
+    End { offset: i64 },
     /// An error, of one partition where `topic` is not empty.
     Error { topic: &'a str, partition: i32, code: RDKafkaErrorCode, text: String },
 }
@@ -83,11 +85,20 @@ impl<C: ConsumerContext> Batches<C> {
         };
         // Negative is an error of the call itself, which a live queue does not give.
         let read = usize::try_from(read).unwrap_or(0);
+        let (mut topic, mut partition) = (Topic::NONE, None);
         for &message in &self.buffer[..read] {
-            // SAFETY: the pointer came from the call above and is used once.
-            if let Some(message) = unsafe { Message::from_raw(message) } {
-                each(Lent { message, consumer: &self.consumer });
+            let Some(raw) = NonNull::new(message) else { continue };
+            // SAFETY: the message is alive, and so is its topic.
+            unsafe {
+                let raw = raw.as_ref();
+                if raw.rkt != topic.handle {
+                    (topic, partition) = (Topic::of(raw.rkt), None);
+                }
             }
+            let message = Message { raw, topic: topic.name };
+            let of = message.raw().partition;
+            let follows = partition.replace(of) == Some(of);
+            each(Lent { message, follows, consumer: &self.consumer });
         }
         read
     }
@@ -157,6 +168,7 @@ fn log_level(level: i32) -> RDKafkaLogLevel {
 /// What a consumer's queue held, for the length of a call.
 pub(crate) struct Lent<'a, C: ConsumerContext + 'static> {
     message: Message,
+    follows: bool,
     consumer: &'a Arc<BaseConsumer<C>>,
 }
 
@@ -169,6 +181,22 @@ impl<C: ConsumerContext> Lent<'_, C> {
     /// True iff it is a record. Cheaper than to look at what it is.
     pub(crate) fn is_record(&self) -> bool {
         RDKafkaErrorCode::from(self.message.raw().err) == RDKafkaErrorCode::NoError
+    }
+
+    /// The topic that it is of; empty where it is of none.
+    pub(crate) fn topic(&self) -> &str {
+        self.message.topic()
+    }
+
+    /// The partition of that topic.
+    pub(crate) fn partition(&self) -> i32 {
+        self.message.raw().partition
+    }
+
+    /// True only if it is of the same partition as the one that was lent before it, in the same call.
+    #[inline]
+    pub(crate) fn follows(&self) -> bool {
+        self.follows
     }
 
     /// Keeps it beyond the call.
@@ -191,26 +219,48 @@ impl<C: ConsumerContext> Kept<C> {
     }
 }
 
+/// A topic of some messages.
+struct Topic {
+    handle: *mut sys::rd_kafka_topic_t,
+    /// Lives as long as the handle.
+    name: NonNull<str>,
+}
+
+impl Topic {
+    /// That of messages of no topic.
+    const NONE: Topic = Topic { handle: null_mut(), name: NonNull::from_ref("") };
+
+    /// # Safety
+    /// The handle is null or alive.
+    unsafe fn of(handle: *mut sys::rd_kafka_topic_t) -> Topic {
+        if handle.is_null() {
+            return Topic::NONE;
+        }
+        // SAFETY: the handle is alive, and a topic has a name.
+        let name = unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(handle)) };
+        // Kafka's topic names are ASCII.
+        Topic { handle, name: NonNull::from_ref(name.to_str().unwrap_or("")) }
+    }
+}
+
 /// A message that is ours.
-struct Message(NonNull<sys::rd_kafka_message_t>);
+struct Message {
+    raw: NonNull<sys::rd_kafka_message_t>,
+    /// The name of the topic whose handle it holds.
+    topic: NonNull<str>,
+}
 
 impl Drop for Message {
     fn drop(&mut self) {
         // SAFETY: ours, and destroyed once.
-        unsafe { sys::rd_kafka_message_destroy(self.0.as_ptr()) }
+        unsafe { sys::rd_kafka_message_destroy(self.raw.as_ptr()) }
     }
 }
 
 impl Message {
-    /// # Safety
-    /// `message` is null, or a message that nobody else owns.
-    unsafe fn from_raw(message: *mut sys::rd_kafka_message_t) -> Option<Self> {
-        NonNull::new(message).map(Message)
-    }
-
     fn raw(&self) -> &sys::rd_kafka_message_t {
         // SAFETY: alive until `self` is dropped, and not written meanwhile.
-        unsafe { self.0.as_ref() }
+        unsafe { self.raw.as_ref() }
     }
 
     fn event(&self) -> Event<'_> {
@@ -234,7 +284,7 @@ impl Message {
                     headers: self,
                 })
             }
-            RDKafkaErrorCode::PartitionEOF => Event::End { topic, partition, offset: raw.offset },
+            RDKafkaErrorCode::PartitionEOF => Event::End { offset: raw.offset },
             code => {
                 // SAFETY: the message is alive; the text is a C string that lives as long.
                 let text = unsafe { sys::rd_kafka_message_errstr(raw) };
@@ -251,14 +301,8 @@ impl Message {
 
     /// The topic's name; empty where the message is of no topic.
     fn topic(&self) -> &str {
-        let topic = self.raw().rkt;
-        if topic.is_null() {
-            return "";
-        }
-        // SAFETY: a message keeps its topic alive, and a topic has a name.
-        let name = unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(topic)) };
-        // Kafka's topic names are ASCII.
-        name.to_str().unwrap_or("")
+        // SAFETY: the message holds the handle that the name belongs to.
+        unsafe { self.topic.as_ref() }
     }
 }
 
