@@ -151,19 +151,28 @@ fn a_zombie_writes_nothing() {
 /// Both write what the ledger says, so it does not matter whose transaction it was.
 #[test]
 fn of_two_runs_that_fence_each_other_each_epoch_is_there_once() {
-    let (input, output) = (real().topic(1), real().topic(1));
-    let (group, job) = (unique(), unique());
-    let open = || Run::open(&settings(&input.address, &[]), &group, &input, &[&output]);
-    let mut one = open();
-    assert_eq!(one.resume(&one.ledger(&job, 0, 0)).expect("it goes on"), 0);
-    one.publish(1, 5).expect("epoch");
-    let mut two = open();
-    assert_eq!(two.resume(&two.ledger(&job, 1, 2)).expect("it goes on"), 1);
-    two.write(2, 5).expect("rows");
-    one.publish(2, 5).expect("it is done anew with another producer");
-    two.commit(2).expect("it is there");
-    assert_epochs(&output, 2, 5);
-    assert_held(&input, &group, &job, 2);
+    // Whosever turn it is, and whether or not the second has begun to write when the first commits.
+    for (last, begun) in [(1, true), (2, true), (1, false), (2, false)] {
+        let (input, output) = (real().topic(1), real().topic(1));
+        let (group, job) = (unique(), unique());
+        let open = || Run::open(&settings(&input.address, &[]), &group, &input, &[&output]);
+        let mut one = open();
+        assert_eq!(one.resume(&one.ledger(&job, 0, 0)).expect("it goes on"), 0);
+        (1..=last).for_each(|epoch| one.publish(epoch, 5).expect("epoch"));
+        one.write(last + 1, 5).expect("rows");
+        let mut two = open();
+        assert_eq!(two.resume(&two.ledger(&job, last, last + 1)).expect("it goes on"), last);
+        if begun {
+            two.write(last + 1, 5).expect("rows");
+        }
+        one.commit(last + 1).expect("it is done anew with another producer");
+        if !begun {
+            two.write(last + 1, 5).expect("rows");
+        }
+        two.commit(last + 1).expect("it is there");
+        assert_epochs(&output, last + 1, 5);
+        assert_held(&input, &group, &job, last + 1);
+    }
 }
 
 /// The end of a topic's partition 0, control records included.

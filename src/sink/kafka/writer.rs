@@ -145,6 +145,7 @@ impl Writer {
             std::thread::sleep(SOON);
         }
         self.call("committing a transaction", None, || self.producer.commit_transaction(CALL))?;
+        self.producer.context().answered();
         self.open = false;
         Ok(())
     }
