@@ -24,7 +24,7 @@ enum Target {
 use Target::{AtLeast, AtMost};
 
 /// The lines of the table, in their order.
-const FIGURES: [Figure; 22] = [
+const FIGURES: [Figure; 26] = [
     figure(
         "Kafka to counts, one word a record, 1 worker: of a bare consumer",
         AtLeast(0.95),
@@ -145,6 +145,34 @@ const FIGURES: [Figure; 22] = [
         AtMost(50.0),
         "uniform-1.json",
         |report| latency(half(report, false)?, "p99"),
+        " ms",
+    ),
+    figure(
+        "at 100,000/s, p95",
+        AtLeast(0.0),
+        "uniform-1.json",
+        |report| latency(at(report, 100_000.0)?, "p95"),
+        " ms",
+    ),
+    figure(
+        "at 100,000/s, p99",
+        AtLeast(0.0),
+        "uniform-1.json",
+        |report| latency(at(report, 100_000.0)?, "p99"),
+        " ms",
+    ),
+    figure(
+        "at 200,000/s, topics of one partition instead of four, p95",
+        AtLeast(0.0),
+        "partition.json",
+        |report| latency(at(report, 200_000.0)?, "p95"),
+        " ms",
+    ),
+    figure(
+        "at 200,000/s, topics of one partition instead of four, p99",
+        AtLeast(0.0),
+        "partition.json",
+        |report| latency(at(report, 200_000.0)?, "p99"),
         " ms",
     ),
     figure(
@@ -279,6 +307,11 @@ fn contestant(report: &Value, name: &str, figure: &str) -> Option<f64> {
 fn offers(report: &Value, with_state: bool) -> impl Iterator<Item = &Value> {
     let all = report.get("offered").and_then(Value::as_array).into_iter().flatten();
     all.filter(move |offer| offer.get("with_state").and_then(Value::as_bool) == Some(with_state))
+}
+
+/// The first offer of this rate.
+fn at(report: &Value, rate: f64) -> Option<&Value> {
+    offers(report, false).find(|offer| number(offer, "rate") == Some(rate))
 }
 
 /// The highest rate that was sustained.
