@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::operators::accumulate::END;
 use cutwater_dataflows::source::Report;
@@ -125,10 +125,16 @@ impl Transactions {
         let settings = &self.group.settings;
         topics::connect(&settings.metadata()?, settings)?;
         let deadline = Instant::now() + settings.connect_timeout;
-        // All of them, before anything is read of what the topics hold: none of a former run can write after that.
-        for turn in 0..WRITERS {
-            match Writer::start(settings, &self.id(turn), Some(deadline)) {
-                Ok(writer) => self.writers[turn] = Some(writer),
+        // All of them, before anything is read of what the topics hold: none of a former run can write after that. Each
+        // waits for its coordinator, so they start side by side.
+        let ids: [String; WRITERS] = std::array::from_fn(|turn| self.id(turn));
+        let started = std::thread::scope(|scope| {
+            let threads = ids.each_ref().map(|id| scope.spawn(|| Writer::start(settings, id, Some(deadline))));
+            threads.map(|thread| thread.join())
+        });
+        for (place, started) in self.writers.iter_mut().zip(started) {
+            match started.map_err(|_| anyhow!("a thread that starts a producer has panicked"))? {
+                Ok(writer) => *place = Some(writer),
                 Err(Trouble::End(error)) => return Err(error),
                 Err(Trouble::Abort(why) | Trouble::Lost(why)) => {
                     bail!("{why}; does another run of this job start?")
