@@ -129,7 +129,8 @@ impl Transactions {
         // waits for its coordinator, so they start side by side.
         let ids: [String; WRITERS] = std::array::from_fn(|turn| self.id(turn));
         let started = std::thread::scope(|scope| {
-            let threads = ids.each_ref().map(|id| scope.spawn(|| Writer::start(settings, id, Some(deadline))));
+            let threads =
+                ids.each_ref().map(|id| scope.spawn(|| Writer::start(settings, id, Some(deadline))));
             threads.map(|thread| thread.join())
         });
         for (place, started) in self.writers.iter_mut().zip(started) {
