@@ -64,7 +64,7 @@ impl Shared {
     pub fn prepare(settings: &Settings, group: &str) -> Result<Self> {
         let group = Group { name: group.to_owned(), settings: settings.clone() };
         let transactions = Transactions {
-            membership: group.metadata()?,
+            membership: Arc::new(group.metadata()?),
             group,
             topics: Vec::new(),
             job: String::new(),
@@ -87,7 +87,7 @@ impl Shared {
 /// The state of [`Shared`].
 pub(super) struct Transactions {
     group: Group,
-    membership: ConsumerGroupMetadata,
+    membership: Arc<ConsumerGroupMetadata>,
     topics: Vec<String>,
     /// The job, or the run where it keeps no state; empty until they have started.
     job: String,
