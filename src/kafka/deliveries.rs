@@ -63,11 +63,6 @@ impl Deliveries {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The cluster has answered: what was heard of brokers out of reach is over.
-    pub fn answered(&self) {
-        self.client.answered();
-    }
-
     /// Forgets what has failed: those records are written anew.
     pub fn forget(&self) {
         self.hopeless.store(false, Ordering::Relaxed);

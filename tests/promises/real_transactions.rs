@@ -126,7 +126,6 @@ fn a_job_goes_on_after_what_its_topics_hold() {
 
 #[test]
 fn a_zombie_writes_nothing() {
-    // Whosever turn it is.
     for last in [1, 2] {
         let (input, output) = (real().topic(1), real().topic(1));
         let (group, job) = (unique(), unique());
@@ -151,7 +150,7 @@ fn a_zombie_writes_nothing() {
 /// Both write what the ledger says, so it does not matter whose transaction it was.
 #[test]
 fn of_two_runs_that_fence_each_other_each_epoch_is_there_once() {
-    // Whosever turn it is, and whether or not the second has begun to write when the first commits.
+    // Whether or not the second has begun to write when the first commits.
     for (last, begun) in [(1, true), (2, true), (1, false), (2, false)] {
         let (input, output) = (real().topic(1), real().topic(1));
         let (group, job) = (unique(), unique());

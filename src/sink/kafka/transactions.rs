@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::operators::accumulate::END;
 use cutwater_dataflows::source::Report;
@@ -18,8 +19,6 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::topic_partition_list::Offset;
 
 use super::group::{Committed, Group, Mark, Partition};
-use super::judge::judge;
-use super::kept::Kept;
 use super::resume::{held, others};
 use super::writer::{Outgoing, Trouble, Writer};
 use crate::crash;
@@ -30,17 +29,6 @@ use crate::state::resume::Resume;
 
 /// The longest wait before a transaction is done anew.
 const LONGEST: Duration = Duration::from_secs(5);
-/// How many producers write in turn.
-const WRITERS: usize = 2;
-
-/// Whose turn an epoch is. All runs of a job agree on it, so that each has to fence the others before it writes an epoch
-/// that they may be writing.
-///
-/// A commit is answered before the broker has ended the transaction everywhere. Until then it refuses the producer's next
-/// one, and librdkafka waits 20 ms before it asks again: one in seven transactions met that. Another producer is not refused.
-fn turn(epoch: Epoch) -> usize {
-    (epoch % WRITERS as u64) as usize
-}
 
 /// The transactions of a run, shared by its Kafka sinks.
 #[derive(Clone)]
@@ -64,11 +52,11 @@ impl Shared {
     pub fn prepare(settings: &Settings, group: &str) -> Result<Self> {
         let group = Group { name: group.to_owned(), settings: settings.clone() };
         let transactions = Transactions {
-            membership: Arc::new(group.metadata()?),
+            membership: group.metadata()?,
             group,
             topics: Vec::new(),
             job: String::new(),
-            writers: [const { None }; WRITERS],
+            writer: None,
             kept: Kept::default(),
             sent: 0,
             trouble: None,
@@ -84,15 +72,39 @@ impl Shared {
     }
 }
 
+/// The records of one epoch, in order.
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    /// Of each record: its topic, and where its key and value are.
+    records: Vec<(usize, Range<usize>, Option<Range<usize>>)>,
+}
+
+impl Kept {
+    fn push(&mut self, topic: usize, key: &[u8], value: Option<&[u8]>) {
+        let mut place = |bytes: &[u8]| {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(bytes);
+            start..self.bytes.len()
+        };
+        let record = (topic, place(key), value.map(place));
+        self.records.push(record);
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.records.clear();
+    }
+}
+
 /// The state of [`Shared`].
 pub(super) struct Transactions {
     group: Group,
-    membership: Arc<ConsumerGroupMetadata>,
+    membership: ConsumerGroupMetadata,
     topics: Vec<String>,
     /// The job, or the run where it keeps no state; empty until they have started.
     job: String,
-    /// They write in turn: see [`turn`]. `None` until they have started, and while one is replaced.
-    writers: [Option<Writer>; WRITERS],
+    writer: Option<Writer>,
     /// The records of the open epoch.
     kept: Kept,
     /// How many of them were sent in the open transaction.
@@ -125,34 +137,24 @@ impl Transactions {
         let settings = &self.group.settings;
         topics::connect(&settings.metadata()?, settings)?;
         let deadline = Instant::now() + settings.connect_timeout;
-        // All of them, before anything is read of what the topics hold: none of a former run can write after that. Each
-        // waits for its coordinator, so they start side by side.
-        let ids: [String; WRITERS] = std::array::from_fn(|turn| self.id(turn));
-        let started = std::thread::scope(|scope| {
-            let threads =
-                ids.each_ref().map(|id| scope.spawn(|| Writer::start(settings, id, Some(deadline))));
-            threads.map(|thread| thread.join())
-        });
-        for (place, started) in self.writers.iter_mut().zip(started) {
-            match started.map_err(|_| anyhow!("a thread that starts a producer has panicked"))? {
-                Ok(writer) => *place = Some(writer),
-                Err(Trouble::End(error)) => return Err(error),
-                Err(Trouble::Abort(why) | Trouble::Lost(why)) => {
-                    bail!("{why}; does another run of this job start?")
-                }
+        match Writer::start(settings, &self.id(), Some(deadline)) {
+            Ok(writer) => self.writer = Some(writer),
+            Err(Trouble::End(error)) => return Err(error),
+            Err(Trouble::Abort(why) | Trouble::Lost(why)) => {
+                bail!("{why}; does another run of this job start?")
             }
         }
         Ok(())
     }
 
-    fn id(&self, turn: usize) -> String {
-        format!("cutwater-{}-{turn}", self.job)
+    fn id(&self) -> String {
+        format!("cutwater-{}", self.job)
     }
 
     /// A job goes on: returns the epoch up to which the topics hold everything. Asked by each of its sinks; the first
     /// one finds out.
     pub(super) fn resume(&mut self, from: &Resume) -> Result<Epoch> {
-        if self.writers.iter().all(Option::is_some) {
+        if self.writer.is_some() {
             return Ok(self.committed);
         }
         // First of all: this ends what a former run has left open.
@@ -194,7 +196,7 @@ impl Transactions {
 
     /// Sends the records that are not sent yet, in a transaction that is begun where none is open.
     fn send(&mut self, epoch: Epoch) -> Result<(), Trouble> {
-        let writer = self.writers[turn(epoch)].as_mut().expect("a job goes on before it writes");
+        let writer = self.writer.as_mut().expect("a job goes on before it writes");
         if !writer.is_open() {
             writer.begin()?;
             self.sent = 0;
@@ -287,7 +289,7 @@ impl Transactions {
                 Ok(()) => return Ok(()),
                 Err(trouble) => trouble,
             };
-            let why = self.recover(trouble, turn(epoch), offsets, &mark, &mut retry)?;
+            let why = self.recover(trouble, offsets, &mark, &mut retry)?;
             ensure!(!asked || !offsets.is_empty(), "{why}; whether it was committed can't be found out");
             if self.is_committed(offsets, &mark)? {
                 tracing::warn!("{why}; but epoch {} was committed", mark.epoch);
@@ -312,7 +314,7 @@ impl Transactions {
         self.send(epoch)?;
         crash::point("transaction-sent");
         let list = list(offsets, mark).map_err(Trouble::End)?;
-        let writer = self.writers[turn(epoch)].as_mut().expect("it has sent");
+        let writer = self.writer.as_mut().expect("it has sent");
         if list.count() > 0 {
             writer.offsets(&list, &self.membership)?;
         }
@@ -327,7 +329,6 @@ impl Transactions {
     fn recover(
         &mut self,
         mut trouble: Trouble,
-        turn: usize,
         offsets: &BTreeMap<Partition, i64>,
         mark: &Mark,
         retry: &mut Retry,
@@ -336,7 +337,7 @@ impl Transactions {
             let why = match trouble {
                 Trouble::End(error) => return Err(error),
                 Trouble::Abort(why) => {
-                    let writer = self.writers[turn].as_mut().expect("it has failed");
+                    let writer = self.writer.as_mut().expect("it has failed");
                     if !writer.is_open() {
                         return Ok(why);
                     }
@@ -357,10 +358,10 @@ impl Transactions {
             if let Ok(committed) = self.read(offsets, once) {
                 self.judge(&committed, offsets, mark)?;
             }
-            self.writers[turn] = None;
-            match Writer::start(&self.group.settings, &self.id(turn), None) {
+            self.writer = None;
+            match Writer::start(&self.group.settings, &self.id(), None) {
                 Ok(writer) => {
-                    self.writers[turn] = Some(writer);
+                    self.writer = Some(writer);
                     return Ok(why);
                 }
                 Err(again) => {
@@ -397,6 +398,33 @@ impl Transactions {
     }
 }
 
+/// Does what is committed show that the transaction with these offsets and this mark was? `positions` are those of the
+/// transactions before.
+fn judge(
+    group: &str,
+    committed: &BTreeMap<Partition, Committed>,
+    offsets: &BTreeMap<Partition, i64>,
+    mark: &Mark,
+    positions: &BTreeMap<Partition, i64>,
+) -> Result<bool> {
+    let mut found = false;
+    for (partition, Committed { offset, mark: other }) in committed {
+        let Some(other) = other else { continue };
+        if other == mark && offsets.get(partition) == Some(offset) {
+            found = true;
+        } else if other.job != mark.job && (other.is_kept() || positions.contains_key(partition)) {
+            bail!("another run has taken over: group {group:?} now holds offsets of {}", other.job);
+        } else if other.job == mark.job && (other.epoch, other.ended) >= (mark.epoch, mark.ended) {
+            bail!(
+                "another run has taken over: group {group:?} holds epoch {} of this job, this run is at epoch {}",
+                other.epoch,
+                mark.epoch
+            );
+        }
+    }
+    Ok(found)
+}
+
 fn list(offsets: &BTreeMap<Partition, i64>, mark: &Mark) -> Result<TopicPartitionList> {
     let mut list = TopicPartitionList::new();
     for ((topic, partition), offset) in offsets {
@@ -405,4 +433,69 @@ fn list(offsets: &BTreeMap<Partition, i64>, mark: &Mark) -> Result<TopicPartitio
         element.set_metadata(mark.text());
     }
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(job: &str, epoch: Epoch, ended: bool) -> Mark {
+        Mark { job: job.into(), epoch, ended }
+    }
+
+    fn at(offset: i64) -> BTreeMap<Partition, i64> {
+        BTreeMap::from([(("t".to_owned(), 0), offset)])
+    }
+
+    fn found(offset: i64, mark: Option<Mark>) -> BTreeMap<Partition, Committed> {
+        BTreeMap::from([(("t".to_owned(), 0), Committed { offset, mark })])
+    }
+
+    #[test]
+    fn what_is_committed_tells_whether_an_epoch_is_there() {
+        let ours = mark("ours", 5, false);
+        let before = at(40);
+        let judge = |committed, offset, mark: &Mark| judge("g", &committed, &at(offset), mark, &before);
+        assert!(judge(found(50, Some(ours.clone())), 50, &ours).unwrap());
+        assert!(!judge(found(40, Some(mark("ours", 4, false))), 50, &ours).unwrap());
+        assert!(!judge(BTreeMap::new(), 50, &ours).unwrap());
+        assert!(!judge(found(40, None), 50, &ours).unwrap());
+        // The rows after the end: the epoch is the same, and so are the offsets.
+        let end = mark("ours", 5, true);
+        assert!(!judge(found(50, Some(ours.clone())), 50, &end).unwrap());
+        assert!(judge(found(50, Some(end.clone())), 50, &end).unwrap());
+        for other in [
+            found(60, Some(mark("ours", 6, false))),
+            found(51, Some(ours.clone())),
+            found(60, Some(mark("theirs", 1, false))),
+            found(60, Some(mark("run-1", 1, false))),
+        ] {
+            let error = judge(other, 50, &ours).unwrap_err().to_string();
+            assert!(error.contains("another run has taken over"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_run_without_state_before_this_one_is_no_other_run() {
+        let theirs = found(60, Some(mark("run-1", 9, false)));
+        assert!(!judge("g", &theirs, &at(50), &mark("ours", 1, false), &BTreeMap::new()).unwrap());
+    }
+
+    #[test]
+    fn records_are_kept_as_they_were() {
+        let mut kept = Kept::default();
+        kept.push(1, b"key", Some(b"value"));
+        kept.push(0, b"", None);
+        kept.push(2, b"x", Some(b""));
+        let shown: Vec<_> = kept
+            .records
+            .iter()
+            .map(|(topic, key, value)| {
+                let text = |place: &Range<usize>| std::str::from_utf8(&kept.bytes[place.clone()]).unwrap();
+                (*topic, text(key), value.as_ref().map(text))
+            })
+            .collect();
+        let expected = [(1, "key", Some("value")), (0, "", None), (2, "x", Some(""))];
+        assert_eq!(shown, expected);
+    }
 }

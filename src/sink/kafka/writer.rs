@@ -1,11 +1,8 @@
 //! The producer of transactions, and what its errors ask for.
 
-use std::cell::Cell;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
-use crossbeam_channel::bounded;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaError, RDKafkaErrorCode};
@@ -18,9 +15,6 @@ use crate::sink::retry::Retry;
 
 /// How long one call may take. Where it takes longer, the same call goes on with it.
 const CALL: Duration = Duration::from_secs(10);
-/// How long a call is waited for that does not come back. librdkafka 2.12 loses one now and then when all brokers were
-/// away, and waits for its own answer for ever.
-const STUCK: Duration = Duration::from_secs(30);
 /// The longest wait before a call is made again.
 const LONGEST: Duration = Duration::from_secs(2);
 /// How long to wait for acknowledgements at a time.
@@ -50,7 +44,7 @@ pub(super) struct Outgoing<'a> {
 
 /// Writes transactions.
 pub(super) struct Writer {
-    producer: Arc<ThreadedProducer<Deliveries>>,
+    producer: ThreadedProducer<Deliveries>,
     /// True between the begin and the end of a transaction.
     open: bool,
     /// Records sent so far, in all transactions.
@@ -69,7 +63,7 @@ impl Writer {
             let config = settings.transactions(id)?;
             config.create_with_context(Deliveries::default()).map_err(refused).context("making a producer")
         };
-        let writer = Writer { producer: Arc::new(make().map_err(Trouble::End)?), open: false, sent: 0 };
+        let writer = Writer { producer: make().map_err(Trouble::End)?, open: false, sent: 0 };
         writer.call("starting transactions", deadline, || writer.producer.init_transactions(CALL)).map_err(
             |trouble| match trouble {
                 Trouble::End(error) => Trouble::End(error.context(format!("transactional.id {id:?}"))),
@@ -135,26 +129,11 @@ impl Writer {
     pub(super) fn offsets(
         &self,
         offsets: &TopicPartitionList,
-        group: &Arc<ConsumerGroupMetadata>,
+        group: &ConsumerGroupMetadata,
     ) -> Result<(), Trouble> {
-        let what = "committing offsets";
-        let stuck = Cell::new(false);
-        let called = self.call(what, None, || {
-            let (producer, offsets, group) = (Arc::clone(&self.producer), offsets.clone(), Arc::clone(group));
-            let (done, waiting) = bounded(1);
-            // Where it does not come back, it keeps the producer for itself.
-            std::thread::spawn(move || {
-                let _ = done.send(producer.send_offsets_to_transaction(&offsets, &group, CALL));
-            });
-            waiting.recv_timeout(STUCK).unwrap_or_else(|_| {
-                stuck.set(true);
-                Ok(())
-            })
-        });
-        if stuck.get() {
-            return Err(Trouble::Lost(format!("{what}: no answer within {} s", STUCK.as_secs())));
-        }
-        called
+        self.call("committing offsets", None, || {
+            self.producer.send_offsets_to_transaction(offsets, group, CALL)
+        })
     }
 
     /// Commits the open transaction: after this, all of it can be read. After an error it may have been committed, or
@@ -166,7 +145,6 @@ impl Writer {
             std::thread::sleep(SOON);
         }
         self.call("committing a transaction", None, || self.producer.commit_transaction(CALL))?;
-        self.producer.context().answered();
         self.open = false;
         Ok(())
     }
