@@ -46,8 +46,10 @@ const FETCH: [(&str, &str); 5] = [
 /// What short transactions need. With librdkafka's defaults one takes 70 ms and more on an idle broker: most of it is
 /// waiting, after the broker has said that the transaction before is not quite over, and for small packets that are
 /// held back. Here the first wait is 5 ms; later ones grow as they do by default.
-const TRANSACTIONS: [(&str, &str); 4] = [
+const TRANSACTIONS: [(&str, &str); 5] = [
     ("linger.ms", "0"),
+    // Those that arrived are not told of one by one: the commit waits for all of them.
+    ("delivery.report.only.error", "true"),
     ("retry.backoff.ms", "5"),
     ("socket.nagle.disable", "true"),
     // How long a transaction may be open before the broker aborts it.

@@ -63,10 +63,9 @@ impl Deliveries {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Forgets what has failed: those records are written anew.
-    pub fn forget(&self) {
-        self.hopeless.store(false, Ordering::Relaxed);
-        *self.first.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// The cluster has answered: what was heard of brokers out of reach is over.
+    pub fn answered(&self) {
+        self.client.answered();
     }
 
     /// This record was not delivered.

@@ -28,6 +28,16 @@ fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// What one of Kafka's own tools prints about a cluster.
+fn tool(address: &str, args: &[&str]) -> String {
+    let shown = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka"))
+        .args(["tool", args[0], "--bootstrap-server", address])
+        .args(&args[1..])
+        .output()
+        .expect("the tool runs");
+    String::from_utf8_lossy(&shown.stdout).into_owned()
+}
+
 /// Each epoch up to `last` has its rows, each once.
 #[track_caller]
 fn assert_epochs(topic: &Topic, last: u64, rows: usize) {
@@ -73,12 +83,7 @@ fn an_epoch_of_all_outputs_is_seen_whole_or_not_at_all() {
     assert_epochs(&one, 3, 20);
     assert_held(&input, &group, &job, 4);
     // Kafka's own tools show it.
-    let shown = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka"))
-        .args(["tool", "consumer-groups", "--describe", "--group", &group, "--bootstrap-server"])
-        .arg(&input.address)
-        .output()
-        .expect("the tool runs");
-    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let shown = tool(&input.address, &["consumer-groups", "--describe", "--group", &group]);
     let line = shown.lines().find(|line| line.contains(&input.name)).unwrap_or_else(|| panic!("{shown}"));
     assert!(line.split_whitespace().any(|word| word == offset(4).to_string()), "{line}");
 }
@@ -126,6 +131,7 @@ fn a_job_goes_on_after_what_its_topics_hold() {
 
 #[test]
 fn a_zombie_writes_nothing() {
+    // Whosever turn it is.
     for last in [1, 2] {
         let (input, output) = (real().topic(1), real().topic(1));
         let (group, job) = (unique(), unique());
@@ -150,7 +156,7 @@ fn a_zombie_writes_nothing() {
 /// Both write what the ledger says, so it does not matter whose transaction it was.
 #[test]
 fn of_two_runs_that_fence_each_other_each_epoch_is_there_once() {
-    // Whether or not the second has begun to write when the first commits.
+    // Whosever turn it is, and whether or not the second has begun to write when the first commits.
     for (last, begun) in [(1, true), (2, true), (1, false), (2, false)] {
         let (input, output) = (real().topic(1), real().topic(1));
         let (group, job) = (unique(), unique());
@@ -243,6 +249,48 @@ fn transactions_go_on_when_the_broker_is_killed_in_their_middle() {
     watch.look(input, &group);
     assert_epochs(&output, last, 50);
     assert_held(input, &group, &job, last);
+}
+
+/// The broker that coordinates the transactions of this id.
+fn coordinator(kafka: &Kafka, id: &str) -> usize {
+    let shown = tool(&kafka.address, &["transactions", "describe", "--transactional-id", id]);
+    shown.lines().last().and_then(|line| line.split_whitespace().next()?.parse().ok()).expect(&shown)
+}
+
+/// A broker takes a record whose number it knows for one that it has. So a record that has arrived, but was not
+/// acknowledged before its transaction failed, must not give its number to one of the next transaction.
+#[test]
+fn rows_that_arrived_in_a_failed_transaction_are_written_again() {
+    // Where one broker stands still, rows and offsets wait for it, but not what transactions themselves need.
+    let broker = Broker::cluster(
+        3,
+        &[
+            "transaction.state.log.replication.factor=1",
+            "transaction.state.log.min.isr=1",
+            "broker.session.timeout.ms=60000",
+        ],
+    );
+    let kafka = Kafka::at(&broker.address);
+    let (input, output) = (kafka.topic(1), kafka.topic(3));
+    let (group, job) = (unique(), unique());
+    let settings = settings(&input.address, &[("socket.timeout.ms", "1000")]);
+    let mut run = Run::open(&settings, &group, &input, &[&output]);
+    assert_eq!(run.resume(&run.ledger(&job, 0, 0)).expect("it goes on"), 0);
+    let coordinators = [0, 1].map(|turn| coordinator(&kafka, &format!("cutwater-{job}-{turn}")));
+    let other = (1..=3).find(|id| !coordinators.contains(id)).expect("one of three");
+    run.publish(1, 60).expect("epoch");
+    broker.signal_one(other, SIGSTOP);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // This is what is tested, nothing is waited for: longer than committing offsets may take.
+            std::thread::sleep(Duration::from_secs(13));
+            broker.signal_one(other, SIGCONT);
+        });
+        run.publish(2, 60).expect("it is done anew");
+    });
+    run.publish(3, 60).expect("epoch");
+    assert_epochs(&output, 3, 60);
+    assert_held(&input, &group, &job, 3);
 }
 
 #[test]

@@ -3,11 +3,15 @@
 //!
 //! - this module: the records of an output
 //! - `transactions`: what all outputs of a run share: an epoch's records, and its transaction
-//! - `writer`: the producer, and what its errors ask for
+//! - `kept`: the records of the open epoch
+//! - `writer`: a producer, and what its errors ask for
 //! - `group`: the group's committed offsets, which say what the topics hold
+//! - `judge`: whether a transaction was committed that may have been
 //! - `resume`: what follows from them for a job that goes on
 
 mod group;
+mod judge;
+mod kept;
 mod resume;
 mod transactions;
 mod writer;

@@ -6,11 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::operators::accumulate::END;
 use cutwater_dataflows::source::Report;
@@ -19,6 +18,8 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::topic_partition_list::Offset;
 
 use super::group::{Committed, Group, Mark, Partition};
+use super::judge::judge;
+use super::kept::Kept;
 use super::resume::{held, others};
 use super::writer::{Outgoing, Trouble, Writer};
 use crate::crash;
@@ -29,6 +30,17 @@ use crate::state::resume::Resume;
 
 /// The longest wait before a transaction is done anew.
 const LONGEST: Duration = Duration::from_secs(5);
+/// How many producers write in turn.
+const WRITERS: usize = 2;
+
+/// Whose turn an epoch is. All runs of a job agree on it, so that each has to fence the others before it writes an epoch
+/// that they may be writing.
+///
+/// A commit is answered before the broker has ended the transaction everywhere. Until then it refuses the producer's next
+/// one, and librdkafka waits 20 ms before it asks again: one in seven transactions met that. Another producer is not refused.
+fn turn(epoch: Epoch) -> usize {
+    (epoch % WRITERS as u64) as usize
+}
 
 /// The transactions of a run, shared by its Kafka sinks.
 #[derive(Clone)]
@@ -52,11 +64,11 @@ impl Shared {
     pub fn prepare(settings: &Settings, group: &str) -> Result<Self> {
         let group = Group { name: group.to_owned(), settings: settings.clone() };
         let transactions = Transactions {
-            membership: group.metadata()?,
+            membership: Arc::new(group.metadata()?),
             group,
             topics: Vec::new(),
             job: String::new(),
-            writer: None,
+            writers: [const { None }; WRITERS],
             kept: Kept::default(),
             sent: 0,
             trouble: None,
@@ -72,39 +84,15 @@ impl Shared {
     }
 }
 
-/// The records of one epoch, in order.
-#[derive(Default)]
-struct Kept {
-    bytes: Vec<u8>,
-    /// Of each record: its topic, and where its key and value are.
-    records: Vec<(usize, Range<usize>, Option<Range<usize>>)>,
-}
-
-impl Kept {
-    fn push(&mut self, topic: usize, key: &[u8], value: Option<&[u8]>) {
-        let mut place = |bytes: &[u8]| {
-            let start = self.bytes.len();
-            self.bytes.extend_from_slice(bytes);
-            start..self.bytes.len()
-        };
-        let record = (topic, place(key), value.map(place));
-        self.records.push(record);
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.records.clear();
-    }
-}
-
 /// The state of [`Shared`].
 pub(super) struct Transactions {
     group: Group,
-    membership: ConsumerGroupMetadata,
+    membership: Arc<ConsumerGroupMetadata>,
     topics: Vec<String>,
     /// The job, or the run where it keeps no state; empty until they have started.
     job: String,
-    writer: Option<Writer>,
+    /// They write in turn: see [`turn`]. `None` until they have started, and while one is replaced.
+    writers: [Option<Writer>; WRITERS],
     /// The records of the open epoch.
     kept: Kept,
     /// How many of them were sent in the open transaction.
@@ -137,24 +125,34 @@ impl Transactions {
         let settings = &self.group.settings;
         topics::connect(&settings.metadata()?, settings)?;
         let deadline = Instant::now() + settings.connect_timeout;
-        match Writer::start(settings, &self.id(), Some(deadline)) {
-            Ok(writer) => self.writer = Some(writer),
-            Err(Trouble::End(error)) => return Err(error),
-            Err(Trouble::Abort(why) | Trouble::Lost(why)) => {
-                bail!("{why}; does another run of this job start?")
+        // All of them, before anything is read of what the topics hold: none of a former run can write after that. Each
+        // waits for its coordinator, so they start side by side.
+        let ids: [String; WRITERS] = std::array::from_fn(|turn| self.id(turn));
+        let started = std::thread::scope(|scope| {
+            let threads =
+                ids.each_ref().map(|id| scope.spawn(|| Writer::start(settings, id, Some(deadline))));
+            threads.map(|thread| thread.join())
+        });
+        for (place, started) in self.writers.iter_mut().zip(started) {
+            match started.map_err(|_| anyhow!("a thread that starts a producer has panicked"))? {
+                Ok(writer) => *place = Some(writer),
+                Err(Trouble::End(error)) => return Err(error),
+                Err(Trouble::Lost(why)) => {
+                    bail!("{why}; does another run of this job start?")
+                }
             }
         }
         Ok(())
     }
 
-    fn id(&self) -> String {
-        format!("cutwater-{}", self.job)
+    fn id(&self, turn: usize) -> String {
+        format!("cutwater-{}-{turn}", self.job)
     }
 
     /// A job goes on: returns the epoch up to which the topics hold everything. Asked by each of its sinks; the first
     /// one finds out.
     pub(super) fn resume(&mut self, from: &Resume) -> Result<Epoch> {
-        if self.writer.is_some() {
+        if self.writers.iter().all(Option::is_some) {
             return Ok(self.committed);
         }
         // First of all: this ends what a former run has left open.
@@ -196,7 +194,7 @@ impl Transactions {
 
     /// Sends the records that are not sent yet, in a transaction that is begun where none is open.
     fn send(&mut self, epoch: Epoch) -> Result<(), Trouble> {
-        let writer = self.writer.as_mut().expect("a job goes on before it writes");
+        let writer = self.writers[turn(epoch)].as_mut().expect("a job goes on before it writes");
         if !writer.is_open() {
             writer.begin()?;
             self.sent = 0;
@@ -285,11 +283,13 @@ impl Transactions {
         let mut retry = Retry::new(LONGEST, None);
         loop {
             let mut asked = false;
-            let trouble = match self.attempt(epoch, offsets, &mark, &mut asked) {
+            let why = match self.attempt(epoch, offsets, &mark, &mut asked) {
                 Ok(()) => return Ok(()),
-                Err(trouble) => trouble,
+                Err(Trouble::End(error)) => return Err(error),
+                Err(Trouble::Lost(why)) => why,
             };
-            let why = self.recover(trouble, offsets, &mark, &mut retry)?;
+            tracing::info!("{why}; going on with a new producer");
+            self.replace(turn(epoch), &why, offsets, &mark, &mut retry)?;
             ensure!(!asked || !offsets.is_empty(), "{why}; whether it was committed can't be found out");
             if self.is_committed(offsets, &mark)? {
                 tracing::warn!("{why}; but epoch {} was committed", mark.epoch);
@@ -314,7 +314,7 @@ impl Transactions {
         self.send(epoch)?;
         crash::point("transaction-sent");
         let list = list(offsets, mark).map_err(Trouble::End)?;
-        let writer = self.writer.as_mut().expect("it has sent");
+        let writer = self.writers[turn(epoch)].as_mut().expect("it has sent");
         if list.count() > 0 {
             writer.offsets(&list, &self.membership)?;
         }
@@ -325,48 +325,32 @@ impl Transactions {
         Ok(())
     }
 
-    /// Makes ready for another try: with the transaction aborted, or with another producer. Returns what was wrong.
-    fn recover(
+    /// Starts another producer in the place of one that is lost.
+    fn replace(
         &mut self,
-        mut trouble: Trouble,
+        turn: usize,
+        why: &str,
         offsets: &BTreeMap<Partition, i64>,
         mark: &Mark,
         retry: &mut Retry,
-    ) -> Result<String> {
+    ) -> Result<()> {
         loop {
-            let why = match trouble {
-                Trouble::End(error) => return Err(error),
-                Trouble::Abort(why) => {
-                    let writer = self.writer.as_mut().expect("it has failed");
-                    if !writer.is_open() {
-                        return Ok(why);
-                    }
-                    match writer.abort() {
-                        Ok(()) => return Ok(why),
-                        Err(worse) => {
-                            trouble = worse;
-                            continue;
-                        }
-                    }
-                }
-                Trouble::Lost(why) => why,
-            };
-            tracing::info!("{why}; going on with a new producer");
             // Where a newer run has written, it is not disturbed. One try: what this run has left open may be in the
             // way, and the new producer ends it.
             let once = Retry::new(LONGEST, Some(Instant::now()));
             if let Ok(committed) = self.read(offsets, once) {
                 self.judge(&committed, offsets, mark)?;
             }
-            self.writer = None;
-            match Writer::start(&self.group.settings, &self.id(), None) {
+            self.writers[turn] = None;
+            match Writer::start(&self.group.settings, &self.id(turn), None) {
                 Ok(writer) => {
-                    self.writer = Some(writer);
-                    return Ok(why);
+                    self.writers[turn] = Some(writer);
+                    return Ok(());
                 }
-                Err(again) => {
-                    retry.wait(&why)?;
-                    trouble = again;
+                Err(Trouble::End(error)) => return Err(error),
+                Err(Trouble::Lost(again)) => {
+                    tracing::debug!("{again}");
+                    retry.wait(why)?;
                 }
             }
         }
@@ -398,33 +382,6 @@ impl Transactions {
     }
 }
 
-/// Does what is committed show that the transaction with these offsets and this mark was? `positions` are those of the
-/// transactions before.
-fn judge(
-    group: &str,
-    committed: &BTreeMap<Partition, Committed>,
-    offsets: &BTreeMap<Partition, i64>,
-    mark: &Mark,
-    positions: &BTreeMap<Partition, i64>,
-) -> Result<bool> {
-    let mut found = false;
-    for (partition, Committed { offset, mark: other }) in committed {
-        let Some(other) = other else { continue };
-        if other == mark && offsets.get(partition) == Some(offset) {
-            found = true;
-        } else if other.job != mark.job && (other.is_kept() || positions.contains_key(partition)) {
-            bail!("another run has taken over: group {group:?} now holds offsets of {}", other.job);
-        } else if other.job == mark.job && (other.epoch, other.ended) >= (mark.epoch, mark.ended) {
-            bail!(
-                "another run has taken over: group {group:?} holds epoch {} of this job, this run is at epoch {}",
-                other.epoch,
-                mark.epoch
-            );
-        }
-    }
-    Ok(found)
-}
-
 fn list(offsets: &BTreeMap<Partition, i64>, mark: &Mark) -> Result<TopicPartitionList> {
     let mut list = TopicPartitionList::new();
     for ((topic, partition), offset) in offsets {
@@ -433,69 +390,4 @@ fn list(offsets: &BTreeMap<Partition, i64>, mark: &Mark) -> Result<TopicPartitio
         element.set_metadata(mark.text());
     }
     Ok(list)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mark(job: &str, epoch: Epoch, ended: bool) -> Mark {
-        Mark { job: job.into(), epoch, ended }
-    }
-
-    fn at(offset: i64) -> BTreeMap<Partition, i64> {
-        BTreeMap::from([(("t".to_owned(), 0), offset)])
-    }
-
-    fn found(offset: i64, mark: Option<Mark>) -> BTreeMap<Partition, Committed> {
-        BTreeMap::from([(("t".to_owned(), 0), Committed { offset, mark })])
-    }
-
-    #[test]
-    fn what_is_committed_tells_whether_an_epoch_is_there() {
-        let ours = mark("ours", 5, false);
-        let before = at(40);
-        let judge = |committed, offset, mark: &Mark| judge("g", &committed, &at(offset), mark, &before);
-        assert!(judge(found(50, Some(ours.clone())), 50, &ours).unwrap());
-        assert!(!judge(found(40, Some(mark("ours", 4, false))), 50, &ours).unwrap());
-        assert!(!judge(BTreeMap::new(), 50, &ours).unwrap());
-        assert!(!judge(found(40, None), 50, &ours).unwrap());
-        // The rows after the end: the epoch is the same, and so are the offsets.
-        let end = mark("ours", 5, true);
-        assert!(!judge(found(50, Some(ours.clone())), 50, &end).unwrap());
-        assert!(judge(found(50, Some(end.clone())), 50, &end).unwrap());
-        for other in [
-            found(60, Some(mark("ours", 6, false))),
-            found(51, Some(ours.clone())),
-            found(60, Some(mark("theirs", 1, false))),
-            found(60, Some(mark("run-1", 1, false))),
-        ] {
-            let error = judge(other, 50, &ours).unwrap_err().to_string();
-            assert!(error.contains("another run has taken over"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_run_without_state_before_this_one_is_no_other_run() {
-        let theirs = found(60, Some(mark("run-1", 9, false)));
-        assert!(!judge("g", &theirs, &at(50), &mark("ours", 1, false), &BTreeMap::new()).unwrap());
-    }
-
-    #[test]
-    fn records_are_kept_as_they_were() {
-        let mut kept = Kept::default();
-        kept.push(1, b"key", Some(b"value"));
-        kept.push(0, b"", None);
-        kept.push(2, b"x", Some(b""));
-        let shown: Vec<_> = kept
-            .records
-            .iter()
-            .map(|(topic, key, value)| {
-                let text = |place: &Range<usize>| std::str::from_utf8(&kept.bytes[place.clone()]).unwrap();
-                (*topic, text(key), value.as_ref().map(text))
-            })
-            .collect();
-        let expected = [(1, "key", Some("value")), (0, "", None), (2, "x", Some(""))];
-        assert_eq!(shown, expected);
-    }
 }

@@ -1,8 +1,16 @@
-//! The producer of transactions, and what its errors ask for.
+//! A producer of transactions, and what its errors ask for.
+//!
+//! A producer whose transaction has failed is not used again. Of a record that it has sent, but that was not acknowledged,
+//! it can't know whether it has arrived. When librdkafka aborts, it forgets such a record and gives its sequence number to
+//! the next one (`rd_kafka_toppar_purge_queues` of librdkafka 2.12): where the record has arrived, the broker takes the next
+//! one for the same, and drops it. Another producer has another epoch of the id, and numbers of its own.
 
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
+use crossbeam_channel::bounded;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaError, RDKafkaErrorCode};
@@ -15,6 +23,9 @@ use crate::sink::retry::Retry;
 
 /// How long one call may take. Where it takes longer, the same call goes on with it.
 const CALL: Duration = Duration::from_secs(10);
+/// After how long a producer is given up that does not get on. librdkafka 2.12 loses a call now and then where brokers
+/// were away, and waits for its own answer for ever.
+const STUCK: Duration = Duration::from_secs(15);
 /// The longest wait before a call is made again.
 const LONGEST: Duration = Duration::from_secs(2);
 /// How long to wait for acknowledgements at a time.
@@ -25,9 +36,8 @@ const ROOM: Duration = Duration::from_millis(5);
 /// What an error asks for.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// The transaction is to be aborted; then it can be done anew.
-    Abort(String),
-    /// This producer is of no more use. Another one with its id ends what it has left open, one way or the other.
+    /// This producer is of no more use. Another one with its id ends what it has left open, one way or the other; then
+    /// the transaction can be done anew.
     Lost(String),
     /// The run can't go on.
     End(anyhow::Error),
@@ -42,9 +52,9 @@ pub(super) struct Outgoing<'a> {
     pub(super) epoch: Option<&'a str>,
 }
 
-/// Writes transactions.
+/// Writes transactions, until one fails.
 pub(super) struct Writer {
-    producer: ThreadedProducer<Deliveries>,
+    producer: Producing,
     /// True between the begin and the end of a transaction.
     open: bool,
     /// Records sent so far, in all transactions.
@@ -59,20 +69,18 @@ impl Writer {
     /// [`Trouble::End`] if the deadline passes or this user may not; [`Trouble::Lost`] if another producer takes the id
     /// at the same time.
     pub(super) fn start(settings: &Settings, id: &str, deadline: Option<Instant>) -> Result<Self, Trouble> {
-        let make = || -> Result<ThreadedProducer<Deliveries>> {
+        let make = || -> Result<Sender> {
             let config = settings.transactions(id)?;
             config.create_with_context(Deliveries::default()).map_err(refused).context("making a producer")
         };
-        let writer = Writer { producer: make().map_err(Trouble::End)?, open: false, sent: 0 };
-        writer.call("starting transactions", deadline, || writer.producer.init_transactions(CALL)).map_err(
-            |trouble| match trouble {
+        let producer = Producing(Arc::new(make().map_err(Trouble::End)?));
+        producer
+            .call("starting transactions", deadline, |producer| producer.init_transactions(CALL))
+            .map_err(|trouble| match trouble {
                 Trouble::End(error) => Trouble::End(error.context(format!("transactional.id {id:?}"))),
-                // There is no transaction yet that could be aborted.
-                Trouble::Abort(why) => Trouble::Lost(why),
                 lost => lost,
-            },
-        )?;
-        Ok(writer)
+            })?;
+        Ok(Writer { producer, open: false, sent: 0 })
     }
 
     /// True iff a transaction is open.
@@ -82,8 +90,7 @@ impl Writer {
 
     /// Begins a transaction.
     pub(super) fn begin(&mut self) -> Result<(), Trouble> {
-        self.producer.context().forget();
-        self.call("beginning a transaction", None, || self.producer.begin_transaction())?;
+        self.producer.call("beginning a transaction", None, |producer| producer.begin_transaction())?;
         self.open = true;
         Ok(())
     }
@@ -99,14 +106,14 @@ impl Writer {
             record = record.payload(value);
         }
         loop {
-            match self.producer.send(record) {
+            match self.producer.0.send(record) {
                 Ok(()) => {
                     self.sent += 1;
                     return Ok(());
                 }
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    self.check()?;
-                    std::thread::sleep(ROOM);
+                    self.producer.check()?;
+                    thread::sleep(ROOM);
                     record = back;
                 }
                 Err((error, _)) => {
@@ -117,9 +124,9 @@ impl Writer {
                             reason(&error)
                         )));
                     }
-                    self.check()?;
+                    self.producer.check()?;
                     // The transaction has failed, and takes no more records.
-                    return Err(Trouble::Abort(reason(&error)));
+                    return Err(Trouble::Lost(reason(&error)));
                 }
             }
         }
@@ -129,106 +136,111 @@ impl Writer {
     pub(super) fn offsets(
         &self,
         offsets: &TopicPartitionList,
-        group: &ConsumerGroupMetadata,
+        group: &Arc<ConsumerGroupMetadata>,
     ) -> Result<(), Trouble> {
-        self.call("committing offsets", None, || {
-            self.producer.send_offsets_to_transaction(offsets, group, CALL)
-        })
+        let (producer, offsets, group) = (self.producer.clone(), offsets.clone(), Arc::clone(group));
+        let (answer, answered) = bounded(1);
+        // This call may never come back; then its thread keeps the producer.
+        let call = move || {
+            let call = |producer: &Sender| producer.send_offsets_to_transaction(&offsets, &group, CALL);
+            let _ = answer.send(producer.call("committing offsets", None, call));
+        };
+        thread::Builder::new()
+            .name("offsets".into())
+            .spawn(call)
+            .map_err(|error| Trouble::End(error.into()))?;
+        let stuck = |_| Err(Trouble::Lost("committing offsets: librdkafka does not come back".into()));
+        answered.recv_timeout(STUCK + CALL).unwrap_or_else(stuck)
     }
 
     /// Commits the open transaction: after this, all of it can be read. After an error it may have been committed, or
     /// not.
     pub(super) fn commit(&mut self) -> Result<(), Trouble> {
         // The commit would wait for the records as well, but in steps of 100 ms.
-        while self.producer.in_flight_count() > 0 {
-            self.check()?;
-            std::thread::sleep(SOON);
+        while self.producer.0.in_flight_count() > 0 {
+            self.producer.check()?;
+            thread::sleep(SOON);
         }
-        self.call("committing a transaction", None, || self.producer.commit_transaction(CALL))?;
+        self.producer.call("committing a transaction", None, |producer| producer.commit_transaction(CALL))?;
+        self.producer.0.context().answered();
         self.open = false;
         Ok(())
     }
+}
 
-    /// Aborts the open transaction.
-    ///
-    /// # Errors
-    /// [`Trouble::Lost`], or [`Trouble::End`].
-    pub(super) fn abort(&mut self) -> Result<(), Trouble> {
-        match self.call("aborting a transaction", None, || self.producer.abort_transaction(CALL)) {
-            Ok(()) => {
-                self.open = false;
-                Ok(())
-            }
-            Err(Trouble::Abort(why)) => Err(Trouble::Lost(why)),
-            Err(trouble) => Err(trouble),
-        }
-    }
+type Sender = ThreadedProducer<Deliveries>;
 
+/// The producer of a [`Writer`].
+#[derive(Clone)]
+struct Producing(Arc<Sender>);
+
+impl Producing {
     /// Has this producer failed, or one of the transaction's records for good?
     fn check(&self) -> Result<(), Trouble> {
-        if let Some((code, text)) = self.producer.client().fatal_error() {
+        if let Some((code, text)) = self.0.client().fatal_error() {
             return Err(Trouble::Lost(format!("{text} ({code})")));
         }
-        match self.producer.context().first_failure() {
+        match self.0.context().first_failure() {
             Some(failure) if failure.error.rdkafka_error_code().is_some_and(is_permanent) => {
                 Err(Trouble::End(anyhow!("writing to a topic: {}", failure.reason())))
             }
-            Some(failure) => Err(Trouble::Abort(failure.outage.clone().unwrap_or_else(|| failure.reason()))),
+            Some(failure) => Err(Trouble::Lost(failure.outage.clone().unwrap_or_else(|| failure.reason()))),
             None => Ok(()),
         }
     }
 
-    /// Makes a call until it succeeds or asks for something else than to be made again.
+    /// Makes a call until it succeeds or asks for something else than to be made again: until the deadline, after which
+    /// it is an error, or, where there is none, for as long as a producer may be stuck.
     fn call(
         &self,
         what: &str,
         deadline: Option<Instant>,
-        call: impl Fn() -> KafkaResult<()>,
+        call: impl Fn(&Sender) -> KafkaResult<()>,
     ) -> Result<(), Trouble> {
-        let mut retry = Retry::new(LONGEST, deadline);
+        let mut retry = Retry::new(LONGEST, Some(deadline.unwrap_or_else(|| Instant::now() + STUCK)));
         loop {
-            let error = match call() {
+            let why = match call(&self.0) {
                 Ok(()) => return Ok(()),
-                Err(KafkaError::Transaction(error)) => error,
                 // Records are not acknowledged yet.
-                Err(KafkaError::Flush(code)) => {
-                    retry.wait(&format!("{what}: {code}")).map_err(Trouble::End)?;
-                    continue;
+                Err(KafkaError::Flush(code)) => format!("{what}: {code}"),
+                Err(KafkaError::Transaction(error)) => {
+                    let why = why(what, &error);
+                    if is_permanent(error.code()) {
+                        return Err(Trouble::End(anyhow!(why)));
+                    }
+                    if error.is_fatal() {
+                        return Err(Trouble::Lost(why));
+                    }
+                    if error.txn_requires_abort() {
+                        // A record that no try will deliver is told as what it is.
+                        self.check()?;
+                        return Err(Trouble::Lost(why));
+                    }
+                    if !error.is_retriable() {
+                        return Err(Trouble::End(anyhow!(why)));
+                    }
+                    why
                 }
                 Err(error) => return Err(Trouble::End(anyhow!("{what}: {}", reason(&error)))),
             };
-            let why = self.why(what, &error);
-            if is_permanent(error.code()) {
-                return Err(Trouble::End(anyhow!(why)));
-            }
-            if error.is_fatal() {
-                return Err(Trouble::Lost(why));
-            }
-            if error.txn_requires_abort() {
-                // A record that no try will deliver is told as what it is.
-                return Err(match self.check() {
-                    Err(trouble @ (Trouble::End(_) | Trouble::Lost(_))) => trouble,
-                    _ => Trouble::Abort(why),
-                });
-            }
-            if !error.is_retriable() {
-                return Err(Trouble::End(anyhow!(why)));
-            }
-            retry.wait(&why).map_err(Trouble::End)?;
+            retry.wait(&why).map_err(|error| match deadline {
+                Some(_) => Trouble::End(error),
+                None => Trouble::Lost(why),
+            })?;
         }
     }
+}
 
-    fn why(&self, what: &str, error: &RDKafkaError) -> String {
-        let hint = match error.code() {
-            RDKafkaErrorCode::InvalidTransactionTimeout => {
-                "; the broker's transaction.max.timeout.ms is the most that --set transaction.timeout.ms may be"
-            }
-            RDKafkaErrorCode::TransactionalIdAuthorizationFailed => "; may this user write in transactions?",
-            RDKafkaErrorCode::GroupAuthorizationFailed => "; may this user commit offsets of the group?",
-            _ => "",
-        };
-        format!("{what}: {} ({}){hint}", error.string(), error.code())
-    }
+fn why(what: &str, error: &RDKafkaError) -> String {
+    let hint = match error.code() {
+        RDKafkaErrorCode::InvalidTransactionTimeout => {
+            "; the broker's transaction.max.timeout.ms is the most that --set transaction.timeout.ms may be"
+        }
+        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => "; may this user write in transactions?",
+        RDKafkaErrorCode::GroupAuthorizationFailed => "; may this user commit offsets of the group?",
+        _ => "",
+    };
+    format!("{what}: {} ({}){hint}", error.string(), error.code())
 }
 
 /// Would another try give the same answer?

@@ -5,6 +5,8 @@ use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rdkafka::mocking::MockCluster;
 
 use super::kafka::{Kafka, Topic};
@@ -68,6 +70,14 @@ impl Broker {
     /// Stops one of several as a power cut does.
     pub fn kill_one(&self, id: usize) {
         self.keeper.run("stop", &["--kill", "--broker", &id.to_string()]);
+    }
+
+    /// Sends one of several a signal.
+    pub fn signal_one(&self, id: usize, signal: Signal) {
+        let status = self.keeper.run("status", &[]);
+        let line = status.lines().nth(id - 1).expect("a line for each broker");
+        let pid = line.split_whitespace().nth(1).expect("the broker's id, then its process id");
+        kill(Pid::from_raw(pid.parse().expect("it runs")), signal).expect("it runs");
     }
 
     /// Copies its data and logs to a new folder, as they are now.
