@@ -129,6 +129,18 @@ fn a_job_goes_on_after_what_its_topics_hold() {
     assert_epochs(&output, last + 1, 7);
 }
 
+/// Two runs of a job. The first has published epochs up to `last` and written the rows of the next one when the second
+/// goes on from there.
+fn one_after_the_other<'a>(open: &dyn Fn() -> Run<'a>, job: &str, last: u64) -> (Run<'a>, Run<'a>) {
+    let mut one = open();
+    assert_eq!(one.resume(&one.ledger(job, 0, 0)).expect("it goes on"), 0);
+    (1..=last).for_each(|epoch| one.publish(epoch, 5).expect("epoch"));
+    one.write(last + 1, 5).expect("rows");
+    let mut two = open();
+    assert_eq!(two.resume(&two.ledger(job, last, last + 1)).expect("it goes on"), last);
+    (one, two)
+}
+
 #[test]
 fn a_zombie_writes_nothing() {
     // Whosever turn it is.
@@ -136,12 +148,7 @@ fn a_zombie_writes_nothing() {
         let (input, output) = (real().topic(1), real().topic(1));
         let (group, job) = (unique(), unique());
         let open = || Run::open(&settings(&input.address, &[]), &group, &input, &[&output]);
-        let mut zombie = open();
-        assert_eq!(zombie.resume(&zombie.ledger(&job, 0, 0)).expect("it goes on"), 0);
-        (1..=last).for_each(|epoch| zombie.publish(epoch, 5).expect("epoch"));
-        zombie.write(last + 1, 5).expect("rows");
-        let mut run = open();
-        assert_eq!(run.resume(&run.ledger(&job, last, last + 1)).expect("it goes on"), last);
+        let (mut zombie, mut run) = one_after_the_other(&open, &job, last);
         (last + 1..last + 3).for_each(|epoch| run.publish(epoch, 5).expect("epoch"));
         let error = format!("{:#}", zombie.commit(last + 1).expect_err("it is fenced"));
         assert!(error.contains("another run has taken over"), "{error}");
@@ -161,12 +168,7 @@ fn of_two_runs_that_fence_each_other_each_epoch_is_there_once() {
         let (input, output) = (real().topic(1), real().topic(1));
         let (group, job) = (unique(), unique());
         let open = || Run::open(&settings(&input.address, &[]), &group, &input, &[&output]);
-        let mut one = open();
-        assert_eq!(one.resume(&one.ledger(&job, 0, 0)).expect("it goes on"), 0);
-        (1..=last).for_each(|epoch| one.publish(epoch, 5).expect("epoch"));
-        one.write(last + 1, 5).expect("rows");
-        let mut two = open();
-        assert_eq!(two.resume(&two.ledger(&job, last, last + 1)).expect("it goes on"), last);
+        let (mut one, mut two) = one_after_the_other(&open, &job, last);
         if begun {
             two.write(last + 1, 5).expect("rows");
         }

@@ -47,22 +47,23 @@ impl Kafka {
 impl Sink for Kafka {
     fn write(&mut self, epoch: Epoch, output: &str, changes: &[Change]) -> Result<()> {
         let mut transactions = self.shared.lock();
-        let mut send = |key: &[u8], value: Option<&[u8]>| transactions.write(self.topic, epoch, key, value);
+        let mut keep = |key: &[u8], value: Option<&[u8]>| transactions.keep(self.topic, key, value);
         match self.emit {
-            Emit::Upserts => upserts(changes).try_for_each(|(key, row)| send(key, row)),
+            Emit::Upserts => upserts(changes).for_each(|(key, row)| keep(key, row)),
             Emit::Changes => {
                 let mut value = Vec::new();
-                changes.iter().try_for_each(|change| {
+                for change in changes {
                     value.clear();
                     lines::change(epoch, output, change, &mut value);
-                    send(&change.key, Some(&value))
-                })
+                    keep(&change.key, Some(&value));
+                }
             }
             Emit::Final => changes
                 .iter()
                 .flat_map(|change| (0..change.diff).map(move |_| change))
-                .try_for_each(|change| send(&change.key, Some(&change.row))),
+                .for_each(|change| keep(&change.key, Some(&change.row))),
         }
+        transactions.send_kept(epoch)
     }
 
     fn commit(&mut self, epoch: Epoch, reports: &[Report]) -> Result<()> {

@@ -171,15 +171,13 @@ impl Transactions {
     }
 
     /// Takes a record of the open epoch.
-    pub(super) fn write(
-        &mut self,
-        topic: usize,
-        epoch: Epoch,
-        key: &[u8],
-        value: Option<&[u8]>,
-    ) -> Result<()> {
+    pub(super) fn keep(&mut self, topic: usize, key: &[u8], value: Option<&[u8]>) {
         self.kept.push(topic, key, value);
-        if self.trouble.is_some() {
+    }
+
+    /// Sends the records that it has taken. What goes wrong with them is found out about when the epoch is committed.
+    pub(super) fn send_kept(&mut self, epoch: Epoch) -> Result<()> {
+        if self.trouble.is_some() || self.kept.records.is_empty() {
             return Ok(());
         }
         match self.send(epoch) {

@@ -23,8 +23,7 @@ use crate::sink::retry::Retry;
 
 /// How long one call may take. Where it takes longer, the same call goes on with it.
 const CALL: Duration = Duration::from_secs(10);
-/// After how long a producer is given up that does not get on. librdkafka 2.12 loses a call now and then where brokers
-/// were away, and waits for its own answer for ever.
+/// After how long a producer is given up that does not get on.
 const STUCK: Duration = Duration::from_secs(15);
 /// The longest wait before a call is made again.
 const LONGEST: Duration = Duration::from_secs(2);
@@ -90,7 +89,7 @@ impl Writer {
 
     /// Begins a transaction.
     pub(super) fn begin(&mut self) -> Result<(), Trouble> {
-        self.producer.call("beginning a transaction", None, |producer| producer.begin_transaction())?;
+        self.producer.guarded("beginning a transaction", |producer| producer.begin_transaction())?;
         self.open = true;
         Ok(())
     }
@@ -138,19 +137,10 @@ impl Writer {
         offsets: &TopicPartitionList,
         group: &Arc<ConsumerGroupMetadata>,
     ) -> Result<(), Trouble> {
-        let (producer, offsets, group) = (self.producer.clone(), offsets.clone(), Arc::clone(group));
-        let (answer, answered) = bounded(1);
-        // This call may never come back; then its thread keeps the producer.
-        let call = move || {
-            let call = |producer: &Sender| producer.send_offsets_to_transaction(&offsets, &group, CALL);
-            let _ = answer.send(producer.call("committing offsets", None, call));
-        };
-        thread::Builder::new()
-            .name("offsets".into())
-            .spawn(call)
-            .map_err(|error| Trouble::End(error.into()))?;
-        let stuck = |_| Err(Trouble::Lost("committing offsets: librdkafka does not come back".into()));
-        answered.recv_timeout(STUCK + CALL).unwrap_or_else(stuck)
+        let (offsets, group) = (offsets.clone(), Arc::clone(group));
+        self.producer.guarded("committing offsets", move |producer| {
+            producer.send_offsets_to_transaction(&offsets, &group, CALL)
+        })
     }
 
     /// Commits the open transaction: after this, all of it can be read. After an error it may have been committed, or
@@ -161,7 +151,7 @@ impl Writer {
             self.producer.check()?;
             thread::sleep(SOON);
         }
-        self.producer.call("committing a transaction", None, |producer| producer.commit_transaction(CALL))?;
+        self.producer.guarded("committing a transaction", |producer| producer.commit_transaction(CALL))?;
         self.producer.0.context().answered();
         self.open = false;
         Ok(())
@@ -187,6 +177,25 @@ impl Producing {
             Some(failure) => Err(Trouble::Lost(failure.outage.clone().unwrap_or_else(|| failure.reason()))),
             None => Ok(()),
         }
+    }
+
+    /// As [`Producing::call`], in a thread of its own, for librdkafka 2.12 may not come back: it waits for its own answer,
+    /// and loses it now and then where brokers were away (its issues 5456 and 5511, of committing offsets). Such a thread
+    /// keeps the producer.
+    fn guarded(
+        &self,
+        what: &'static str,
+        call: impl Fn(&Sender) -> KafkaResult<()> + Send + 'static,
+    ) -> Result<(), Trouble> {
+        let (answer, answered) = bounded(1);
+        let producer = self.clone();
+        thread::Builder::new()
+            .name("cutwater:call".into())
+            .spawn(move || drop(answer.send(producer.call(what, None, call))))
+            .map_err(|error| Trouble::End(anyhow!(error).context(what)))?;
+        answered
+            .recv_timeout(STUCK + CALL)
+            .unwrap_or_else(|_| Err(Trouble::Lost(format!("{what}: librdkafka does not come back"))))
     }
 
     /// Makes a call until it succeeds or asks for something else than to be made again: until the deadline, after which
