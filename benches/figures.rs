@@ -162,14 +162,14 @@ const FIGURES: [Figure; 26] = [
         " ms",
     ),
     figure(
-        "at 200,000/s, topics of one partition instead of four, p95",
+        "at 200,000/s, read from one partition instead of four, p95",
         AtLeast(0.0),
         "partition.json",
         |report| latency(at(report, 200_000.0)?, "p95"),
         " ms",
     ),
     figure(
-        "at 200,000/s, topics of one partition instead of four, p99",
+        "at 200,000/s, read from one partition instead of four, p99",
         AtLeast(0.0),
         "partition.json",
         |report| latency(at(report, 200_000.0)?, "p99"),

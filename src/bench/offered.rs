@@ -15,6 +15,8 @@ use super::report::{Offered, Quantiles};
 use super::workload::{Placing, Spec, Text};
 use crate::job::Stop;
 
+/// Partitions of the topic that word-count writes to, as in Pathway's published WordCount.
+const PARTITIONS: i32 = 1;
 /// Seconds at the beginning of which latencies are not looked at.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// How long the first record may take to be counted: the program starts meanwhile.
@@ -45,7 +47,7 @@ pub(super) struct Offer {
 /// # Errors
 /// If anything fails, a count is wrong, or `stop` was requested.
 pub(super) fn offer(broker: &Broker, spec: &Spec, offer: &Offer, stop: &Stop) -> Result<Offered> {
-    let (lines, counts) = (broker.topic("lines", spec.partitions)?, broker.topic("counts", spec.partitions)?);
+    let (lines, counts) = (broker.topic("lines", spec.partitions)?, broker.topic("counts", PARTITIONS)?);
     let mut text = Text::new(spec, Placing::ByWord);
     let mut reader = Reader::start(broker.settings(), &counts, text.words().clone())?;
     let shape = (offer.workers, offer.processes);
