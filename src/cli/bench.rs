@@ -41,7 +41,7 @@ pub(super) struct BenchArgs {
     /// Distinct words [default: 5000; of zipf 200000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000), help_heading = "Workload")]
     pub vocabulary: Option<u32>,
-    /// Partitions of the topics
+    /// Partitions of the topics that are read; what is written has one
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=1000), help_heading = "Workload")]
     pub partitions: i32,
     /// Records of the topic that is read to its end [default: 10000000 on a cluster]
