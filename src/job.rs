@@ -21,6 +21,7 @@ use timely::worker::Worker;
 use crate::epoch::{Clock, EpochOptions, announce};
 use crate::fault::Fault;
 use crate::feed::{Feed, Feeds, Place};
+use crate::fold::Folded;
 use crate::publish::{Cuts, Noting, Outlet, Publisher, Publishing, publish, spawn, stages};
 use crate::sink::Sink;
 use crate::source::Shared;
@@ -178,6 +179,7 @@ pub struct Setup {
     stop: Stop,
     fault: Fault,
     time: Arc<dyn Time>,
+    dead_letters: Arc<Folded>,
 }
 
 impl Setup {
@@ -212,8 +214,21 @@ impl Setup {
         let publisher = Mutex::new(Some(publisher));
         let (stop, fault) = (stop.clone(), fault.clone());
         let time: Arc<dyn Time> = Arc::new(MachineTime::default());
-        let setup =
-            Setup { dataflow, shape, feeds, epochs, at_end, publisher, state, status, stop, fault, time };
+        let dead_letters = Arc::new(Folded::new("dead letters"));
+        let setup = Setup {
+            dataflow,
+            shape,
+            feeds,
+            epochs,
+            at_end,
+            publisher,
+            state,
+            status,
+            stop,
+            fault,
+            time,
+            dead_letters,
+        };
         Ok((setup, noting, publishing))
     }
 
@@ -268,7 +283,7 @@ impl Setup {
         let sources: Vec<(String, Shared)> = feeds
             .into_iter()
             .map(|(input, feed)| {
-                let source = Shared::new(feed, &input, resume, &clock, &self.fault)
+                let source = Shared::new(feed, &input, resume, &clock, &self.fault, &self.dead_letters)
                     .with_context(|| format!("resuming input {input:?}"))?;
                 Ok((input, source))
             })
@@ -310,7 +325,8 @@ impl Setup {
             gather(scope, parts.pieces, checkpoints);
         });
         let (time, nudged) = (Arc::clone(&self.time), self.time.now());
-        Ok(Life { sources, clock, probe, stop: self.stop.clone(), time, nudged })
+        let (stop, dead_letters) = (self.stop.clone(), Arc::clone(&self.dead_letters));
+        Ok(Life { sources, clock, probe, stop, time, nudged, dead_letters })
     }
 }
 
@@ -322,6 +338,7 @@ pub struct Life {
     stop: Stop,
     time: Arc<dyn Time>,
     nudged: Duration,
+    dead_letters: Arc<Folded>,
 }
 
 impl Life {
@@ -334,6 +351,7 @@ impl Life {
         if now.saturating_sub(self.nudged) >= TICK {
             self.nudged = now;
             clock.nudge();
+            self.dead_letters.tick();
         }
         if self.stop.is_requested() {
             clock.stop();

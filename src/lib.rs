@@ -12,6 +12,7 @@
 //! - [`state`]: what survives a run, ledger and checkpoints
 //! - [`produce`]: the other way, lines into a topic
 //! - [`status`], [`fault`], [`signals`], [`exit`]: figures, the first error, and the end; [`crash`]: an end for tests
+//! - [`fold`], [`shown`]: warnings that repeat, and foreign text in messages
 //! - [`demo`]: all of it at work, with an in-process broker and generated text; [`mod@bench`]: how fast it is, beside a bare
 //!   consumer
 
@@ -24,10 +25,12 @@ pub mod epoch;
 pub mod exit;
 pub mod fault;
 pub mod feed;
+pub mod fold;
 pub mod job;
 pub mod kafka;
 pub mod produce;
 pub mod publish;
+pub mod shown;
 pub mod signals;
 pub mod sink;
 pub mod source;

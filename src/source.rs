@@ -17,6 +17,7 @@ use cutwater_dataflows::{Activator, Epoch, SyncActivator};
 use crate::epoch::{Clock, Closing};
 use crate::fault::Fault;
 use crate::feed::{Budget, Feed, Polled};
+use crate::fold::Folded;
 use crate::state::resume::Resume;
 use crate::time::Time;
 
@@ -34,6 +35,7 @@ pub struct Source {
     clock: Rc<RefCell<Clock>>,
     time: Arc<dyn Time>,
     fault: Fault,
+    dead_letters: Arc<Folded>,
     /// As long as epochs are read again.
     replay: Option<Replay>,
     here: Option<Activator>,
@@ -63,7 +65,7 @@ pub struct Shared(Rc<RefCell<Source>>);
 
 impl Shared {
     /// A source that reads `feed`, which was opened for `input`: from the clock's first epoch on, those epochs again
-    /// that `resume` knows.
+    /// that `resume` knows. Its dead letters are folded with those of the other sources of `dead_letters`.
     ///
     /// # Errors
     /// If the feed can't be read as far as `resume` says.
@@ -73,6 +75,7 @@ impl Shared {
         resume: Option<&Arc<Resume>>,
         clock: &Rc<RefCell<Clock>>,
         fault: &Fault,
+        dead_letters: &Arc<Folded>,
     ) -> anyhow::Result<Self> {
         let (epoch, time) = (clock.borrow().first(), Arc::clone(clock.borrow().time()));
         let mut replay = None;
@@ -87,6 +90,7 @@ impl Shared {
             clock: Rc::clone(clock),
             time,
             fault: fault.clone(),
+            dead_letters: Arc::clone(dead_letters),
             replay,
             here: None,
             epoch,
@@ -269,7 +273,7 @@ impl Source {
         budget: Budget,
         decode: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>,
     ) -> anyhow::Result<Polled> {
-        let (read, time) = (&mut self.read, &self.time);
+        let (read, time, dead_letters) = (&mut self.read, &self.time, &self.dead_letters);
         self.feed.poll(budget, &mut |record| {
             if read.records == 0 {
                 read.first_read = time.calendar();
@@ -278,7 +282,7 @@ impl Source {
             read.bytes += record.size() as u64;
             if let Err(reason) = decode(record) {
                 read.dead_letters += 1;
-                log_dead_letter(record, &reason, read.dead_letters);
+                log_dead_letter(record, &reason, dead_letters);
             }
         })
     }
@@ -324,22 +328,24 @@ impl Source {
     }
 }
 
-/// Bytes of a dead letter that are logged.
+/// Bytes of a dead letter that are shown at level debug.
 const SHOWN: usize = 64;
-/// Dead letters of one epoch and worker that are logged one by one.
-const LOGGED: u64 = 3;
 
-fn log_dead_letter(record: &Record<'_>, reason: &Malformed, number: u64) {
-    if number <= LOGGED {
-        let Record { topic, partition, offset, value, .. } = record;
-        let start = value.map_or_else(String::new, |value| {
-            let shown = &value[..value.len().min(SHOWN)];
-            format!(": \"{}\"{}", shown.escape_ascii(), if shown.len() < value.len() { "…" } else { "" })
-        });
-        tracing::warn!("dead letter: {topic} partition {partition} offset {offset}: {}{start}", reason.0);
-    } else if number == LOGGED + 1 {
-        tracing::warn!(
-            "more dead letters in this epoch; the summary counts them, --dead-letter keeps them all"
+/// Warns of a dead letter, without what is in it: what people send does not belong in a log that nobody asked for.
+fn log_dead_letter(record: &Record<'_>, reason: &Malformed, folded: &Folded) {
+    let Record { topic, partition, offset, value, .. } = record;
+    folded.warn(|| {
+        format!(
+            "dead letter: {topic} partition {partition} offset {offset}: {}; --dead-letter keeps them all",
+            reason.0
+        )
+    });
+    if let Some(value) = value {
+        let shown = &value[..value.len().min(SHOWN)];
+        let more = if shown.len() < value.len() { "…" } else { "" };
+        tracing::debug!(
+            "dead letter: {topic} partition {partition} offset {offset}: \"{}\"{more}",
+            shown.escape_ascii()
         );
     }
 }

@@ -122,6 +122,35 @@ pub fn check_corners(topic: &Topic, shape: &str) {
     assert_counts(&finals(&program().with("--tokenizer unicode").rows()), &unicode);
 }
 
+/// A flood of records that can't be decoded is a line or two, and shows nothing of what is in them.
+#[test]
+fn a_flood_of_dead_letters_is_folded_without_their_bytes() {
+    let topic = mock().topic(2);
+    let writer = topic.writer();
+    for number in 0..2000 {
+        writer.send(number % 2, Some(b"secret \xff"));
+    }
+    writer.flush();
+    let run = || word_count(&topic.address, &topic.name).with("-w 2 -e 1ms --max-records 50 --until-end -o none");
+    let ended = run().run().expect(0);
+    ended.says(&["2,000 dead letters", "done: "]);
+    let lines: Vec<_> = ended.stderr.iter().filter(|line| line.contains("WARN")).collect();
+    assert!(lines[0].contains(&format!("dead letter: {} partition", topic.name)), "{lines:?}");
+    // One at first, one at the end, and one each ten seconds that this machine may take.
+    assert!(lines.len() < 10 && lines[1].contains(" more in "), "{lines:?}");
+    assert!(!ended.stderr.iter().any(|line| line.contains("secret")), "{:?}", ended.stderr);
+    let told: u64 = lines.iter().map(|line| more(line)).sum();
+    assert_eq!(told + lines.iter().filter(|line| line.contains("dead letter: ")).count() as u64, 2000, "{lines:?}");
+    run().with("--log debug").run().expect(0).says(&["secret \\xff"]);
+}
+
+/// The number in `(3,412 more in 10 s)`.
+fn more(line: &str) -> u64 {
+    let Some((before, _)) = line.split_once(" more in ") else { return 0 };
+    let number = before.rsplit([' ', '(']).next().unwrap_or_default().replace(',', "");
+    number.parse().unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
 #[test]
 fn bad_records_become_dead_letters() {
     check_dead_letters(&mock().topic(1), "");
