@@ -131,7 +131,8 @@ fn a_flood_of_dead_letters_is_folded_without_their_bytes() {
         writer.send(number % 2, Some(b"secret \xff"));
     }
     writer.flush();
-    let run = || word_count(&topic.address, &topic.name).with("-w 2 -e 1ms --max-records 50 --until-end -o none");
+    let run =
+        || word_count(&topic.address, &topic.name).with("-w 2 -e 1ms --max-records 50 --until-end -o none");
     let ended = run().run().expect(0);
     ended.says(&["2,000 dead letters", "done: "]);
     let lines: Vec<_> = ended.stderr.iter().filter(|line| line.contains("WARN")).collect();
@@ -140,7 +141,11 @@ fn a_flood_of_dead_letters_is_folded_without_their_bytes() {
     assert!(lines.len() < 10 && lines[1].contains(" more in "), "{lines:?}");
     assert!(!ended.stderr.iter().any(|line| line.contains("secret")), "{:?}", ended.stderr);
     let told: u64 = lines.iter().map(|line| more(line)).sum();
-    assert_eq!(told + lines.iter().filter(|line| line.contains("dead letter: ")).count() as u64, 2000, "{lines:?}");
+    assert_eq!(
+        told + lines.iter().filter(|line| line.contains("dead letter: ")).count() as u64,
+        2000,
+        "{lines:?}"
+    );
     run().with("--log debug").run().expect(0).says(&["secret \\xff"]);
 }
 
