@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     fn process(process: usize, addresses: &[String], listener: TcpListener, fingerprint: u64) -> Cluster {
-        let timeout = Duration::from_secs(20);
+        let timeout = Duration::from_secs(300);
         Cluster {
             workers: 1,
             process,

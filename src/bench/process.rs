@@ -189,9 +189,8 @@ mod tests {
         assert!(peak_of_self() > std::hint::black_box(block).len() as u64);
         let before = seconds_of_self();
         let start = Instant::now();
-        while start.elapsed() < Duration::from_millis(50) {
-            std::hint::black_box(());
+        while seconds_of_self() <= before {
+            assert!(start.elapsed() < Duration::from_secs(300), "no time passes");
         }
-        assert!(seconds_of_self() > before);
     }
 }

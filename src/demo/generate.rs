@@ -240,15 +240,15 @@ mod tests {
         let settings = Settings {
             brokers: broker.bootstrap_servers(),
             properties: Vec::new(),
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(120),
         };
         let client = settings.metadata().unwrap();
         let wait_for = |records: u64| {
-            let deadline = Instant::now() + Duration::from_secs(60);
+            let deadline = Instant::now() + Duration::from_secs(300);
             loop {
                 let written: i64 = (0..4)
                     .map(|partition| {
-                        client.fetch_watermarks("t", partition, Duration::from_secs(10)).unwrap().1
+                        client.fetch_watermarks("t", partition, Duration::from_secs(120)).unwrap().1
                     })
                     .sum();
                 if written as u64 >= records {

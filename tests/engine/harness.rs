@@ -27,7 +27,7 @@ use cutwater_dataflows::word_count::{Tokenizer, WordCount};
 use cutwater_dataflows::{Build, Epoch, Shape, SyncActivator};
 
 /// For how long a test waits for what must come: long enough for any machine, and a hang is told as one.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Word count, as most tests run it.
 pub(crate) fn word_count() -> Arc<dyn Build> {

@@ -10,6 +10,7 @@ mod quick_counts;
 mod quick_feeds;
 mod quick_identity;
 mod quick_input;
+mod quick_kills;
 mod quick_ledger;
 mod quick_processes;
 mod quick_sinks;

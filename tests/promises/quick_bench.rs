@@ -72,7 +72,7 @@ fn every_contestant_reads_all_and_those_that_count_count_exactly() {
             "settings": {
                 "brokers": topic.address,
                 "properties": [],
-                "connect_timeout": { "secs": 10, "nanos": 0 },
+                "connect_timeout": { "secs": 240, "nanos": 0 },
             },
             "group": topic.name,
             "topic": topic.name,

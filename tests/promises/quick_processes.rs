@@ -11,15 +11,12 @@ use nix::sys::signal::Signal::{self, SIGKILL, SIGSTOP, SIGTERM};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
+use crate::support::DEADLINE;
 use crate::support::broker::mock;
 use crate::support::kafka::Topic;
+use crate::support::ports::free_port;
 use crate::support::program::{Program, Running, word_count};
 use crate::support::rows::{Change, Replay, assert_counts, finals, recount};
-
-/// How soon after the death of one all have to be gone: that is promised.
-const PROMISED: Duration = Duration::from_secs(5);
-/// What the test itself may add, on a busy machine.
-const SLACK: Duration = Duration::from_secs(5);
 
 const LINES: [&str; 3] = ["a b", "b c", "c d c"];
 
@@ -60,10 +57,10 @@ fn is_gone(pid: Pid) -> bool {
     stat(pid.as_raw()).is_none_or(|(state, _)| state == 'Z')
 }
 
-fn wait_gone(pids: &[Pid], limit: Duration) {
-    let deadline = Instant::now() + limit;
+fn wait_gone(pids: &[Pid]) {
+    let deadline = Instant::now() + DEADLINE;
     while !pids.iter().all(|&pid| is_gone(pid)) {
-        assert!(Instant::now() < deadline, "after {limit:?} these are not gone: {pids:?}");
+        assert!(Instant::now() < deadline, "after {DEADLINE:?} these are not gone: {pids:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -83,9 +80,8 @@ fn counting(topic: &Topic) -> (Running, Vec<Pid>) {
 
 fn kill_one(victim: usize, signal: Signal) {
     let topic = sample();
-    let (mut run, children) = counting(&topic);
+    let (run, children) = counting(&topic);
     kill(children[victim], signal).expect("it lives");
-    run.wait_status(PROMISED + SLACK);
     let ended = run.wait().expect(1);
     ended.says(&["error: ", &format!("process {victim} (pid {})", children[victim]), signal.as_str()]);
     assert!(children.iter().all(|&pid| is_gone(pid)), "the supervisor has left a process behind");
@@ -105,10 +101,9 @@ fn the_death_of_process_1_ends_all_and_names_it() {
 #[test]
 fn a_process_that_hangs_is_ended_with_the_others() {
     let topic = sample();
-    let (mut run, children) = counting(&topic);
+    let (run, children) = counting(&topic);
     kill(children[0], SIGSTOP).expect("it lives");
     kill(children[1], SIGKILL).expect("it lives");
-    run.wait_status(PROMISED + SLACK);
     run.wait().expect(1).says(&["error: ", "process 1", "SIGKILL"]);
     assert!(children.iter().all(|&pid| is_gone(pid)), "the supervisor has left a process behind");
 }
@@ -118,7 +113,7 @@ fn the_death_of_the_supervisor_ends_all() {
     let topic = sample();
     let (run, children) = counting(&topic);
     run.signal(SIGKILL);
-    wait_gone(&children, PROMISED + SLACK);
+    wait_gone(&children);
 }
 
 #[test]
@@ -129,7 +124,7 @@ fn a_process_whose_supervisor_died_before_it_looked_ends() {
     // Its peer never comes, and its parent is this test.
     let ended = Command::new(env!("CARGO_BIN_EXE_cutwater"))
         .args(["run", "word-count", "-b", &topic.address, "-t", &topic.name, "-n", "2", "--process", "0"])
-        .args(["--connect-timeout", "60s"])
+        .args(["--connect-timeout", "240s"])
         .env("CUTWATER_PEERS", format!("{own},{own}"))
         .env("CUTWATER_SUPERVISOR", "1")
         .stdin(OwnedFd::from(listener))
@@ -150,10 +145,9 @@ fn lines_say_which_process_they_are_of() {
     assert_eq!(ended.stderr.iter().filter(|line| line.contains("done: ")).count(), 1, "one summary");
 }
 
-/// A host file of two ports that were free a moment ago.
+/// A host file of two ports that nobody else takes.
 fn hostfile(folder: &Path) -> (String, [String; 2]) {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    let addresses = listeners.map(|listener| listener.local_addr().expect("an address").to_string());
+    let addresses = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
     let path = folder.join("hostfile");
     fs::write(&path, format!("# two\n{}\n\n{} # the second\n", addresses[0], addresses[1])).expect("a file");
     (path.to_str().expect("text").to_owned(), addresses)
@@ -210,10 +204,10 @@ fn a_process_that_does_not_come_is_named() {
     let topic = sample();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (hostfile, addresses) = hostfile(folder.path());
-    let ended = by_hand(&topic, 0, &hostfile).with("--connect-timeout 1s").run();
-    ended.fails(1, &["1s", &format!("1 ({})", addresses[1])]);
-    let ended = by_hand(&topic, 1, &hostfile).with("--connect-timeout 1s").run();
-    ended.fails(1, &["1s", &format!("process 0 at {}", addresses[0])]);
+    let ended = by_hand(&topic, 0, &hostfile).with("--connect-timeout 3s").run();
+    ended.fails(1, &["3s", &format!("1 ({})", addresses[1])]);
+    let ended = by_hand(&topic, 1, &hostfile).with("--connect-timeout 3s").run();
+    ended.fails(1, &["3s", &format!("process 0 at {}", addresses[0])]);
 }
 
 #[test]
@@ -228,7 +222,6 @@ fn the_death_of_a_process_started_by_hand_ends_the_other() {
     let one = program("1").start();
     zero.rows_until(|line| line.contains("\"d\""));
     one.signal(SIGKILL);
-    zero.wait_status(PROMISED + SLACK);
     zero.wait().fails(1, &["process 1", "lost"]);
     one.wait();
     // The other way round, and with a signal that asks: both end well.

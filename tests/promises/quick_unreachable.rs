@@ -15,8 +15,8 @@ fn a_broker_that_does_not_answer_is_an_error_after_some_time() {
         ended.says(&["trying again"]);
         assert!(ended.stdout.is_empty());
     }
-    let ended = word_count(NOBODY, "lines").with("--connect-timeout 1s -n 2").run().expect(1);
-    ended.says(&["no broker at", NOBODY, "within 1s"]);
+    let ended = word_count(NOBODY, "lines").with("--connect-timeout 5s -n 2").run().expect(1);
+    ended.says(&["no broker at", NOBODY, "within 5s"]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn a_broker_that_comes_up_in_time_is_read() {
     topic.send(["one two", "two three"]);
     broker.stop();
     let program = word_count(&topic.address, &topic.name);
-    let run = program.with("--until-end --emit final --connect-timeout 80s").start();
+    let run = program.with("--until-end --emit final --connect-timeout 240s").start();
     run.wait_stderr("trying again");
     broker.start_again();
     let ended = run.wait().expect(0);

@@ -361,7 +361,8 @@ fn a_process_that_stood_still_for_longer_than_its_transaction_goes_on() {
     // Until a stop has met an open transaction, which is short.
     while !run.has_said("; writing epoch") {
         stops += 1;
-        assert!(stops <= 25, "no stop met an open transaction");
+        // On most machines it takes one to three.
+        assert!(stops <= 250, "no stop met an open transaction");
         wait_for("more rows", || {
             let now = read(&output).len();
             now > seen + 300 && {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use futures_executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -51,8 +51,10 @@ impl Kafka {
         for (key, value) in config {
             topic = topic.set(key, value);
         }
-        let made = block_on(self.admin().create_topics(&[topic], &AdminOptions::new()));
-        made.expect("an answer").remove(0).expect("the topic is made");
+        retry(name, || {
+            let made = block_on(self.admin().create_topics([&topic], &AdminOptions::new()));
+            made.expect("an answer").remove(0)
+        });
         self.known_topic(name, partitions)
     }
 
@@ -81,6 +83,17 @@ fn config(address: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", address);
     config
+}
+
+/// Has a cluster change a topic. A broker on a busy machine may not be heard for so long that the cluster does without it
+/// until it is heard again: then there is none to have partitions.
+fn retry(topic: &str, change: impl Fn() -> TopicResult) {
+    let deadline = Instant::now() + DEADLINE;
+    while let Err((_, error)) = change() {
+        assert_eq!(error, RDKafkaErrorCode::InvalidReplicationFactor, "changing topic {topic}");
+        assert!(Instant::now() < deadline, "changing topic {topic}: {error}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// A topic.
@@ -115,7 +128,9 @@ impl Topic {
 
     /// Writes to this topic, in transactions that the caller begins and ends.
     pub fn transactions(&self) -> Writer {
-        let writer = self.writer_with(&[("transactional.id", &unique())]);
+        // What this test holds open for long on a busy machine is not to be aborted.
+        let properties = [("transactional.id", unique()), ("transaction.timeout.ms", "600000".to_owned())];
+        let writer = self.writer_with(&properties.each_ref().map(|(key, value)| (*key, value.as_str())));
         writer.producer.init_transactions(DEADLINE).expect("transactions");
         writer
     }
@@ -136,8 +151,10 @@ impl Topic {
     pub fn grow(&mut self, partitions: i32) {
         let kafka = Kafka::at(&self.address);
         let wanted = [NewPartitions::new(&self.name, partitions as usize)];
-        let grown = block_on(kafka.admin().create_partitions(&wanted, &AdminOptions::new()));
-        grown.expect("an answer").remove(0).expect("the topic has more partitions");
+        retry(&self.name, || {
+            let grown = block_on(kafka.admin().create_partitions(&wanted, &AdminOptions::new()));
+            grown.expect("an answer").remove(0)
+        });
         self.partitions = partitions;
     }
 

@@ -133,7 +133,7 @@ impl Running {
 
     /// Waits for its end.
     pub fn wait(mut self) -> Ended {
-        let status = self.wait_status(DEADLINE);
+        let status = self.wait_status();
         let (stdout, stderr) = (self.stdout.rest(), self.stderr.rest());
         match (stdout, stderr) {
             (Some(stdout), Some(stderr)) => Ended { shown: self.shown.clone(), status, stdout, stderr },
@@ -146,15 +146,14 @@ impl Running {
         self.stderr.now().iter().any(|line| line.contains(text))
     }
 
-    /// Waits for its end, that long at most.
-    pub fn wait_status(&mut self, limit: Duration) -> ExitStatus {
-        let deadline = Instant::now() + limit;
+    fn wait_status(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
                 return status;
             }
             if Instant::now() > deadline {
-                self.fail(&format!("it has not ended within {limit:?}"));
+                self.fail(&format!("it has not ended within {DEADLINE:?}"));
             }
             std::thread::sleep(Duration::from_millis(5));
         }

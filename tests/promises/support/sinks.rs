@@ -1,7 +1,5 @@
 //! Sinks of a job, driven by the test in place of the publisher.
 
-use std::time::Duration;
-
 use cutwater::kafka::client::Settings;
 use cutwater::sink::{Emit, Opener, Sink, Target};
 use cutwater::state::cut::Cut;
@@ -13,6 +11,7 @@ use rand::distr::Alphanumeric;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::DEADLINE;
 use super::kafka::Topic;
 
 /// How to reach the cluster, with librdkafka properties.
@@ -20,7 +19,7 @@ pub fn settings(address: &str, properties: &[(&str, &str)]) -> Settings {
     Settings {
         brokers: address.to_owned(),
         properties: properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-        connect_timeout: Duration::from_secs(60),
+        connect_timeout: DEADLINE,
     }
 }
 

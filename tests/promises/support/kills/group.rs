@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::ConsumerContext;
@@ -12,6 +12,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use serde::Deserialize;
+
+use crate::support::DEADLINE;
 
 /// Between two questions.
 const TICK: Duration = Duration::from_millis(20);
@@ -121,7 +123,9 @@ impl Group {
     pub fn next(&self) -> Seen {
         // The answer that comes next may be to a question that was asked before.
         let asked = self.seen().answers;
+        let deadline = Instant::now() + DEADLINE;
         while self.seen().answers < asked + 2 {
+            assert!(Instant::now() < deadline, "no broker tells what the group has committed");
             self.wait();
         }
         self.seen()

@@ -8,6 +8,9 @@ use serde::Deserialize;
 /// By input, topic and partition.
 type Offsets = BTreeMap<String, BTreeMap<String, BTreeMap<i32, i64>>>;
 
+/// By how much the clock has gone back, at least, where that counts: a second.
+const BACK: u64 = 1_000_000;
+
 /// A line of an epoch; others, which begin a file, have no `records`.
 #[derive(Deserialize)]
 struct Line {
@@ -40,7 +43,7 @@ impl Ledger {
         for line in lines {
             assert_eq!(line.epoch, ledger.last + 1, "the ledger's epochs have no gaps");
             ledger.last = line.epoch;
-            ledger.jumps_back += u64::from(line.time + 1_000_000 < time);
+            ledger.jumps_back += u64::from(line.time + BACK < time);
             time = line.time;
             for (partition, offset) in
                 line.cut.get("lines").and_then(|input| input.get(topic)).into_iter().flatten()
@@ -54,6 +57,17 @@ impl Ledger {
             }
         }
         ledger
+    }
+
+    /// How often the clock has gone back, while nobody writes to the ledger, whose last line may be torn.
+    pub fn jumps_back_so_far(state: &Path) -> u64 {
+        let texts = files(&state.join("ledger"));
+        let whole =
+            texts.iter().flat_map(|text| text.split_inclusive('\n')).filter(|line| line.ends_with('\n'));
+        let mut times: Vec<(u64, u64)> =
+            whole.flat_map(entries).map(|line| (line.epoch, line.time)).collect();
+        times.sort_unstable();
+        times.windows(2).filter(|pair| pair[1].1 + BACK < pair[0].1).count() as u64
     }
 
     /// The epoch of a record.

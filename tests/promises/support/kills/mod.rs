@@ -2,22 +2,23 @@
 //! in every way and in every phase. A plan says how; it is drawn from a seed. After that, all that has come out must be
 //! what a plain recount of the input gives, epoch by epoch.
 //!
-//! - [`plan`]: lives of the program and how they end; [`victim`]: the program in one life
+//! - [`plan`]: lives of the program and how they end; [`course`]: how many it takes; [`victim`]: the program in one life
 //! - [`world`]: broker, topics, clock and files of a run; [`streams`], [`lines`]: what is written to the input
 //! - [`group`], [`ledger`], [`outputs`]: what is seen from outside; [`recount`]: what it is held against
-//! - [`tally`]: what has happened; [`vacuity`]: whether it was enough
+//! - [`tally`]: what has happened; [`quotas`]: whether it was enough
 
 mod clock;
+pub mod course;
 mod group;
 mod ledger;
 mod lines;
 mod outputs;
-mod plan;
+pub mod plan;
 mod processes;
+pub mod quotas;
 mod recount;
 mod streams;
 pub mod tally;
-mod vacuity;
 mod victim;
 mod world;
 
@@ -27,7 +28,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use plan::{End, Life, Peace, Plan, Shape, Trouble, Whom};
+use course::Course;
+use plan::{Crash, End, Life, Peace, Plan, Shape, Trouble, Whom};
 use tally::Tally;
 use victim::Victim;
 use world::World;
@@ -38,8 +40,6 @@ use super::DEADLINE;
 const COMMITTED: &str = "read_committed";
 /// How long a frozen process does not run: longer than [`world::TRANSACTION`], and than the broker needs to find out.
 const FREEZE: Duration = Duration::from_secs(4);
-/// How long to wait for a crash point.
-const CRASH: Duration = Duration::from_secs(6);
 /// How often to tell how far a run is.
 const TELL: Duration = Duration::from_secs(5);
 
@@ -52,7 +52,8 @@ pub fn run(seed: u64, kills: usize) -> Tally {
     let again = format!("scripts/kills --seed {seed} --kills {kills}");
     println!("seed {seed}: {} lives, {kills} kills; the same again: {again}", plan.lives.len());
     let mut run = Run::start(&plan);
-    match catch_unwind(AssertUnwindSafe(|| run.carry_out(&plan))) {
+    let mut course = Course::new(plan);
+    match catch_unwind(AssertUnwindSafe(|| run.carry_out(&mut course))) {
         Ok(()) => {
             run.world.remove();
             run.tally
@@ -82,44 +83,57 @@ impl Run {
         Run { world, tally: Tally::default(), kills: 0, life: 0, shape: None, told: Instant::now() }
     }
 
-    fn carry_out(&mut self, plan: &Plan) {
-        for (number, life) in plan.lives.iter().enumerate() {
-            if number == plan.lives.len() / 2 {
+    fn carry_out(&mut self, course: &mut Course) {
+        let planned = course.plan().lives.len();
+        while let Some(life) = course.next(|| self.so_far()) {
+            if self.life == planned / 2 {
                 self.world.grow();
             }
-            self.life = number + 1;
-            self.live(life);
-            self.tell(plan);
+            self.life += 1;
+            if let Some(crash) = self.live(&life) {
+                course.missed(crash);
+            }
+            self.tell(planned);
         }
         self.life += 1;
-        self.finish(plan.last);
-        vacuity::check(plan, &self.tally);
+        self.finish(course.plan().last);
+        course.quotas().check(&self.tally);
     }
 
-    fn tell(&mut self, plan: &Plan) {
+    /// What has happened up to now: never more than it will have been in the end.
+    fn so_far(&self) -> Tally {
+        let mut tally = self.tally.clone();
+        self.world.so_far(&mut tally);
+        tally.add(quotas::KILLS, self.kills);
+        tally
+    }
+
+    fn tell(&mut self, lives: usize) {
         if self.told.elapsed() > TELL {
-            let (seen, lives) = (self.world.group.seen(), plan.lives.len());
+            let seen = self.world.group.seen();
             let (epoch, total) = (seen.epoch(), seen.total());
             println!("life {} of {lives}: {} kills, epoch {epoch}, {total} records", self.life, self.kills);
             self.told = Instant::now();
         }
     }
 
-    fn live(&mut self, life: &Life) {
-        let crash = match life.end {
-            End::Crash { point, count } => Some((point, count)),
-            _ => None,
-        };
+    /// Leads a life. Returns the crash that was to be its end, if it was another.
+    fn live(&mut self, life: &Life) -> Option<Crash> {
+        let crash = if let End::Crash(crash) = life.end { Some(crash) } else { None };
         let moves = matches!(life.trouble, Some(Trouble::Jumps(_)));
         let mut victim = self.begin(life.shape, crash, moves, &[]);
-        self.lead(&mut victim, life);
+        let missed = match crash {
+            Some(crash) => (!self.crash(&mut victim, crash)).then_some(crash),
+            None => {
+                self.lead(&mut victim, life);
+                None
+            }
+        };
         self.note_start(&victim);
+        missed
     }
 
     fn lead(&mut self, victim: &mut Victim, life: &Life) {
-        if let End::Crash { point, .. } = life.end {
-            return self.crash(victim, point);
-        }
         match life.peace {
             Peace::Starting(time) => std::thread::sleep(time),
             Peace::Working(time) => {
@@ -138,9 +152,9 @@ impl Run {
         self.end(victim, &life.end);
     }
 
-    fn begin(&mut self, shape: Shape, crash: Option<(&str, u32)>, moves: bool, more: &[&str]) -> Victim {
+    fn begin(&mut self, shape: Shape, crash: Option<Crash>, moves: bool, more: &[&str]) -> Victim {
         if self.shape.replace(shape).is_some_and(|last| last != shape) {
-            self.tally.note(vacuity::SHAPES);
+            self.tally.note(quotas::SHAPES);
         }
         let mut args = self.world.args.clone();
         args.extend(more.iter().map(|&arg| arg.to_owned()));
@@ -148,17 +162,17 @@ impl Run {
         Victim::start(mark, log, &args, shape, crash, moves.then_some(&self.world.clock))
     }
 
-    /// Notes what the program went on from, if it came so far.
+    /// Notes what the program resumed from, if it came so far.
     fn note_start(&mut self, victim: &Victim) {
         let said = victim.said();
-        let Some((_, from)) = said.split_once("going on from the checkpoint of epoch ") else { return };
+        let Some((_, from)) = said.split_once(" from the checkpoint of epoch ") else { return };
         let numbers = from.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
         let mut numbers = numbers.map(|digits| digits.parse().expect("a number"));
         let (checkpoint, last): (u64, u64) =
             (numbers.next().expect("an epoch"), numbers.next().expect("another"));
-        self.tally.add(vacuity::RESUMED, u64::from(checkpoint > 0));
-        self.tally.add(vacuity::REPLAYED, u64::from(last > checkpoint));
-        self.tally.add("epochs read again", last - checkpoint);
+        self.tally.add(quotas::RESUMED, u64::from(checkpoint > 0));
+        self.tally.add(quotas::REPLAYED, u64::from(last > checkpoint));
+        self.tally.add("epochs replayed", last - checkpoint);
     }
 
     /// Waits until the program has published something more.
@@ -191,21 +205,22 @@ impl Run {
                 self.world.kill_broker(*broker);
                 self.work(victim);
                 self.world.start_broker();
-                self.tally.note(vacuity::OUTAGES);
+                self.tally.note(quotas::OUTAGES);
             }
             Trouble::Jumps(offsets) => {
                 for &offset in offsets {
                     self.world.clock.set(offset);
                     self.work(victim);
-                    self.tally.note(vacuity::JUMPS);
+                    self.tally.note(quotas::JUMPS);
                 }
             }
             Trouble::Freeze(number) => {
                 let pid = victim.any(*number).expect("it is alive");
                 assert!(processes::send(pid, Signal::SIGSTOP), "process {pid} is alive");
                 std::thread::sleep(FREEZE);
-                assert!(processes::send(pid, Signal::SIGCONT), "process {pid} is stopped");
-                self.tally.note(vacuity::FREEZES);
+                // Where the others have given up meanwhile, it was killed with them.
+                processes::send(pid, Signal::SIGCONT);
+                self.tally.note(quotas::FREEZES);
                 if let Some(status) = self.work_or_end(victim) {
                     if status.success() || !victim.said().contains("error: ") {
                         fail(victim, &format!("it has ended by itself, with {status} and without a reason"));
@@ -236,7 +251,7 @@ impl Run {
             End::Blackout(broker) => {
                 self.world.kill_broker(broker);
                 victim.kill(Whom::All);
-                self.tally.note(vacuity::BLACKOUTS);
+                self.tally.note(quotas::BLACKOUTS);
                 self.died(victim);
                 self.world.start_broker();
             }
@@ -247,32 +262,38 @@ impl Run {
             End::StopThenKill(delay, whom) => {
                 processes::send(victim.first(), Signal::SIGTERM);
                 std::thread::sleep(delay);
-                let hit = victim.kill(whom) > 0;
+                if victim.kill(whom) == 0 {
+                    return self.stopped(victim);
+                }
                 match victim.wait(DEADLINE) {
-                    Some(status) if status.success() || !hit => {
-                        self.tally.note("stopped before it was killed")
-                    }
+                    Some(status) if status.success() => self.tally.note("stopped before it was killed"),
                     _ => {
                         self.tally.note("kill: while it stops");
                         self.died(victim);
                     }
                 }
             }
-            End::Crash { .. } => unreachable!("that ends by itself"),
+            End::Crash(_) => unreachable!("that ends by itself"),
         }
     }
 
-    /// Waits for the death at a crash point; kills the program if it doesn't come there.
-    fn crash(&mut self, victim: &mut Victim, point: &str) {
-        if victim.wait(CRASH).is_none() {
-            self.tally.note(format!("kill: crash point {point} was not reached, all processes at once"));
+    /// Waits for the death at a crash point. If it has not come in time, kills the program, and returns false.
+    fn crash(&mut self, victim: &mut Victim, crash: Crash) -> bool {
+        let ended = victim.wait(crash.within).is_some();
+        if !ended {
             victim.kill(Whom::All);
-        } else if victim.said().contains(&format!("killed at {point}")) {
-            self.tally.note(vacuity::reached(point));
-        } else {
+        }
+        // It may have come there at the last moment.
+        let reached = victim.said().contains(&format!("killed at {}", crash.point));
+        if reached {
+            self.tally.note(quotas::reached(crash.point));
+        } else if ended {
             fail(victim, "it has ended by itself, not at the crash point");
+        } else {
+            self.tally.note("kill: all processes at once, before they came to a crash point");
         }
         self.died(victim);
+        reached
     }
 
     /// A process has died: the others must end, soon.
@@ -285,7 +306,8 @@ impl Run {
         self.tally.note(match took.as_millis() {
             ..1000 => "after a kill, all had ended within 1 s",
             1000..3000 => "after a kill, all had ended within 3 s",
-            _ => "after a kill, it took longer than 3 s until all had ended",
+            3000..10_000 => "after a kill, all had ended within 10 s",
+            _ => "after a kill, it took longer than 10 s until all had ended",
         });
     }
 
@@ -310,7 +332,7 @@ impl Run {
         victim.wait_all();
         self.note_start(&victim);
         self.world.check(&mut self.tally);
-        self.tally.add(vacuity::KILLS, self.kills);
+        self.tally.add(quotas::KILLS, self.kills);
     }
 }
 

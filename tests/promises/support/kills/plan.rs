@@ -8,6 +8,10 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 
 use super::world::BROKERS;
+use crate::support::DEADLINE;
+
+/// How long to wait for a crash at first.
+const CRASH: Duration = Duration::from_secs(6);
 
 /// What a run does to the program.
 #[derive(Debug)]
@@ -17,6 +21,10 @@ pub struct Plan {
     pub lives: Vec<Life>,
     /// The shape of the last life, which reads to the end.
     pub last: Shape,
+    /// The shape of the life that was drawn last.
+    shape: Shape,
+    /// What further lives are drawn from.
+    random: StdRng,
 }
 
 /// Threads and processes.
@@ -34,7 +42,7 @@ const fn shape(workers: usize, processes: usize) -> Shape {
 }
 
 /// From a start of the program to its end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Life {
     pub shape: Shape,
     /// How long it is left alone.
@@ -69,17 +77,30 @@ pub enum Trouble {
 #[derive(Clone, Debug)]
 pub enum End {
     Kill(Whom),
-    /// The program is killed when it comes to a place of its code for the `count`-th time.
-    Crash {
-        point: &'static str,
-        count: u32,
-    },
+    /// The program is killed where it is in its code.
+    Crash(Crash),
     /// It is asked to stop, and does.
     Stop,
     /// It is asked to stop, and killed so long after that.
     StopThenKill(Duration, Whom),
     /// It is killed together with a broker: this one. That comes back while the next life starts.
     Blackout(usize),
+}
+
+/// The program is killed when it comes to a place of its code for the `count`-th time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crash {
+    pub point: &'static str,
+    pub count: u32,
+    /// How long to wait for that. It is owed if it has not happened by then.
+    pub within: Duration,
+}
+
+impl Crash {
+    /// For a try after this one: it has to come there less often, and has more time.
+    pub fn nearer(self) -> Crash {
+        Crash { count: self.count.div_ceil(2), within: (2 * self.within).min(DEADLINE), ..self }
+    }
 }
 
 /// Which processes are killed.
@@ -138,8 +159,32 @@ impl Plan {
             Life { shape: last, peace: peace(&trouble, &end, &mut random), trouble, end }
         });
         let lives = lives.collect();
-        let last = *SHAPES.choose(&mut random).expect("there are some");
-        Plan { seed, lives, last }
+        let (shape, last) = (last, *SHAPES.choose(&mut random).expect("there are some"));
+        Plan { seed, lives, last, shape, random }
+    }
+
+    /// One more life, which ends in this crash.
+    pub fn crash(&mut self, crash: Crash) -> Life {
+        self.draw(None, End::Crash(crash))
+    }
+
+    /// One more life in which the clock is moved to and fro.
+    pub fn jumps(&mut self) -> Life {
+        let hours = self.random.random_range(1..=30);
+        let offsets = [hours, -hours, hours, -hours].map(|hours| 3600 * hours);
+        self.draw(Some(Trouble::Jumps(offsets.to_vec())), End::Kill(Whom::All))
+    }
+
+    /// One more life that ends by a kill, and is long enough for something to happen.
+    pub fn kill(&mut self) -> Life {
+        let whom = if self.random.random_bool(0.5) { Whom::One(0) } else { Whom::All };
+        let peace = Peace::Working(milliseconds(500..2500, &mut self.random));
+        Life { peace, ..self.draw(None, End::Kill(whom)) }
+    }
+
+    fn draw(&mut self, trouble: Option<Trouble>, end: End) -> Life {
+        self.shape = next_shape(self.shape, &end, &mut self.random);
+        Life { shape: self.shape, peace: peace(&trouble, &end, &mut self.random), trouble, end }
     }
 }
 
@@ -151,7 +196,7 @@ fn end(number: usize, points: &mut impl Iterator<Item = (&'static str, u32)>, ra
         9..=11 => End::Kill(Whom::All),
         12..=17 => {
             let (point, most) = points.next().expect("they are repeated");
-            End::Crash { point, count: random.random_range(1..=most) }
+            End::Crash(Crash { point, count: random.random_range(1..=most), within: CRASH })
         }
         18 if number % 40 == 18 => End::Blackout(broker(random)),
         _ => {

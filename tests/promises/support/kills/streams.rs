@@ -1,7 +1,7 @@
 //! What writes to the input all along, whether or not its broker is there.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::Producer;
 
 use super::lines::Lines;
+use super::quotas;
+use super::tally::Tally;
 use crate::support::DEADLINE;
 use crate::support::kafka::{Topic, Writer};
 
@@ -20,21 +22,56 @@ pub struct Stream {
     thread: Option<JoinHandle<()>>,
 }
 
+/// What streams have written that is to be counted: records that are in no transaction that was aborted.
+#[derive(Default)]
+pub struct Written {
+    records: AtomicU64,
+    dead: AtomicU64,
+}
+
+impl Written {
+    /// Adds that to a tally.
+    pub fn tell(&self, tally: &mut Tally) {
+        tally.add(quotas::RECORDS, self.records.load(Ordering::Relaxed));
+        tally.add(quotas::DEAD, self.dead.load(Ordering::Relaxed));
+    }
+
+    fn add(&self, sent: Sent) {
+        self.records.fetch_add(sent.records, Ordering::Relaxed);
+        self.dead.fetch_add(sent.dead, Ordering::Relaxed);
+    }
+}
+
+/// Records, and those of them that are no text.
+#[derive(Clone, Copy, Default)]
+struct Sent {
+    records: u64,
+    dead: u64,
+}
+
 /// Between two looks at what is due.
 const TICK: Duration = Duration::from_millis(10);
 
 impl Stream {
     /// Writes lines, so many a second.
-    pub fn plain(topic: &Topic, partitions: Vec<i32>, seed: u64, rate: u32) -> Stream {
-        let writer = topic.writer();
+    pub fn plain(
+        topic: &Topic,
+        partitions: Vec<i32>,
+        seed: u64,
+        rate: u32,
+        written: &Arc<Written>,
+    ) -> Stream {
+        let (writer, written) = (topic.writer(), Arc::clone(written));
         Stream::start(move |asked| {
             let mut lines = Lines::new(seed);
             let mut partitions = partitions.into_iter().cycle();
             let mut pace = Pace::new(rate);
             while !asked.load(Ordering::Relaxed) {
+                let mut sent = Sent::default();
                 for _ in 0..pace.due() {
-                    send(&writer, &mut partitions, &mut lines);
+                    send(&writer, &mut partitions, &mut lines, &mut sent);
                 }
+                written.add(sent);
                 std::thread::sleep(TICK);
             }
             writer.flush();
@@ -42,8 +79,14 @@ impl Stream {
     }
 
     /// Writes lines, so many a second, in transactions of which some are aborted.
-    pub fn transactions(topic: &Topic, partitions: Vec<i32>, seed: u64, rate: u32) -> Stream {
-        let writer = topic.transactions();
+    pub fn transactions(
+        topic: &Topic,
+        partitions: Vec<i32>,
+        seed: u64,
+        rate: u32,
+        written: &Arc<Written>,
+    ) -> Stream {
+        let (writer, written) = (topic.transactions(), Arc::clone(written));
         Stream::start(move |asked| {
             let mut random = StdRng::seed_from_u64(seed);
             let mut lines = Lines::new(seed);
@@ -51,13 +94,16 @@ impl Stream {
             let mut pace = Pace::new(rate);
             while !asked.load(Ordering::Relaxed) {
                 writer.producer.begin_transaction().expect("the one before has ended");
+                let mut sent = Sent::default();
                 for _ in 0..random.random_range(1..20) {
                     for _ in 0..pace.due() {
-                        send(&writer, &mut partitions, &mut lines);
+                        send(&writer, &mut partitions, &mut lines, &mut sent);
                     }
                     std::thread::sleep(TICK);
                 }
-                end(&writer, random.random_bool(0.7));
+                if end(&writer, random.random_bool(0.7)) {
+                    written.add(sent);
+                }
             }
         })
     }
@@ -82,19 +128,23 @@ impl Drop for Stream {
     }
 }
 
-fn send(writer: &Writer, partitions: &mut impl Iterator<Item = i32>, lines: &mut Lines) {
+fn send(writer: &Writer, partitions: &mut impl Iterator<Item = i32>, lines: &mut Lines, sent: &mut Sent) {
     let partition = partitions.next().expect("they are repeated");
-    writer.send(partition, lines.next().as_deref());
+    let line = lines.next();
+    sent.records += 1;
+    sent.dead += u64::from(line.as_deref().is_none_or(|line| std::str::from_utf8(line).is_err()));
+    writer.send(partition, line.as_deref());
 }
 
-/// Ends the open transaction: commits it, if it is asked to and that can be.
-fn end(writer: &Writer, commit: bool) {
+/// Ends the open transaction: commits it, if it is asked to and that can be. Returns whether it has.
+fn end(writer: &Writer, commit: bool) -> bool {
     let committed = commit && insist(|| writer.producer.commit_transaction(DEADLINE)).is_ok();
     if !committed {
         // Aborting waits for what was sent, without hearing of it.
         insist(|| writer.producer.flush(DEADLINE).and_then(|()| writer.producer.abort_transaction(DEADLINE)))
             .unwrap_or_else(|error| panic!("a transaction of the input could not be aborted: {error}"));
     }
+    committed
 }
 
 /// Asks again where that is what to do.

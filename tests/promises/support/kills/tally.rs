@@ -23,13 +23,6 @@ impl Tally {
         self.0.get(what).copied().unwrap_or(0)
     }
 
-    /// Fails if it has happened less often than this.
-    #[track_caller]
-    pub fn expect(&self, what: &str, least: u64) {
-        let found = self.of(what);
-        assert!(found >= least, "{what}: {found}, but at least {least} were wanted\n{self}");
-    }
-
     /// Adds another run's.
     pub fn merge(&mut self, other: &Tally) {
         other.0.iter().for_each(|(what, &times)| self.add(what, times));

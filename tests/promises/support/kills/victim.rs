@@ -9,11 +9,10 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::clock::Clock;
-use super::plan::{Shape, Whom};
+use super::plan::{Crash, Shape, Whom};
 use super::processes::{MARK, describe, marked, send};
+use crate::support::DEADLINE;
 
-/// How long a cluster may live on after one of its processes has died.
-const AFTERLIFE: Duration = Duration::from_secs(10);
 /// Between two looks at processes.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -32,7 +31,7 @@ impl Victim {
         log: PathBuf,
         args: &[String],
         shape: Shape,
-        crash: Option<(&str, u32)>,
+        crash: Option<Crash>,
         clock: Option<&Clock>,
     ) -> Victim {
         let output = File::create(&log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
@@ -46,7 +45,7 @@ impl Victim {
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors);
-        if let Some((point, count)) = crash {
+        if let Some(Crash { point, count, .. }) = crash {
             command.env("CUTWATER_CRASH", format!("{point}:{count}"));
         }
         if let Some(clock) = clock {
@@ -111,8 +110,8 @@ impl Victim {
     /// Returns how the first process has ended, and how long it took.
     pub fn wait_all(&mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
-        let status = self.wait(AFTERLIFE);
-        while !marked(&self.mark).is_empty() && start.elapsed() < AFTERLIFE {
+        let status = self.wait(DEADLINE);
+        while !marked(&self.mark).is_empty() && start.elapsed() < DEADLINE {
             std::thread::sleep(LOOK);
         }
         let left: Vec<String> = marked(&self.mark).into_iter().map(describe).collect();

@@ -15,10 +15,10 @@ use super::group::Group;
 use super::ledger::Ledger;
 use super::outputs::{assert_same, changes, dead_letters, upserts};
 use super::plan::Plan;
+use super::quotas;
 use super::recount::{Recount, Words};
-use super::streams::Stream;
+use super::streams::{Stream, Written};
 use super::tally::Tally;
-use super::vacuity;
 use crate::support::broker::Broker;
 use crate::support::committed::{each, epoch};
 use crate::support::kafka::{Kafka, Topic};
@@ -58,6 +58,7 @@ pub struct World {
     counts: [Topic; 2],
     dead: Topic,
     streams: Vec<Stream>,
+    written: Arc<Written>,
 }
 
 impl World {
@@ -74,11 +75,12 @@ impl World {
         let dead = kafka.named_topic("dead", 1);
         let group = Group::watch(&broker.address, GROUP, &input.name, PARTITIONS + 1);
         let seed = plan.seed;
+        let written = Arc::new(Written::default());
         let streams = vec![
-            Stream::plain(&input, vec![0, 1, 0, 2], seed, 1500),
-            Stream::transactions(&input, vec![2, 3], seed + 1, 500),
+            Stream::plain(&input, vec![0, 1, 0, 2], seed, 1500, &written),
+            Stream::transactions(&input, vec![2, 3], seed + 1, 500, &written),
             // Nearly idle.
-            Stream::plain(&input, vec![4], seed + 2, 1),
+            Stream::plain(&input, vec![4], seed + 2, 1, &written),
         ];
         World {
             args: args(&broker.address, &folder),
@@ -92,6 +94,7 @@ impl World {
             counts,
             dead,
             streams,
+            written,
         }
     }
 
@@ -105,7 +108,8 @@ impl World {
     pub fn grow(&mut self) {
         self.await_broker();
         self.input.grow(PARTITIONS + 1);
-        self.streams.push(Stream::plain(&self.input, vec![PARTITIONS], self.seed + 3, 200));
+        let stream = Stream::plain(&self.input, vec![PARTITIONS], self.seed + 3, 200, &self.written);
+        self.streams.push(stream);
     }
 
     /// Kills a broker.
@@ -137,6 +141,13 @@ impl World {
         self.streams.drain(..).for_each(Stream::finish);
     }
 
+    /// What has been written and published up to now. Nobody may be writing to the ledger meanwhile.
+    pub fn so_far(&self, tally: &mut Tally) {
+        self.written.tell(tally);
+        tally.add(quotas::EPOCHS, self.group.seen().epoch());
+        tally.add(quotas::BACK, Ledger::jumps_back_so_far(&self.folder.join("state")));
+    }
+
     /// Checks all that has come out.
     pub fn check(&self, tally: &mut Tally) {
         let state = self.folder.join("state");
@@ -157,12 +168,12 @@ impl World {
         assert_same("the file", &found, &recount.counts, &words);
         assert_eq!(dead_letters(&self.dead, &self.input), recount.dead, "dead letters");
 
-        tally.add(vacuity::RECORDS, recount.records);
-        tally.add(vacuity::DEAD, recount.dead.len() as u64);
+        tally.add(quotas::RECORDS, recount.records);
+        tally.add(quotas::DEAD, recount.dead.len() as u64);
         tally.add("rows of each output", recount.counts.len() as u64);
-        tally.add(vacuity::EPOCHS, ledger.last);
+        tally.add(quotas::EPOCHS, ledger.last);
         tally.add("looks at the group's offsets", seen.answers);
-        tally.add(vacuity::BACK, ledger.jumps_back);
+        tally.add(quotas::BACK, ledger.jumps_back);
     }
 
     /// Removes all files.
@@ -193,7 +204,7 @@ fn args(address: &str, folder: &Path) -> Vec<String> {
         ),
         format!("--state {folder}/state --checkpoint 300ms --ledger-retention 365d --epoch 10ms"),
         format!(
-            "--log info,librdkafka=warn,cutwater::source=error --connect-timeout 80s --set transaction.timeout.ms={}",
+            "--log info,librdkafka=warn,cutwater::source=error --connect-timeout 240s --set transaction.timeout.ms={}",
             TRANSACTION.as_millis()
         ),
     ];
