@@ -55,7 +55,23 @@ impl Kafka {
             let made = block_on(self.admin().create_topics([&topic], &AdminOptions::new()));
             made.expect("an answer").remove(0)
         });
+        self.wait_for(name, partitions);
         self.known_topic(name, partitions)
+    }
+
+    /// Waits until brokers tell of all partitions of a topic: they learn of them a moment after the controller.
+    fn wait_for(&self, topic: &str, partitions: i32) {
+        let client: BaseConsumer = self.config().create().expect("a consumer");
+        let (deadline, wanted) = (Instant::now() + DEADLINE, partitions as usize);
+        let known = || {
+            let metadata = client.fetch_metadata(Some(topic), DEADLINE).expect("an answer");
+            let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            partitions.filter(|partition| partition.leader() >= 0).count() == wanted
+        };
+        while !known() {
+            assert!(Instant::now() < deadline, "{topic} has not {partitions} partitions with leaders");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// A topic that is there.
@@ -155,6 +171,7 @@ impl Topic {
             let grown = block_on(kafka.admin().create_partitions(&wanted, &AdminOptions::new()));
             grown.expect("an answer").remove(0)
         });
+        kafka.wait_for(&self.name, partitions);
         self.partitions = partitions;
     }
 
