@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::cli::log::say;
+
 /// The variable.
 pub const VARIABLE: &str = "CUTWATER_CRASH";
 
@@ -29,7 +31,7 @@ pub fn point(name: &str) {
         && armed.point == name
         && armed.left.fetch_sub(1, Ordering::Relaxed) == 1
     {
-        eprintln!("{VARIABLE}: killed at {name}");
+        say(&format!("{VARIABLE}: killed at {name}"));
         // Does not return.
         let _ = kill(Pid::this(), Signal::SIGKILL);
     }

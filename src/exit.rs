@@ -1,13 +1,33 @@
 //! How the program ends when something is wrong: with one clear line.
 
 use std::process::exit;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
 
 use crate::cli::log::{prefix, say};
 use crate::supervise::{LOST_PEER, is_supervised};
 
+/// How long the last line may take to be written: standard error may be a pipe that nobody reads.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Prints an error: one line, with its causes.
 pub fn report(error: &anyhow::Error) {
-    say(&format!("{}error: {error:#}", prefix()));
+    last_words(&format!("{}error: {error:#}", prefix()));
+}
+
+/// Prints a line before the process ends; it ends even where standard error is stuck.
+pub fn last_words(line: &str) {
+    let (said, done) = bounded(1);
+    let line = line.to_owned();
+    let speaking = std::thread::Builder::new().spawn(move || {
+        say(&line);
+        said.send(())
+    });
+    if speaking.is_ok() {
+        // Fails where it takes too long, and nothing can be done about that.
+        let _ = done.recv_timeout(PATIENCE);
+    }
 }
 
 /// From now on, a panic in any thread ends the process with one clear line. A cluster whose worker has died can't

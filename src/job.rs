@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,13 +21,14 @@ use crate::epoch::{Clock, EpochOptions, announce};
 use crate::fault::Fault;
 use crate::feed::{Feed, Feeds, Place};
 use crate::fold::Folded;
-use crate::publish::{Cuts, Noting, Outlet, Publisher, Publishing, publish, spawn, stages};
+use crate::publish::{Cuts, Noting, Outlet, Publisher, Publishing, Step, publish, spawn, stages};
 use crate::sink::Sink;
 use crate::source::Shared;
 use crate::state::checkpoint::marks::{gather, marks};
 use crate::state::checkpoint::{Checkpoints, Keepers};
 use crate::state::resume::Resume;
 use crate::status::Status;
+pub use crate::stopping::Stop;
 use crate::time::{MachineTime, Time};
 
 /// What to run.
@@ -74,22 +74,6 @@ pub struct Binding {
 /// The name under which dead letters are shown.
 pub const DEAD_LETTERS: &str = "dead-letters";
 
-/// Has a run stop: the open epoch is finished and published. Clones share it.
-#[derive(Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// Has the run stop soon.
-    pub fn request(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// True once it was requested.
-    pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// The workers of this process, and what connects them to those of others.
 pub struct Workers {
     /// One builder a worker.
@@ -121,14 +105,22 @@ const TICK: Duration = Duration::from_millis(250);
 /// Runs the job to its end: until all feeds have ended, or `stop` is requested, or an error.
 ///
 /// # Errors
-/// The first error of any feed, decoder or sink of this process. With peers, the process must exit then: the
-/// other workers can't go on without it.
+/// The first error of any feed, decoder or sink of this process, within moments: threads that can't end then are left
+/// alone, and the process must exit.
 pub fn run(job: Job, workers: Workers, stop: &Stop, fault: &Fault) -> Result<()> {
     let checkpoints = job.state.as_ref().and_then(|state| state.checkpoints.clone());
     let (setup, mut noting, mut publishing) = Setup::new(job, stop, fault)?;
     let noting = spawn("ledger", fault, move || noting.step(true))?;
-    let publishing = spawn("publish", fault, move || publishing.step(true))?;
-    let peers = workers.peers;
+    let raised = fault.clone();
+    let publishing = spawn("publish", fault, move || {
+        let step = publishing.step(true)?;
+        // Where a worker has failed, this is over as well.
+        if step == Step::Over && !raised.is_raised() {
+            publishing.finish()?;
+        }
+        Ok(step)
+    })?;
+    let (peers, over) = (workers.peers, stop.clone());
     let guards = timely::execute::execute_from(
         workers.builders,
         workers.connections,
@@ -144,26 +136,20 @@ pub fn run(job: Job, workers: Workers, stop: &Stop, fault: &Fault) -> Result<()>
         },
     )
     .map_err(|error| anyhow!("starting workers: {error}"))?;
-    // Workers whose peers have gone wait for them forever: the first error ends the process.
-    let (ended, end) = crossbeam_channel::bounded(1);
-    let joining = std::thread::spawn(move || {
-        drop(guards.join());
+    let raised = fault.clone();
+    let join = move || {
         // A panic there has been raised as a fault.
         let _ = noting.join().and(publishing.join());
-        ended.send(())
-    });
-    if peers {
-        crossbeam_channel::select! {
-            recv(fault.heard()) -> _ => {}
-            recv(end) -> _ => {}
+        over.all_published();
+        drop(guards.join());
+        match checkpoints {
+            Some(checkpoints) if !raised.is_raised() => checkpoints.finish(),
+            _ => Ok(()),
         }
-    } else {
-        let _ = joining.join();
-    }
-    if let Some(error) = fault.take() {
-        return Err(error);
-    }
-    checkpoints.map_or(Ok(()), |checkpoints| checkpoints.finish())
+    };
+    // Workers whose peers have gone wait for them forever.
+    let ended = if peers { fault.bound_at_once(join) } else { fault.bound(join) };
+    fault.take().map_or(ended, Err)
 }
 
 /// What each worker builds from.
@@ -210,7 +196,7 @@ impl Setup {
             Some(state) => (Some(&*state.resume), state.checkpoints.clone()),
             None => (None, None),
         };
-        let (publisher, noting, publishing) = stages(outlets, cuts, checkpoints, resume, status.clone())?;
+        let (publisher, noting, publishing) = stages(outlets, cuts, checkpoints, resume, status.clone(), fault)?;
         let publisher = Mutex::new(Some(publisher));
         let (stop, fault) = (stop.clone(), fault.clone());
         let time: Arc<dyn Time> = Arc::new(MachineTime::default());
@@ -243,6 +229,7 @@ impl Setup {
             Ok(life) => life,
             Err(error) => return self.fault.raise(error),
         };
+        self.stop.begin();
         while worker.has_dataflows() {
             worker.step_or_park(Some(TICK));
             if self.fault.is_raised() {

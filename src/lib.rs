@@ -11,7 +11,8 @@
 //! - [`publish`], [`sink`]: one place through which all rows leave, and where they go
 //! - [`state`]: what survives a run, ledger and checkpoints
 //! - [`produce`]: the other way, lines into a topic
-//! - [`status`], [`fault`], [`signals`], [`exit`]: figures, the first error, and the end; [`crash`]: an end for tests
+//! - [`status`], [`fault`], [`retry`], [`stopping`], [`signals`], [`exit`]: figures, the first error, what waits for
+//!   better times, the wish to stop, and the end; [`crash`]: an end for tests
 //! - [`fold`], [`shown`]: warnings that repeat, and foreign text in messages
 //! - [`demo`]: all of it at work, with an in-process broker and generated text; [`mod@bench`]: how fast it is, beside a bare
 //!   consumer
@@ -30,12 +31,14 @@ pub mod job;
 pub mod kafka;
 pub mod produce;
 pub mod publish;
+pub mod retry;
 pub mod shown;
 pub mod signals;
 pub mod sink;
 pub mod source;
 pub mod state;
 pub mod status;
+pub mod stopping;
 pub mod supervise;
 pub mod time;
 

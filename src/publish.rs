@@ -23,7 +23,7 @@ use timely::dataflow::operators::{Capability, Concatenate};
 use timely::dataflow::{Scope, Stream};
 
 use crate::crash;
-use crate::fault::Fault;
+use crate::fault::{Fault, Waiting};
 use crate::sink::Sink;
 use crate::state::checkpoint::Checkpoints;
 use crate::state::resume::Resume;
@@ -100,6 +100,7 @@ pub fn stages(
     checkpoints: Option<Arc<dyn Checkpoints>>,
     resume: Option<&Resume>,
     status: Status,
+    fault: &Fault,
 ) -> Result<(Publisher, Noting, Publishing)> {
     let (orders, inbox) = unbounded();
     let (noted, outbox) = unbounded();
@@ -110,7 +111,8 @@ pub fn stages(
     }
     let publisher = Publisher { orders, done: done.clone() };
     let noting = Noting { inbox, noted, cuts, done: done.clone() };
-    let publishing = Publishing { inbox: outbox, outlets, checkpoints, status, done, wake: None };
+    let waiting = fault.waiting();
+    let publishing = Publishing { inbox: outbox, outlets, checkpoints, status, done, wake: None, waiting };
     Ok((publisher, noting, publishing))
 }
 
@@ -161,6 +163,8 @@ pub struct Publishing {
     status: Status,
     done: Done,
     wake: Option<SyncActivator>,
+    /// What a sink is about to take: it may take long.
+    waiting: Waiting,
 }
 
 /// An outlet with, for each sink, the epoch up to which it needs nothing.
@@ -201,6 +205,14 @@ impl Publishing {
         Ok(Step::Done)
     }
 
+    /// The run has ended well, and all epochs are published.
+    ///
+    /// # Errors
+    /// If a sink fails.
+    pub fn finish(&mut self) -> Result<()> {
+        self.outlets.iter_mut().flat_map(|outlet| &mut outlet.sinks).try_for_each(|(_, sink)| sink.finish())
+    }
+
     fn publish(&mut self, epoch: Epoch, content: &Content) -> Result<()> {
         let mut changes = 0;
         for (index, batches) in &content.changes {
@@ -211,17 +223,20 @@ impl Publishing {
             let rows = (outlet.render)(batches);
             changes += rows.len() as u64;
             let name = outlet.name.clone();
+            self.waiting.is_for(&taking(&name, epoch));
             for sink in outlet.wanting(epoch) {
                 sink.write(epoch, &name, &rows)?;
             }
         }
         // Every sink hears of every epoch, also of one in which its output did not change.
         for outlet in &mut self.outlets {
+            self.waiting.is_for(&taking(&outlet.name, epoch));
             for sink in outlet.wanting(epoch) {
                 sink.commit(epoch, &content.reports)?;
                 crash::point("sink-committed");
             }
         }
+        self.waiting.is_over();
         if epoch == END {
             self.status.ended(changes);
         } else {
@@ -235,6 +250,14 @@ impl Publishing {
             let _ = wake.activate();
         }
         Ok(())
+    }
+}
+
+/// What is waited for while a sink takes an epoch.
+fn taking(output: &str, epoch: Epoch) -> String {
+    match epoch {
+        END => format!("the sink of output {output:?} has not taken the rows after the end"),
+        epoch => format!("the sink of output {output:?} has not taken epoch {epoch}"),
     }
 }
 

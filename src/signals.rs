@@ -2,7 +2,6 @@
 
 use std::process::exit;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -10,7 +9,7 @@ use crossbeam_channel::{Receiver, unbounded};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::cli::log::say;
+use crate::exit::last_words;
 
 /// Signals within this time of the first are one wish: coreutils' `timeout`, and others that end a process and then its
 /// group, send two at once.
@@ -38,37 +37,32 @@ pub fn listen() -> Result<Receiver<()>> {
     Ok(receiver)
 }
 
-/// Tells the signals that there is something to finish.
-pub struct Work(Arc<AtomicBool>);
-
-impl Work {
-    /// From now on, a signal asks to stop. Before, there is nothing to finish and it ends the process with success.
-    pub fn begun(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// From now on, the first SIGINT or SIGTERM asks to stop, by `ask`; the second ends the process at once, as failed.
+/// From now on, the first SIGINT or SIGTERM asks to stop, by `ask`; the second ends the process at once, as failed. Where
+/// there is nothing to finish yet, as `begun` says, a signal ends the process at once with success.
 ///
 /// # Errors
 /// If the system refuses.
-pub fn stop_by(ask: impl Fn() + Send + 'static) -> Result<Work> {
+pub fn stop_by(
+    begun: impl Fn() -> bool + Send + 'static,
+    ask: impl Fn() + Send + Sync + 'static,
+) -> Result<()> {
     let signals = listen()?;
-    let begun = Arc::new(AtomicBool::new(false));
-    let work = Work(Arc::clone(&begun));
+    let ask = Arc::new(ask);
     std::thread::Builder::new().name("cutwater:stop".into()).spawn(move || {
         let mut asked = false;
         for () in signals {
-            if !begun.load(Ordering::Relaxed) {
-                exit(0);
-            }
             if asked {
-                say("stopped at once, as asked twice");
+                last_words("stopped at once, as asked twice");
                 exit(1);
             }
+            if !begun() {
+                exit(0);
+            }
             asked = true;
-            ask();
+            // In a thread of its own: where standard error is stuck, what it says must not hold up the next signal.
+            let ask = Arc::clone(&ask);
+            std::thread::spawn(move || ask());
         }
     })?;
-    Ok(work)
+    Ok(())
 }

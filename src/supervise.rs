@@ -7,10 +7,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use crossbeam_channel::{Receiver, select, tick, unbounded};
+use crossbeam_channel::{Receiver, after, never, select, tick, unbounded};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::cli::log::say;
+use crate::cli::out::Closed;
 use crate::signals;
 
 /// Tells a process where all listen. Its own listener is its standard input: bound before it starts, so that no
@@ -21,10 +23,14 @@ const PEERS: &str = "CUTWATER_PEERS";
 const SUPERVISOR: &str = "CUTWATER_SUPERVISOR";
 /// How a supervised process says that it ended because a peer did. The supervisor looks for the peer then.
 pub const LOST_PEER: u8 = 75;
+/// How a supervised process says that whoever read its rows has closed standard output. That ends the run, as no failure.
+pub const CLOSED: u8 = 76;
 /// How long after the first death to look for its cause among others.
 const CAUSE: Duration = Duration::from_millis(300);
 /// How long the others may take to end by themselves.
 const GRACE: Duration = Duration::from_secs(2);
+/// How much longer than `--stop-timeout` a process may take before it is killed: it ends by itself, and says why.
+const OVERTIME: Duration = Duration::from_secs(5);
 
 /// What the supervisor has given this process, if it is supervised: the addresses of all, and the listener. The process
 /// ends when its supervisor has gone: nobody is left to read its rows or to end it.
@@ -53,17 +59,19 @@ fn watch(supervisor: u32) {
         while std::os::unix::process::parent_id() == supervisor {
             std::thread::sleep(Duration::from_millis(500));
         }
-        eprintln!("error: the supervisor has gone");
+        say("error: the supervisor has gone");
         std::process::exit(1);
     });
 }
 
 /// Runs this very command line in `processes` processes, and waits for them. Signals are passed on.
 ///
+/// `stop_timeout`: how long they may take to end after a signal.
+///
 /// # Errors
 /// If a process can't be started, or one ends otherwise than well: it names the one and says how it ended. The
-/// others are ended before that.
-pub fn supervise(processes: usize) -> Result<()> {
+/// others are ended before that. [`Closed`] if whoever read the rows has closed standard output.
+pub fn supervise(processes: usize, stop_timeout: Duration) -> Result<()> {
     let listeners = (0..processes)
         .map(|_| TcpListener::bind("127.0.0.1:0"))
         .collect::<std::io::Result<Vec<_>>>()
@@ -93,7 +101,7 @@ pub fn supervise(processes: usize) -> Result<()> {
         let ended = ended.clone();
         std::thread::spawn(move || ended.send((process, child.wait())));
     }
-    family.watch(&ends, &asked)
+    family.watch(&ends, &asked, stop_timeout)
 }
 
 fn pid(child: &Child) -> Pid {
@@ -113,8 +121,9 @@ struct Member {
 type End = (usize, std::io::Result<ExitStatus>);
 
 impl Family {
-    fn watch(&mut self, ends: &Receiver<End>, asked: &Receiver<()>) -> Result<()> {
+    fn watch(&mut self, ends: &Receiver<End>, asked: &Receiver<()>, stop_timeout: Duration) -> Result<()> {
         let mut stopping = false;
+        let mut late = never();
         while self.members.iter().any(|member| member.status.is_none()) {
             select! {
                 recv(ends) -> end => self.note(end?)?,
@@ -124,7 +133,17 @@ impl Family {
                         bail!("stopped at once, as asked twice");
                     }
                     stopping = true;
+                    // They end by themselves within this time, if they can.
+                    late = after(stop_timeout + OVERTIME);
                     self.signal(Signal::SIGTERM);
+                }
+                recv(late) -> _ => {
+                    let named = self.alive();
+                    self.signal(Signal::SIGKILL);
+                    bail!(
+                        "--stop-timeout: {named} did not end within {}, and had to be killed",
+                        humantime::format_duration(stop_timeout)
+                    );
                 }
             }
             // Asked to stop before it had begun, a process ends at once, and well; its peers lose it, which is no
@@ -148,12 +167,28 @@ impl Family {
     /// One has ended badly: ends the others and says which it was.
     fn bury(&mut self, ends: &Receiver<End>) -> Result<()> {
         self.wait(ends, CAUSE)?;
+        if self.members.iter().any(|member| member.status.and_then(|s| s.code()) == Some(CLOSED.into())) {
+            return self.end(ends).and(Err(Closed.into()));
+        }
         let cause = self.cause();
+        self.end(ends)?;
+        bail!("{cause}; the other processes were ended")
+    }
+
+    /// Ends all that are left.
+    fn end(&mut self, ends: &Receiver<End>) -> Result<()> {
         self.signal(Signal::SIGTERM);
         self.wait(ends, GRACE)?;
         self.signal(Signal::SIGKILL);
-        self.wait(ends, GRACE)?;
-        bail!("{cause}; the other processes were ended")
+        self.wait(ends, GRACE)
+    }
+
+    /// Names those that run.
+    fn alive(&self) -> String {
+        let alive = self.members.iter().enumerate().filter(|(_, member)| member.status.is_none());
+        let named: Vec<String> =
+            alive.map(|(process, member)| format!("process {process} (pid {})", member.pid)).collect();
+        named.join(", ")
     }
 
     /// Notes who ends, until all have or the time is over.

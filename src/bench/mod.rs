@@ -27,14 +27,13 @@ mod sweep;
 mod workload;
 
 use std::fs::File;
-use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::cli::log;
+use crate::cli::{log, out};
 use crate::job::Stop;
 use crate::kafka::client::Settings;
 use crate::signals;
@@ -106,7 +105,8 @@ pub fn in_process_capacity(workload: &Spec) -> u64 {
 pub fn run(options: &Options) -> Result<()> {
     let stop = Stop::default();
     let request = stop.clone();
-    let work = signals::stop_by(move || request.request())?;
+    let begun = stop.clone();
+    signals::stop_by(move || begun.has_begun(), move || request.request())?;
     let broker = Broker::open(options.cluster.clone())?;
     // Where a file can't be written, it is told before anything is measured.
     for path in options.json.iter().chain(&options.svg) {
@@ -130,12 +130,14 @@ pub fn run(options: &Options) -> Result<()> {
             offered: Vec::new(),
         },
     };
-    work.begun();
+    bench.stop.begin();
     let result = bench.until_end().and_then(|()| bench.offered());
     let (report, stopped) = (&bench.report, bench.stop.is_requested());
-    if !report.until_end.is_empty() || !report.offered.is_empty() {
-        std::io::stdout().write_all(report.table().as_bytes()).context("writing to standard output")?;
-    }
+    let printed = if report.until_end.is_empty() && report.offered.is_empty() {
+        Ok(())
+    } else {
+        out::print(|out| Ok(out.write_all(report.table().as_bytes())?))
+    };
     if let Some(path) = &options.json {
         write(path, &(serde_json::to_string_pretty(report)? + "\n"))?;
     }
@@ -144,6 +146,8 @@ pub fn run(options: &Options) -> Result<()> {
     {
         write(path, &plot::draw(report)?)?;
     }
+    // The files are written all the same.
+    printed?;
     if stopped {
         bench.say("stopped: not all was measured");
         return Ok(());

@@ -52,9 +52,10 @@ pub(super) fn identity(
     group: &str,
     settings: &Settings,
     feeds: &KafkaFeeds,
+    fault: &Fault,
 ) -> Result<Identity> {
     let client = settings.metadata()?;
-    let cluster = insist(|| cluster_id(&client))?;
+    let cluster = insist(fault, || cluster_id(&client))?;
     let names: Vec<String> = feeds.topics();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut inputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -71,7 +72,7 @@ pub(super) fn identity(
         collections: shape.persisted.clone(),
         inputs,
         cluster,
-        topics: insist(|| topic_ids(&client, &names))?,
+        topics: insist(fault, || topic_ids(&client, &names))?,
         group: group.to_owned(),
     })
 }

@@ -1,13 +1,14 @@
 //! `cutwater ledger`.
 
 use std::fmt::Write as _;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Result, bail, ensure};
 use clap::builder::NonEmptyStringValueParser;
 
 use super::log;
+use super::out::{self, Closed};
 use crate::state::cut::Cut;
 use crate::state::identity::Identity;
 use crate::state::ledger::{FOLDER, Found, Reading, Verified, verify};
@@ -38,21 +39,20 @@ pub(super) struct LedgerArgs {
 pub(super) fn ledger(args: &LedgerArgs) -> Result<()> {
     let storage = storage::open(&args.state)?;
     ensure!(!storage.list(FOLDER)?.is_empty(), "there is no ledger in {}", args.state);
-    let out = BufWriter::new(io::stdout().lock());
-    let ended = if args.verify { check(&*storage, out) } else { show(&*storage, out) };
-    match ended {
-        // Who read it has seen enough.
-        Err(error) if is_broken_pipe(&error) => Ok(()),
-        ended => ended,
+    if !args.verify {
+        return out::print(|out| show(&*storage, out));
     }
+    let mut problems = 0;
+    match out::print(|out| check(&*storage, out, &mut problems)) {
+        // Whoever read it has seen enough; damage is told by the exit code all the same.
+        Err(error) if error.is::<Closed>() => {}
+        checked => checked?,
+    }
+    ensure!(problems == 0, "the ledger in {} is damaged: {problems} problems", storage.place());
+    Ok(())
 }
 
-/// True iff who read standard output has seen enough.
-pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
-}
-
-fn show(storage: &dyn Storage, mut out: impl Write) -> Result<()> {
+fn show(storage: &dyn Storage, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "{:>10}  {:<24}  {:>10}  moved", "epoch", "written", "records")?;
     for found in Reading::all(storage, None)? {
         match found? {
@@ -76,7 +76,7 @@ fn show(storage: &dyn Storage, mut out: impl Write) -> Result<()> {
             }
         }
     }
-    Ok(out.flush()?)
+    Ok(())
 }
 
 /// When an entry was written.
@@ -111,22 +111,22 @@ fn moved(entry: &Entry, before: &Cut) -> String {
     shown
 }
 
-fn check(storage: &dyn Storage, mut out: impl Write) -> Result<()> {
+/// Writes every problem, and counts them. One that can't be written is counted as well.
+fn check(storage: &dyn Storage, out: &mut dyn Write, problems: &mut u64) -> Result<()> {
     let place = storage.place();
     let mut said = Ok(());
-    let mut problems = 0;
     let mut tell = |out: &mut dyn Write, problem: String| {
-        problems += 1;
+        *problems += 1;
         if said.is_ok() {
             said = writeln!(out, "{problem}");
         }
     };
     let job = Identity::load(storage).unwrap_or_else(|error| {
-        tell(&mut out, format!("{error:#}"));
+        tell(out, format!("{error:#}"));
         None
     });
     let job = job.as_ref().map(|identity| identity.job.as_str());
-    let verified = verify(storage, job, &mut |problem| tell(&mut out, problem.to_string()))?;
+    let verified = verify(storage, job, &mut |problem| tell(out, problem.to_string()))?;
     said?;
     let Verified { segments, epochs, range, torn, .. } = verified;
     if let Some(torn) = torn {
@@ -134,11 +134,9 @@ fn check(storage: &dyn Storage, mut out: impl Write) -> Result<()> {
             "{torn}: it is being written, or what a crash has left of it; the next run cuts it off"
         ));
     }
-    if problems == 0 {
+    if *problems == 0 {
         let (first, last) = range.unwrap_or_default();
         writeln!(out, "{place}: no problem in {epochs} epochs, {first} to {last}, in {segments} files")?;
     }
-    out.flush()?;
-    ensure!(problems == 0, "the ledger in {place} is damaged: {problems} problems");
     Ok(())
 }

@@ -1,41 +1,49 @@
 //! `cutwater list`.
 
+use std::io::Write;
+
+use anyhow::Result;
 use clap::Command;
 use cutwater_dataflows::{Entry, Shape};
 
 /// Prints the dataflows: what they are for, what they read and write, their options.
-pub(super) fn list(registry: &[Entry]) {
+///
+/// # Errors
+/// If `out` can't be written.
+pub(super) fn list(registry: &[Entry], out: &mut dyn Write) -> Result<()> {
     for entry in registry {
         let mut command =
             entry.arguments(Command::new(entry.name()).no_binary_name(true).disable_help_flag(true));
-        println!("{}", entry.name());
+        writeln!(out, "{}", entry.name())?;
         if let Some(about) = command.get_about() {
-            println!("  {about}");
+            writeln!(out, "  {about}")?;
         }
         // Inputs and outputs may depend on options; those without a default can't be guessed.
         match command.clone().try_get_matches_from::<_, &str>([]).ok().and_then(|m| entry.parse(&m).ok()) {
             Some(dataflow) => {
                 let shape = Shape::of(&*dataflow);
-                println!("  reads   {}", shape.inputs.join(", "));
+                writeln!(out, "  reads   {}", shape.inputs.join(", "))?;
                 for output in &shape.outputs {
                     let columns: Vec<_> =
                         output.key.iter().chain(&output.value).map(String::as_str).collect();
-                    println!(
+                    writeln!(
+                        out,
                         "  writes  {} ({}), key {}",
                         output.name,
                         columns.join(", "),
                         output.key.join(", ")
-                    );
+                    )?;
                 }
             }
-            None => println!("  reads and writes what its options say"),
+            None => writeln!(out, "  reads and writes what its options say")?,
         }
         let options = command.render_help().to_string();
         if let Some((_, options)) = options.split_once("Options:\n") {
-            println!("  options");
+            writeln!(out, "  options")?;
             for line in options.lines() {
-                println!("  {line}");
+                writeln!(out, "  {line}")?;
             }
         }
     }
+    Ok(())
 }

@@ -119,7 +119,9 @@ impl Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // One write a line: lines of several processes must not mix.
         let whole = [prefix().as_bytes(), line].concat();
-        write(&whole)?;
+        // A log that can't be written (a full disk, a reader that has gone) is no reason to end, and the subscriber would
+        // tell the error on the same standard error, by a macro that panics.
+        let _ = write(&whole);
         Ok(line.len())
     }
     fn flush(&mut self) -> io::Result<()> {

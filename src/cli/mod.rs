@@ -8,11 +8,13 @@ mod ledger;
 mod list;
 pub mod log;
 mod options;
+pub mod out;
 mod produce;
 mod run;
 mod state;
 
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,10 +24,12 @@ use cutwater_dataflows::Entry;
 
 use crate::cluster::LostPeer;
 use crate::demo;
-use crate::supervise::{LOST_PEER, is_supervised};
+use crate::stopping::Late;
+use crate::supervise::{CLOSED, LOST_PEER, is_supervised};
 use bench::BenchArgs;
 use ledger::LedgerArgs;
 use options::{DemoArgs, LogArgs, RunArgs};
+use out::Closed;
 use produce::ProduceArgs;
 use state::StateArgs;
 
@@ -62,10 +66,22 @@ pub fn main(registry: &[Entry]) -> ExitCode {
     match try_main(registry, std::env::args_os().collect()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if let Some(clap) = error.downcast_ref::<clap::Error>() {
-                // Help and version are no errors; their exit code is 0.
-                let _ = clap.print();
-                return ExitCode::from(u8::try_from(clap.exit_code()).unwrap_or(2));
+            let error = match error.downcast::<clap::Error>() {
+                Ok(clap) => match print_clap(&clap) {
+                    Ok(code) => return code,
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            // Whoever read the rows has seen enough.
+            if error.is::<Closed>() {
+                return ExitCode::from(if is_supervised() { CLOSED } else { 0 });
+            }
+            if let Some(late) = error.downcast_ref::<Late>()
+                && late.is_success()
+            {
+                crate::exit::last_words(&format!("{}{late}", log::prefix()));
+                return ExitCode::SUCCESS;
             }
             crate::exit::report(&error);
             ExitCode::from(match () {
@@ -75,6 +91,16 @@ pub fn main(registry: &[Entry]) -> ExitCode {
             })
         }
     }
+}
+
+/// Shows help or version, which are no errors and go to standard output, or what is wrong with the command line.
+fn print_clap(clap: &clap::Error) -> Result<ExitCode> {
+    let printed = clap.print().and_then(|()| io::stdout().flush());
+    // Nothing can be done where standard error has gone.
+    if !clap.use_stderr() {
+        printed.map_err(out::failed)?;
+    }
+    Ok(ExitCode::from(u8::try_from(clap.exit_code()).unwrap_or(2)))
 }
 
 fn try_main(registry: &[Entry], args: Vec<OsString>) -> Result<()> {
@@ -91,10 +117,7 @@ fn try_main(registry: &[Entry], args: Vec<OsString>) -> Result<()> {
         "bench" => bench::bench(&BenchArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?),
         "state" => state::state(&StateArgs::from_arg_matches(matches)?),
         "ledger" => ledger::ledger(&LedgerArgs::from_arg_matches(matches)?),
-        "list" => {
-            list::list(registry);
-            Ok(())
-        }
+        "list" => out::print(|out| list::list(registry, out)),
         name => unreachable!("clap knows no subcommand {name}"),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::kafka::{KafkaArgs, duration};
 use crate::epoch::EpochOptions;
 use crate::feed::kafka::{From, OnDataLoss};
-use crate::sink::{Emit, Target};
+use crate::sink::{Emit, Target, WEBHOOK_MAX_BYTES};
 
 /// The options of `cutwater run`.
 #[derive(clap::Args, Clone, Debug)]
@@ -40,6 +40,10 @@ pub(super) struct RunArgs {
     /// One host:port a line, one line a process
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     pub hostfile: Option<PathBuf>,
+
+    /// How long a run may take to end after SIGINT or SIGTERM, whatever it waits for
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Cluster")]
+    pub stop_timeout: Duration,
 
     /// Shortest time an epoch stays open [default: 100ms; 1s with --emit final]
     #[arg(short, long, value_name = "DURATION", value_parser = duration, help_heading = "Epochs")]
@@ -77,6 +81,9 @@ pub(super) struct RunArgs {
         help_heading = "Output"
     )]
     pub emit: Option<Emit>,
+    /// Bytes of a POST at most; rows that are more in an epoch are several POSTs, a larger row is one of its own
+    #[arg(long, value_name = "N", default_value_t = at_least_one(WEBHOOK_MAX_BYTES), help_heading = "Output")]
+    pub webhook_max_bytes: NonZeroUsize,
     /// Keep records that could not be decoded, in a sink as of --to
     #[arg(long, value_name = "SINK", help_heading = "Output")]
     pub dead_letter: Option<Target>,

@@ -1,6 +1,8 @@
 //! `cutwater produce`: from options to records.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use clap::builder::NonEmptyStringValueParser;
@@ -55,10 +57,15 @@ pub(super) fn produce(args: &ProduceArgs, general: &LogArgs) -> Result<()> {
     // All are opened before anything is sent.
     let sources = files.iter().map(|path| Source::open(path)).collect::<Result<Vec<_>>>()?;
     let (ask, stop) = bounded(1);
-    let work = signals::stop_by(move || {
-        tracing::info!("stopping: waiting for what was sent; once more to stop at once");
-        let _ = ask.try_send(());
-    })?;
+    let begun = Arc::new(AtomicBool::new(false));
+    let has_begun = Arc::clone(&begun);
+    signals::stop_by(
+        move || has_begun.load(Ordering::Relaxed),
+        move || {
+            let _ = ask.try_send(());
+            tracing::info!("stopping: waiting for what was sent; once more to stop at once");
+        },
+    )?;
     let order = Order {
         topic: args.topic.clone(),
         partitions: args.partitions,
@@ -66,7 +73,7 @@ pub(super) fn produce(args: &ProduceArgs, general: &LogArgs) -> Result<()> {
         rate: args.rate,
     };
     let production = Production::open(&settings, order)?;
-    work.begun();
+    begun.store(true, Ordering::Relaxed);
     let bar = log::bytes_bar(general.quiet, sources.iter().map(|source| source.bytes).sum());
     let outcome = production.run(sources, &stop, bar.as_ref());
     if let Some(bar) = bar {

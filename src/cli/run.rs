@@ -29,7 +29,7 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
     let terms = args.state.as_ref().map(|place| terms(args, place, &shape, dataflow.name())).transpose()?;
     let inherited = supervise::inherited()?;
     if args.processes.get() > 1 && args.process.is_none() {
-        return supervise::supervise(args.processes.get());
+        return supervise::supervise(args.processes.get(), args.stop_timeout);
     }
     let process = args.process.unwrap_or(0);
     if args.processes.get() > 1 {
@@ -37,11 +37,8 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
     }
     let fault = Fault::default();
     let stop = Stop::default();
-    let request = stop.clone();
-    let work = signals::stop_by(move || {
-        tracing::info!("stopping: finishing the open epoch; once more to stop at once");
-        request.request();
-    })?;
+    let status = Status::default();
+    obey_signals(args, &stop, &fault, (process == 0).then(|| status.clone()))?;
     let (addresses, listener) = match inherited {
         Some((addresses, listener)) => (addresses, Some(listener)),
         None => (hosts(args)?, None),
@@ -55,20 +52,19 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
         timeout: args.kafka.connect_timeout,
     };
     // The sinks of worker 0 take all rows; the other processes open none.
-    let (outputs, dead_letters) = plan.open(process == 0, terms.is_some())?;
+    let (outputs, dead_letters) = plan.open(process == 0, terms.is_some(), &fault)?;
     let group = plan.reading.group.clone();
     let feeds = KafkaFeeds::connect(plan.settings.clone(), plan.reading, plan.inputs, &fault)?;
     let mut connected = cluster.connect()?;
     let (state, cuts, kept) = match (&args.state, terms) {
         (Some(place), Some(terms)) => {
-            let identity = || identity(args, &*dataflow, &shape, &group, &plan.settings, &feeds);
+            let identity = || identity(args, &*dataflow, &shape, &group, &plan.settings, &feeds, &fault);
             let (state, cuts, kept) = go_on(place, terms, identity, &mut connected, args, &fault)?;
             (Some(state), cuts, Some(kept))
         }
         _ => (None, None, None),
     };
     let workers = connected.workers()?;
-    let status = Status::default();
     let job = Job {
         dataflow,
         feeds: Arc::new(feeds),
@@ -79,19 +75,40 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
         state,
         status: status.clone(),
     };
-    work.begun();
     let bar = (process == 0).then(|| Progress::start(general.quiet, status.clone())).flatten();
     let result = job::run(job, workers, &stop, &fault);
-    drop(bar);
-    if let Some(kept) = kept
-        && result.is_ok()
-    {
-        kept.0.end();
-    }
+    let well = result.is_ok();
+    let result = result.and(fault.bound(move || {
+        drop(bar);
+        match kept {
+            Some((kept, _lock)) if well => kept.end(),
+            // What hangs there may still write. The lock on the state is let go when the process has ended.
+            kept => std::mem::forget(kept),
+        }
+        Ok(())
+    }));
     if result.is_ok() && process == 0 && !general.quiet {
         log::say(&format!("done: {}", status.figures().line()));
     }
     result
+}
+
+/// From now on, a signal has the run stop within `--stop-timeout`. `status`: of a process that publishes.
+fn obey_signals(args: &RunArgs, stop: &Stop, fault: &Fault, status: Option<Status>) -> Result<()> {
+    let (limit, keeps) = (args.stop_timeout, args.state.is_some());
+    let (begun, stop, fault) = (stop.clone(), stop.clone(), fault.clone());
+    signals::stop_by(
+        move || begun.has_begun(),
+        move || {
+            stop.request();
+            let status = status.clone();
+            let published = move || status.map(|status| status.figures().epoch);
+            if let Err(error) = stop.enforce(&fault, limit, keeps, published) {
+                fault.raise(error);
+            }
+            tracing::info!("stopping: finishing the open epoch; once more to stop at once");
+        },
+    )
 }
 
 /// The sinks of each output, and those of dead letters.
@@ -107,6 +124,7 @@ struct Plan {
     outputs: Vec<Vec<Target>>,
     dead_letter: Option<Target>,
     emit: Option<Emit>,
+    webhook_max_bytes: usize,
 }
 
 impl Plan {
@@ -174,12 +192,14 @@ impl Plan {
             outputs,
             dead_letter: args.dead_letter.clone(),
             emit: args.emit,
+            webhook_max_bytes: args.webhook_max_bytes.get(),
         })
     }
 
     /// Opens the sinks, where rows arrive here.
-    fn open(&self, here: bool, durable: bool) -> Result<Sinks> {
-        let mut opener = Opener::new(&self.settings, &self.reading.group, durable);
+    fn open(&self, here: bool, durable: bool, fault: &Fault) -> Result<Sinks> {
+        let mut opener =
+            Opener::new(&self.settings, &self.reading.group, durable, self.webhook_max_bytes, fault);
         let mut open = |target: &Target, emit: Emit| -> Result<Option<Box<dyn Sink>>> {
             if here { opener.open(target, emit) } else { Ok(None) }
         };

@@ -1,13 +1,13 @@
 //! `cutwater state`.
 
-use std::io::{self, BufWriter, Write};
+use std::io::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
 use clap::builder::NonEmptyStringValueParser;
 use indicatif::{HumanBytes, HumanCount};
 
-use super::ledger::is_broken_pipe;
+use super::out::{self, Closed};
 use crate::state::checkpoint::manifest::{self, Manifest};
 use crate::state::identity::Identity;
 use crate::state::survey::{Files, Survey};
@@ -38,9 +38,9 @@ pub(super) fn state(args: &StateArgs) -> Result<()> {
     let survey = Survey::of(&storage, args.verify)?;
     let place = storage.place();
     ensure!(!survey.is_empty(), "there is no state in {place}");
-    match show(&survey, args.verify, BufWriter::new(io::stdout().lock())) {
-        // Who read it has seen enough.
-        Err(error) if is_broken_pipe(&error) => {}
+    match out::print(|out| show(&survey, args.verify, out)) {
+        // Whoever read it has seen enough; damage is told by the exit code all the same.
+        Err(error) if error.is::<Closed>() => {}
         shown => shown?,
     }
     let problems = survey.problems.len();
@@ -48,7 +48,7 @@ pub(super) fn state(args: &StateArgs) -> Result<()> {
     Ok(())
 }
 
-fn show(survey: &Survey, verified: bool, mut out: impl Write) -> Result<()> {
+fn show(survey: &Survey, verified: bool, mut out: &mut dyn Write) -> Result<()> {
     if let Some(identity) = &survey.identity {
         show_identity(identity, &mut out)?;
     }
@@ -80,7 +80,7 @@ fn show(survey: &Survey, verified: bool, mut out: impl Write) -> Result<()> {
     if verified && survey.problems.is_empty() {
         line(&mut out, "verified", "no problem")?;
     }
-    Ok(out.flush()?)
+    Ok(())
 }
 
 fn show_identity(identity: &Identity, out: &mut impl Write) -> Result<()> {

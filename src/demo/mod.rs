@@ -16,7 +16,7 @@ mod table;
 mod text;
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Write};
+use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -30,6 +30,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
 use crate::cli::log;
+use crate::cli::out::{self, Closed};
 use crate::cluster::Cluster;
 use crate::epoch::EpochOptions;
 use crate::fault::Fault;
@@ -106,10 +107,10 @@ pub fn run(options: &Options) -> Result<()> {
     if !options.quiet {
         log::say(&format!("done: {}", figures.line()));
     }
-    match print_top(&counts) {
+    match out::print(|out| print_top(&counts, out)) {
         // Ctrl-C ends the reader of a pipe, too.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        result => result.context("writing the top words to standard output")?,
+        Err(error) if error.is::<Closed>() => {}
+        result => result?,
     }
     if !options.quiet {
         log::say(&format!(
@@ -309,14 +310,13 @@ fn verify(counts: &Counts, recount: &Recount, records: u64, words: u64) -> Resul
     Ok(())
 }
 
-/// Prints the most frequent words to standard output, as the rows they are.
-fn print_top(counts: &Counts) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+/// Writes the most frequent words, as the rows they are.
+fn print_top(counts: &Counts, out: &mut dyn Write) -> Result<()> {
     for (word, count) in counts.top(FINAL).words {
-        serde_json::to_writer(&mut out, &Row { word: word.into(), count })?;
+        serde_json::to_writer(&mut *out, &Row { word: word.into(), count })?;
         writeln!(out)?;
     }
-    out.flush()
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 pub mod file;
 pub mod kafka;
 mod lines;
-mod retry;
 pub mod stdout;
 pub mod webhook;
 
@@ -14,11 +13,15 @@ use cutwater_dataflows::Epoch;
 use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::Report;
 
+use crate::fault::Fault;
 use crate::kafka::client::Settings;
 use crate::state::resume::Resume;
 
 /// Lines that are kept before they are written, in bytes.
 const BUFFER: usize = 1 << 20;
+
+/// Bytes of a webhook's POST at most, where nothing else is said: what most servers take.
+pub const WEBHOOK_MAX_BYTES: usize = 1 << 20;
 
 /// How the names of runs begin that keep no state: nothing will go on from what they have committed.
 const UNKEPT: &str = "run-";
@@ -99,6 +102,14 @@ pub trait Sink: Send {
     /// As [`Sink::write`].
     fn commit(&mut self, epoch: Epoch, reports: &[Report]) -> Result<()>;
 
+    /// The run has ended well: nothing more will come.
+    ///
+    /// # Errors
+    /// As [`Sink::write`].
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// A job goes on from its state. Called once, before all else, in runs that keep state. Returns the epoch up to
     /// which the sink needs nothing more: the next one is the first that it will be given. A sink that can't know what
     /// it holds relies on what the ledger knows to be published, and may be given an epoch twice.
@@ -116,16 +127,25 @@ pub struct Opener<'a> {
     group: &'a str,
     /// The name of a run without state; `None` where a job keeps state, and its sinks learn its name when it goes on.
     run: Option<String>,
+    webhook_max_bytes: usize,
+    fault: &'a Fault,
     /// What all Kafka sinks share, once there is one.
     kafka: Option<kafka::Shared>,
 }
 
 impl<'a> Opener<'a> {
     /// For a run whose offsets are committed to the consumer `group`. With `durable` the job keeps state: each sink is
-    /// told what the job goes on from ([`Sink::resume`]) before all else.
-    pub fn new(settings: &'a Settings, group: &'a str, durable: bool) -> Self {
+    /// told what the job goes on from ([`Sink::resume`]) before all else. A POST of a webhook has at most
+    /// `webhook_max_bytes`. Sinks that wait end when `fault` is raised.
+    pub fn new(
+        settings: &'a Settings,
+        group: &'a str,
+        durable: bool,
+        webhook_max_bytes: usize,
+        fault: &'a Fault,
+    ) -> Self {
         let run = (!durable).then(|| format!("{}{:016x}", UNKEPT, rand::random::<u64>()));
-        Opener { settings, group, run, kafka: None }
+        Opener { settings, group, run, webhook_max_bytes, fault, kafka: None }
     }
 
     /// Opens a sink; `None` for [`Target::None`].
@@ -136,18 +156,24 @@ impl<'a> Opener<'a> {
         let run = self.run.as_deref();
         Ok(match target {
             Target::Stdout => Some(Box::new(stdout::Stdout::new(emit))),
-            Target::File(path) if run.is_some() => Some(Box::new(file::File::create(path, emit)?)),
-            Target::File(path) => Some(Box::new(file::File::keep(path, emit))),
+            Target::File(path) if run.is_some() => Some(Box::new(file::File::create(path, emit, self.fault)?)),
+            Target::File(path) => Some(Box::new(file::File::keep(path, emit, self.fault))),
             Target::Kafka(topic) => {
                 let shared = match (&self.kafka, run) {
                     (Some(shared), _) => shared.clone(),
-                    (None, Some(run)) => kafka::Shared::start(self.settings, self.group, run)?,
-                    (None, None) => kafka::Shared::prepare(self.settings, self.group)?,
+                    (None, Some(run)) => kafka::Shared::start(self.settings, self.group, run, self.fault)?,
+                    (None, None) => kafka::Shared::prepare(self.settings, self.group, self.fault)?,
                 };
                 let shared = self.kafka.insert(shared);
                 Some(Box::new(kafka::Kafka::open(shared, topic, emit)?))
             }
-            Target::Webhook(url) => Some(Box::new(webhook::Webhook::open(url, emit, run)?)),
+            Target::Webhook(url) => Some(Box::new(webhook::Webhook::open(
+                url,
+                emit,
+                run,
+                self.webhook_max_bytes,
+                self.fault,
+            )?)),
             Target::None => None,
         })
     }

@@ -2,12 +2,13 @@
 
 use std::io::{self, Write};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::Report;
 
 use super::{BUFFER, Emit, Sink, lines};
+use crate::cli::out;
 
 /// Writes lines to standard output. An epoch's lines are handed to the system when the epoch is committed.
 pub struct Stdout {
@@ -23,7 +24,7 @@ impl Stdout {
 
     fn flush(&mut self) -> Result<()> {
         let mut stdout = io::stdout();
-        stdout.write_all(&self.buffer).and_then(|()| stdout.flush()).context("writing to standard output")?;
+        stdout.write_all(&self.buffer).and_then(|()| stdout.flush()).map_err(out::failed)?;
         self.buffer.clear();
         Ok(())
     }

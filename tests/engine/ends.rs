@@ -69,6 +69,18 @@ fn a_cut_that_is_refused_ends_the_run_before_its_rows() {
     }
 }
 
+#[test]
+fn a_sink_that_hangs_hides_no_error() {
+    for workers in 1..=3 {
+        let feeds = Seeded::new(World::even(3, "lines", 5, 50), Manner::default());
+        let mut run = Run { trouble: Trouble::RefuseCutAndHang(2), ..Run::of(&feeds, workers) };
+        run.epochs.max_records = 5;
+        let (result, _) = run.start().end();
+        let error = result.expect_err("the cut is refused").to_string();
+        assert!(error.contains("cut of epoch 2"), "{error}");
+    }
+}
+
 /// Panics on a record
 #[derive(clap::Args, Debug)]
 struct Panics {}

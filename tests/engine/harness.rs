@@ -76,6 +76,8 @@ pub(crate) enum Trouble {
     PanicAt(Epoch),
     /// The cut of this epoch is refused.
     RefuseCut(Epoch),
+    /// The same, and commits never return.
+    RefuseCutAndHang(Epoch),
 }
 
 impl Run {
@@ -250,6 +252,9 @@ impl Sink for Recorder {
             // A gate whose keeper has gone is open.
             let _ = gate.recv();
         }
+        while let Trouble::RefuseCutAndHang(_) = self.trouble {
+            std::thread::park();
+        }
         let _ = self.events.send(Event::Committed(epoch, self.output.clone()));
         Ok(())
     }
@@ -257,7 +262,7 @@ impl Sink for Recorder {
 
 impl Cuts for Recorder {
     fn append(&mut self, epoch: Epoch, reports: &[Report], _published: Epoch) -> Result<()> {
-        if matches!(self.trouble, Trouble::RefuseCut(at) if at == epoch) {
+        if matches!(self.trouble, Trouble::RefuseCut(at) | Trouble::RefuseCutAndHang(at) if at == epoch) {
             bail!("the cut of epoch {epoch} is refused as was asked for");
         }
         let _ = self.events.send(Event::Cut(epoch, reports.to_vec()));

@@ -15,6 +15,8 @@ mod quick_ledger;
 mod quick_processes;
 mod quick_sinks;
 mod quick_state;
+mod quick_stopping;
+mod quick_streams;
 mod quick_transactions;
 mod quick_unreachable;
 mod quick_usage;

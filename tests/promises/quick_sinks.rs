@@ -97,7 +97,7 @@ fn a_sink_that_fails_ends_the_run_with_one_line() {
 
 /// As in `cutwater run ... | head -1`.
 #[test]
-fn a_closed_standard_output_ends_the_run_with_one_line() {
+fn a_closed_standard_output_ends_the_run_well() {
     let topic = mock().topic(2);
     topic.send(zipf_lines(6, 100_000));
     for shape in ["-w 2", "-w 1 -n 2"] {
@@ -107,13 +107,30 @@ fn a_closed_standard_output_ends_the_run_with_one_line() {
         let mut row = String::new();
         stdout.read_line(&mut row).expect("a row");
         drop(stdout);
-        let ended = run.wait();
-        if shape == "-w 2" {
-            ended.fails(1, &["standard output"]);
-        } else {
-            let ended = ended.expect(1);
-            ended.says(&["process 0", "standard output"]);
-            ended.says(&["process 0", "ended with exit code 1"]);
-        }
+        run.wait().expect(0);
+    }
+}
+
+#[test]
+fn the_last_result_stays_until_the_new_one_is_whole() {
+    let (topic, expected) = sample();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (path, state) = (folder.path().join("counts"), folder.path().join("state"));
+    let text = || std::fs::read_to_string(&path).expect("the file is there");
+    for state in [None, Some(&state)] {
+        std::fs::write(&path, "of an earlier run\n").expect("there is room");
+        let program = || {
+            let program = bounded(&topic).args(["--emit", "final", "-o", &format!("file:{}", path.display())]);
+            match state {
+                Some(state) => program.args(["--state".as_ref(), state.as_os_str()]),
+                None => program,
+            }
+        };
+        // Killed when all rows are written, but not yet all of the run has ended.
+        let killed = program().env("CUTWATER_CRASH", "file-written:1").run();
+        assert!(killed.status.code().is_none(), "{:?}", killed.stderr);
+        assert_eq!(text(), "of an earlier run\n");
+        program().run().expect(0);
+        assert_counts(&finals(&text().lines().collect::<Vec<_>>()), &expected);
     }
 }

@@ -21,7 +21,7 @@ use crate::support::program::{Program, cutwater};
 const TIME: u64 = 1_700_000_000_000_000;
 
 /// A state with a ledger of 9 epochs and checkpoints of 5 and 8, and a run file that none of them names.
-fn sample() -> TempDir {
+pub fn sample() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (storage, _lock) = claim(text(folder.path())).expect("a new state");
     let identity = Identity {

@@ -1,9 +1,11 @@
 //! Rows to a web server.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::support::broker::mock;
-use crate::support::program::word_count;
+use crate::support::kafka::Topic;
+use crate::support::program::{Program, word_count};
 use crate::support::rows::{Change, Replay, assert_counts, finals, recount};
 use crate::support::server::Server;
 use crate::support::text::zipf_lines;
@@ -49,7 +51,8 @@ fn each_epoch_is_a_post_that_is_made_until_it_is_taken() {
         assert_eq!(post.headers["cutwater-output"], "counts");
         let epoch = &post.headers["cutwater-epoch"];
         let key = &post.headers["idempotency-key"];
-        assert!(key.starts_with("run-") && key.ends_with(&format!("/counts/{epoch}")), "{key}");
+        assert!(key.starts_with("run-") && key.contains(&format!("/counts/{epoch}/1-")), "{key}");
+        assert_eq!((&*post.headers["cutwater-part"], &*post.headers["cutwater-parts"]), ("1", "1"));
         assert!(keys.insert(key.clone()), "{key} stands for two epochs");
         for line in post.body.lines() {
             let change = Change::parse(line);
@@ -92,4 +95,69 @@ fn a_server_that_refuses_ends_the_run() {
         assert!(!ended.stderr.join("\n").contains("secret"), "{:?}", ended.stderr);
         assert_eq!(server.posts().len(), 1);
     }
+}
+
+/// The POSTs of an epoch of 100 rows, in parts of 1000 bytes.
+fn parted(state: &Path, topic: &Topic, server: &Server, more: &str) -> Program {
+    word_count(&topic.address, &topic.name)
+        .with("--until-end --webhook-max-bytes 1000")
+        .with(more)
+        .args(["--state".as_ref(), state.as_os_str()])
+        .args(["-o", &format!("webhook:http://{}", server.address)])
+}
+
+#[test]
+fn large_epochs_are_parts_whose_keys_survive_a_restart() {
+    let topic = mock().topic(1);
+    let words: Vec<String> = (0..100).map(|number| format!("word{number}")).collect();
+    let long = "x".repeat(2000);
+    topic.send([words.join(" ") + " " + &long]);
+    let state = tempfile::tempdir().expect("a temporary folder");
+    // The third part is refused for good: the run ends, and the next one begins with the first part.
+    let server = Server::start(vec![
+        None,
+        Some("200 OK\r\nContent-Length: 0"),
+        Some("204 No Content"),
+        Some("403 Forbidden\r\nContent-Length: 0"),
+    ]);
+    parted(state.path(), &topic, &server, "").run().fails(1, &["403"]);
+    let before = server.posts();
+    parted(state.path(), &topic, &server, "").run().expect(0);
+    let mut posts = server.posts();
+    posts.drain(..before.len());
+    assert_eq!(before[1..], posts[..3], "the same parts have the same keys");
+    assert_eq!(before[0], before[1]);
+
+    let parts = posts.len();
+    assert!(parts > 5, "{parts} parts");
+    let keys: BTreeSet<&str> = posts.iter().map(|post| &*post.headers["idempotency-key"]).collect();
+    assert_eq!(keys.len(), parts, "{keys:?}");
+    let mut next = 1;
+    for (index, post) in posts.iter().enumerate() {
+        assert_eq!(post.headers["cutwater-part"], (index + 1).to_string());
+        assert_eq!(post.headers["cutwater-parts"], parts.to_string());
+        let rows = post.body.lines().count();
+        assert!(post.body.len() <= 1000 || rows == 1, "{} bytes, {rows} rows", post.body.len());
+        let key = &post.headers["idempotency-key"];
+        assert!(key.ends_with(&format!("/counts/1/{next}-{}", next + rows - 1)), "{key}");
+        next += rows;
+    }
+    let rows: Vec<&str> = posts.iter().flat_map(|post| post.body.lines()).collect();
+    assert_counts(Replay::of(&rows).counts(), &recount([words.join(" "), long]));
+}
+
+#[test]
+fn a_server_that_takes_less_is_told_with_the_option() {
+    let topic = mock().topic(1);
+    topic.send(["a b"]);
+    const REFUSED: &str = "413 Payload Too Large\r\nContent-Length: 0";
+    let url = |server: &Server| format!("webhook:http://{}", server.address);
+    let program = || word_count(&topic.address, &topic.name).with("--until-end");
+    let server = Server::start(vec![Some(REFUSED)]);
+    let ended = program().args(["-o", &url(&server)]).run();
+    ended.fails(1, &["413", "lower --webhook-max-bytes (now 1048576)"]);
+    // Each row is a POST of its own already.
+    let server = Server::start(vec![Some(REFUSED)]);
+    let ended = program().with("--webhook-max-bytes 1").args(["-o", &url(&server)]).run();
+    ended.fails(1, &["413", "one row", "raise the server's limit"]);
 }

@@ -87,6 +87,7 @@ pub struct KafkaFeeds {
     reading: Reading,
     inputs: BTreeMap<String, Vec<Pattern>>,
     discovery: Discovery,
+    fault: Fault,
 }
 
 impl KafkaFeeds {
@@ -103,7 +104,7 @@ impl KafkaFeeds {
         let client = settings.metadata()?;
         topics::connect(&client, &settings)?;
         let patterns: Vec<Pattern> = inputs.values().flatten().cloned().collect();
-        let topics = insist(|| topics::find(&client, &patterns))?;
+        let topics = insist(fault, || topics::find(&client, &patterns))?;
         for (input, patterns) in &inputs {
             for pattern in patterns {
                 let partitions: i32 = topics
@@ -130,7 +131,7 @@ impl KafkaFeeds {
         } else {
             Discovery::start(client, patterns, topics, fault.clone())?
         };
-        Ok(KafkaFeeds { settings, reading, inputs, discovery })
+        Ok(KafkaFeeds { settings, reading, inputs, discovery, fault: fault.clone() })
     }
 }
 
@@ -147,7 +148,7 @@ impl Feeds for KafkaFeeds {
             self.inputs.get(input).with_context(|| format!("input {input:?} is bound to no topic"))?;
         let found = Arc::clone(self.discovery.found());
         let mut feed =
-            KafkaFeed::new(self.settings.clone(), self.reading.clone(), patterns.clone(), place, found);
+            KafkaFeed::new(self.settings.clone(), self.reading.clone(), patterns.clone(), place, found, &self.fault);
         match begin {
             Some(begin) => feed.resume(begin)?,
             None => feed.begin()?,

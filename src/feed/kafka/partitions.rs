@@ -21,6 +21,7 @@ use super::discovery::Found;
 use super::partition::{Partition, Spot};
 use super::start::{Start, Wanted, available, starts};
 use super::{From, REQUEST, Reading};
+use crate::fault::Fault;
 use crate::kafka::client::{Client, Settings};
 use crate::kafka::insist::insist;
 use crate::kafka::native::batch::{Batches, Event};
@@ -47,6 +48,7 @@ pub(super) struct KafkaFeed {
     patterns: Vec<Pattern>,
     place: Place,
     found: Arc<Found>,
+    fault: Fault,
     /// The state of `found` that this feed has seen; `None` before it has seen any.
     changes: Option<u64>,
     /// When partitions that were found may be asked about, after it has failed.
@@ -77,6 +79,7 @@ impl KafkaFeed {
         patterns: Vec<Pattern>,
         place: Place,
         found: Arc<Found>,
+        fault: &Fault,
     ) -> Self {
         KafkaFeed {
             settings,
@@ -84,6 +87,7 @@ impl KafkaFeed {
             patterns,
             place,
             found,
+            fault: fault.clone(),
             changes: None,
             retry: None,
             waker: Arc::default(),
@@ -170,7 +174,7 @@ impl KafkaFeed {
         }
         let ask = || starts(self.consumer(), &self.reading, wanted, &new, timeout);
         // While it reads, the worker has other things to do than to wait: it comes back.
-        let starts = if timeout == REQUEST { insist(ask)? } else { ask()? };
+        let starts = if timeout == REQUEST { insist(&self.fault, ask)? } else { ask()? };
         let mut list = TopicPartitionList::new();
         for ((topic, partition), start) in new.iter().zip(&starts) {
             list.add_partition_offset(topic, *partition, Offset::Offset(start.first))?;

@@ -10,6 +10,10 @@ use rdkafka::topic_partition_list::Offset;
 use super::{From, OnDataLoss, Reading};
 use crate::kafka::client::Client;
 
+/// How long a request for committed offsets may take: those that an open transaction holds back are asked for again, and
+/// it is said that they are waited for.
+const COMMITTED: Duration = Duration::from_secs(10);
+
 /// Which offsets are wanted.
 #[derive(Clone, Copy)]
 pub(super) enum Wanted<'a> {
@@ -61,8 +65,13 @@ pub(super) fn starts(
         ),
         Wanted::From(From::Committed) => Some(
             consumer
-                .committed_offsets(named(Offset::Invalid)?, timeout)
-                .with_context(|| format!("asking for the offsets of group {:?}", reading.group))?,
+                .committed_offsets(named(Offset::Invalid)?, timeout.min(COMMITTED))
+                .with_context(|| {
+                    format!(
+                        "asking for the offsets of group {:?} (an open transaction that commits them holds them back)",
+                        reading.group
+                    )
+                })?,
         ),
         Wanted::From(From::Earliest | From::Latest | From::Offset(_)) | Wanted::Known(_) => None,
     };

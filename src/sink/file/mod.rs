@@ -4,7 +4,12 @@
 //! and reads back to where the last epoch begins (`tail`). All epochs before it are whole: each was synced before the
 //! next one began. What is there of the last one is the beginning of what will be written for it again, so that is
 //! compared instead of written.
+//!
+//! The rows after the end are written beside what is there, and take its place once they are whole (`replace`). A named pipe
+//! is opened once somebody reads it (`pipe`).
 
+mod pipe;
+mod replace;
 mod tail;
 
 use std::fs;
@@ -20,7 +25,9 @@ use cutwater_dataflows::source::Report;
 
 use super::{BUFFER, Emit, Sink, lines};
 use crate::crash;
+use crate::fault::Fault;
 use crate::state::resume::Resume;
+use replace::Replacement;
 use tail::Tail;
 
 /// Writes lines to a file. An epoch's lines are handed to the system when the epoch is committed.
@@ -29,6 +36,9 @@ pub struct File {
     emit: Emit,
     /// `None` until a job that keeps state goes on.
     file: Option<fs::File>,
+    /// What `file` is, where it is to take the place of the file that is there.
+    replacement: Option<Replacement>,
+    fault: Fault,
     /// Is an epoch synced when it is committed?
     sync: bool,
     /// True while something is not synced.
@@ -39,25 +49,46 @@ pub struct File {
 }
 
 impl File {
-    /// Lines to a file that is made anew.
+    /// Lines to a new file. With [`Emit::Final`] it takes the place of the one that is there when the run has ended well.
+    /// A named pipe is waited for until somebody reads it, or `fault` is raised.
     ///
     /// # Errors
     /// If it can't be made.
-    pub fn create(path: &Path, emit: Emit) -> Result<Self> {
-        let mut sink = File::keep(path, emit);
-        sink.file = Some(sink.make_anew()?);
+    pub fn create(path: &Path, emit: Emit, fault: &Fault) -> Result<Self> {
+        let mut sink = File::keep(path, emit, fault);
+        sink.begin()?;
         Ok(sink)
     }
 
     /// Lines to a file that a job with state goes on with; made where it is not there. Only [`Sink::resume`] touches
     /// it.
-    pub fn keep(path: &Path, emit: Emit) -> Self {
-        let path = path.to_owned();
-        File { path, emit, file: None, sync: false, dirty: false, buffer: Vec::new(), there: 0..0 }
+    pub fn keep(path: &Path, emit: Emit, fault: &Fault) -> Self {
+        File {
+            path: path.to_owned(),
+            emit,
+            file: None,
+            replacement: None,
+            fault: fault.clone(),
+            sync: false,
+            dirty: false,
+            buffer: Vec::new(),
+            there: 0..0,
+        }
     }
 
-    fn make_anew(&self) -> Result<fs::File> {
-        fs::File::create(&self.path).with_context(|| format!("making the file {}", self.path.display()))
+    /// Opens it for all lines, from the first on.
+    fn begin(&mut self) -> Result<()> {
+        let path = &self.path;
+        self.file = Some(if pipe::is_one(path) {
+            pipe::open(path, &self.fault)?
+        } else if self.emit == Emit::Final && (path.is_file() || !path.exists()) {
+            let (replacement, file) = Replacement::create(path)?;
+            self.replacement = Some(replacement);
+            file
+        } else {
+            fs::File::create(path).with_context(|| format!("making the file {}", path.display()))?
+        });
+        Ok(())
     }
 
     /// Compares what is there already, and appends the rest.
@@ -94,6 +125,9 @@ impl File {
     /// Opens the file to go on with it: returns it with what it holds.
     fn open(&self) -> Result<(fs::File, Option<Tail>)> {
         let shown = self.path.display();
+        if pipe::is_one(&self.path) {
+            return Ok((pipe::open(&self.path, &self.fault)?, None));
+        }
         let is_new = !self.path.exists();
         let file = fs::OpenOptions::new()
             .read(true)
@@ -105,16 +139,20 @@ impl File {
             return Ok((file, None));
         }
         if is_new {
-            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let folder = folder.unwrap_or(Path::new("."));
-            // A file whose name is not synced may be gone after a crash, lines and all.
-            fs::File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .with_context(|| format!("syncing the folder {}", folder.display()))?;
+            sync_folder(&self.path)?;
         }
         let tail = Tail::read(&file).with_context(|| format!("reading what {shown} holds"))?;
         Ok((file, Some(tail)))
     }
+}
+
+/// Syncs the folder of a file. One whose name is not synced may be gone after a crash, lines and all.
+fn sync_folder(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .with_context(|| format!("syncing the folder {}", folder.display()))
 }
 
 impl Sink for File {
@@ -142,12 +180,18 @@ impl Sink for File {
         Ok(())
     }
 
+    fn finish(&mut self) -> Result<()> {
+        self.flush()?;
+        match (self.replacement.take(), &self.file) {
+            (Some(replacement), Some(file)) => replacement.finish(file),
+            _ => Ok(()),
+        }
+    }
+
     fn resume(&mut self, from: &Resume) -> Result<Epoch> {
         if self.emit == Emit::Final {
             // The rows after the end, once: not those of an earlier end.
-            let file = self.make_anew()?;
-            self.sync = file.metadata().is_ok_and(|metadata| metadata.is_file());
-            self.file = Some(file);
+            self.begin()?;
             return Ok(from.published);
         }
         let (file, tail) = self.open()?;

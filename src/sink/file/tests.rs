@@ -34,7 +34,7 @@ fn job(checkpoint: Epoch, published: Epoch, last: Epoch) -> Resume {
 fn whole(last: Epoch, emit: Emit) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("f");
-    publish(&mut File::create(&path, emit).unwrap(), 1..=last).unwrap();
+    publish(&mut File::create(&path, emit, &Fault::default()).unwrap(), 1..=last).unwrap();
     fs::read(path).unwrap()
 }
 
@@ -48,7 +48,7 @@ fn a_file_torn_at_any_byte_ends_up_the_same() {
         // Epochs up to 4 were synced; what is there of the others is any prefix.
         for length in whole(4, emit).len()..=expected.len() {
             fs::write(&path, &expected[..length]).unwrap();
-            let mut sink = File::keep(&path, emit);
+            let mut sink = File::keep(&path, emit, &Fault::default());
             let held = sink.resume(&job(2, 4, LAST)).unwrap();
             assert!((4..LAST).contains(&held), "{held}");
             publish(&mut sink, held + 1..=LAST).unwrap();
@@ -61,10 +61,10 @@ fn a_file_torn_at_any_byte_ends_up_the_same() {
 fn a_file_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("f");
-    let mut sink = File::keep(&path, Emit::Changes);
+    let mut sink = File::keep(&path, Emit::Changes, &Fault::default());
     assert_eq!(sink.resume(&job(0, 0, 0)).unwrap(), 0);
     publish(&mut sink, 1..=3).unwrap();
-    let mut sink = File::keep(&path, Emit::Changes);
+    let mut sink = File::keep(&path, Emit::Changes, &Fault::default());
     assert_eq!(sink.resume(&job(3, 3, 3)).unwrap(), 3);
     publish(&mut sink, 4..=5).unwrap();
     assert_eq!(fs::read(&path).unwrap(), whole(5, Emit::Changes));
@@ -76,7 +76,7 @@ fn a_file_that_can_not_be_this_jobs_is_refused() {
     let path = folder.path().join("f");
     let resume = |bytes: &[u8], from: Resume| {
         fs::write(&path, bytes).unwrap();
-        let mut sink = File::keep(&path, Emit::Changes);
+        let mut sink = File::keep(&path, Emit::Changes, &Fault::default());
         let held = sink.resume(&from)?;
         publish(&mut sink, held + 1..=from.last())
     };
@@ -97,16 +97,36 @@ fn a_file_that_can_not_be_this_jobs_is_refused() {
 }
 
 #[test]
-fn final_rows_are_written_anew() {
+fn final_rows_take_the_place_of_an_earlier_end_once_they_are_whole() {
+    const ROWS: &str = "{\"k\":0,\"v\":1}\n{\"k\":1,\"v\":1}\n{\"k\":2,\"v\":1}\n";
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("f");
-    fs::write(&path, "of an earlier end\n").unwrap();
-    let mut sink = File::keep(&path, Emit::Final);
-    assert_eq!(sink.resume(&job(3, 4, 5)).unwrap(), 4);
-    sink.write(Epoch::MAX, "out", &changes(1)).unwrap();
-    sink.commit(Epoch::MAX, &[]).unwrap();
-    assert_eq!(
-        fs::read_to_string(&path).unwrap(),
-        "{\"k\":0,\"v\":1}\n{\"k\":1,\"v\":1}\n{\"k\":2,\"v\":1}\n"
-    );
+    let (path, link) = (folder.path().join("f"), folder.path().join("link"));
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let text = || fs::read_to_string(&path).unwrap();
+    let begin = |state: bool| {
+        if !state {
+            return File::create(&link, Emit::Final, &Fault::default()).unwrap();
+        }
+        let mut sink = File::keep(&link, Emit::Final, &Fault::default());
+        assert_eq!(sink.resume(&job(3, 4, 5)).unwrap(), 4);
+        sink
+    };
+    for state in [false, true] {
+        fs::write(&path, "of an earlier end\n").unwrap();
+        for ends in [false, true] {
+            let mut sink = begin(state);
+            sink.write(Epoch::MAX, "out", &changes(1)).unwrap();
+            sink.commit(Epoch::MAX, &[]).unwrap();
+            assert_eq!(text(), "of an earlier end\n");
+            if ends {
+                sink.finish().unwrap();
+            }
+        }
+        assert_eq!(text(), ROWS);
+        // No rows are a result, too.
+        begin(state).finish().unwrap();
+        assert_eq!(text(), "");
+        let left = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 2, "the file and the link");
+    }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::kafka::client::Settings;
 use crate::kafka::deliveries::reason;
 use crate::sink::UNKEPT;
-use crate::sink::retry::Retry;
+use crate::retry::Retry;
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(10);

@@ -23,9 +23,10 @@ use super::kept::Kept;
 use super::resume::{held, others};
 use super::writer::{Outgoing, Trouble, Writer};
 use crate::crash;
+use crate::fault::Fault;
 use crate::kafka::client::Settings;
 use crate::kafka::topics::{self, Pattern};
-use crate::sink::retry::Retry;
+use crate::retry::Retry;
 use crate::state::resume::Resume;
 
 /// The longest wait before a transaction is done anew.
@@ -51,8 +52,8 @@ impl Shared {
     ///
     /// # Errors
     /// If no broker answers in time, or it allows no transactions.
-    pub fn start(settings: &Settings, group: &str, run: &str) -> Result<Self> {
-        let shared = Shared::prepare(settings, group)?;
+    pub fn start(settings: &Settings, group: &str, run: &str, fault: &Fault) -> Result<Self> {
+        let shared = Shared::prepare(settings, group, fault)?;
         shared.lock().start(run)?;
         Ok(shared)
     }
@@ -61,11 +62,12 @@ impl Shared {
     ///
     /// # Errors
     /// If librdkafka does not take a property.
-    pub fn prepare(settings: &Settings, group: &str) -> Result<Self> {
+    pub fn prepare(settings: &Settings, group: &str, fault: &Fault) -> Result<Self> {
         let group = Group { name: group.to_owned(), settings: settings.clone() };
         let transactions = Transactions {
             membership: Arc::new(group.metadata()?),
             group,
+            fault: fault.clone(),
             topics: Vec::new(),
             job: String::new(),
             writers: [const { None }; WRITERS],
@@ -87,6 +89,8 @@ impl Shared {
 /// The state of [`Shared`].
 pub(super) struct Transactions {
     group: Group,
+    /// Ends everything that waits.
+    fault: Fault,
     membership: Arc<ConsumerGroupMetadata>,
     topics: Vec<String>,
     /// The job, or the run where it keeps no state; empty until they have started.
@@ -122,7 +126,7 @@ impl Transactions {
     /// Starts, as the only run of this job that can write from now on.
     fn start(&mut self, job: &str) -> Result<()> {
         job.clone_into(&mut self.job);
-        let settings = &self.group.settings;
+        let (settings, fault) = (&self.group.settings, &self.fault);
         topics::connect(&settings.metadata()?, settings)?;
         let deadline = Instant::now() + settings.connect_timeout;
         // All of them, before anything is read of what the topics hold: none of a former run can write after that. Each
@@ -130,7 +134,7 @@ impl Transactions {
         let ids: [String; WRITERS] = std::array::from_fn(|turn| self.id(turn));
         let started = std::thread::scope(|scope| {
             let threads =
-                ids.each_ref().map(|id| scope.spawn(|| Writer::start(settings, id, Some(deadline))));
+                ids.each_ref().map(|id| scope.spawn(|| Writer::start(settings, id, Some(deadline), fault)));
             threads.map(|thread| thread.join())
         });
         for (place, started) in self.writers.iter_mut().zip(started) {
@@ -160,7 +164,7 @@ impl Transactions {
         let begin = from.begin();
         let partitions = begin.iter().map(|(_, topic, partition, _)| (topic.to_owned(), partition));
         let deadline = Instant::now() + self.group.settings.connect_timeout;
-        let committed = self.group.read(partitions, Retry::new(LONGEST, Some(deadline)))?;
+        let committed = self.group.read(partitions, Retry::new(&self.fault, LONGEST, Some(deadline)))?;
         self.committed = held(&self.group.name, &committed, from)?;
         for (partition, Committed { offset, mark }) in committed {
             if mark.is_some_and(|mark| mark.job == self.job) {
@@ -260,7 +264,7 @@ impl Transactions {
     /// Looks whether partitions that are new to this run are another job's.
     fn meet(&self, offsets: &BTreeMap<Partition, i64>) -> Result<()> {
         let new = offsets.keys().filter(|partition| !self.positions.contains_key(*partition)).cloned();
-        for ((topic, partition), committed) in self.group.read(new, Retry::new(LONGEST, None))? {
+        for ((topic, partition), committed) in self.group.read(new, Retry::new(&self.fault, LONGEST, None))? {
             if let Some(mark) = committed.mark
                 && mark.is_kept()
                 && mark.job != self.job
@@ -278,7 +282,7 @@ impl Transactions {
         } else {
             Mark { job: self.job.clone(), epoch, ended: false }
         };
-        let mut retry = Retry::new(LONGEST, None);
+        let mut retry = Retry::new(&self.fault, LONGEST, None);
         loop {
             let mut asked = false;
             let why = match self.attempt(epoch, offsets, &mark, &mut asked) {
@@ -335,12 +339,12 @@ impl Transactions {
         loop {
             // Where a newer run has written, it is not disturbed. One try: what this run has left open may be in the
             // way, and the new producer ends it.
-            let once = Retry::new(LONGEST, Some(Instant::now()));
+            let once = Retry::new(&self.fault, LONGEST, Some(Instant::now()));
             if let Ok(committed) = self.read(offsets, once) {
                 self.judge(&committed, offsets, mark)?;
             }
             self.writers[turn] = None;
-            match Writer::start(&self.group.settings, &self.id(turn), None) {
+            match Writer::start(&self.group.settings, &self.id(turn), None, &self.fault) {
                 Ok(writer) => {
                     self.writers[turn] = Some(writer);
                     return Ok(());
@@ -359,7 +363,7 @@ impl Transactions {
     /// # Errors
     /// If another run has committed something that this one has not.
     fn is_committed(&self, offsets: &BTreeMap<Partition, i64>, mark: &Mark) -> Result<bool> {
-        self.judge(&self.read(offsets, Retry::new(LONGEST, None))?, offsets, mark)
+        self.judge(&self.read(offsets, Retry::new(&self.fault, LONGEST, None))?, offsets, mark)
     }
 
     fn read(

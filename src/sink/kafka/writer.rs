@@ -10,16 +10,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
-use crossbeam_channel::bounded;
+use crossbeam_channel::{bounded, select};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
+use crate::fault::Fault;
 use crate::kafka::client::{Settings, refused};
 use crate::kafka::deliveries::{Deliveries, reason};
-use crate::sink::retry::Retry;
+use crate::retry::Retry;
 
 /// How long one call may take. Where it takes longer, the same call goes on with it.
 const CALL: Duration = Duration::from_secs(10);
@@ -67,12 +68,17 @@ impl Writer {
     /// # Errors
     /// [`Trouble::End`] if the deadline passes or this user may not; [`Trouble::Lost`] if another producer takes the id
     /// at the same time.
-    pub(super) fn start(settings: &Settings, id: &str, deadline: Option<Instant>) -> Result<Self, Trouble> {
+    pub(super) fn start(
+        settings: &Settings,
+        id: &str,
+        deadline: Option<Instant>,
+        fault: &Fault,
+    ) -> Result<Self, Trouble> {
         let make = || -> Result<Sender> {
             let config = settings.transactions(id)?;
             config.create_with_context(Deliveries::default()).map_err(refused).context("making a producer")
         };
-        let producer = Producing(Arc::new(make().map_err(Trouble::End)?));
+        let producer = Producing(Arc::new(make().map_err(Trouble::End)?), fault.clone());
         producer
             .call("starting transactions", deadline, |producer| producer.init_transactions(CALL))
             .map_err(|trouble| match trouble {
@@ -112,7 +118,7 @@ impl Writer {
                 }
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     self.producer.check()?;
-                    thread::sleep(ROOM);
+                    self.producer.1.pause(ROOM).map_err(Trouble::End)?;
                     record = back;
                 }
                 Err((error, _)) => {
@@ -149,7 +155,7 @@ impl Writer {
         // The commit would wait for the records as well, but in steps of 100 ms.
         while self.producer.0.in_flight_count() > 0 {
             self.producer.check()?;
-            thread::sleep(SOON);
+            self.producer.1.pause(SOON).map_err(Trouble::End)?;
         }
         self.producer.guarded("committing a transaction", |producer| producer.commit_transaction(CALL))?;
         self.producer.0.context().answered();
@@ -160,9 +166,9 @@ impl Writer {
 
 type Sender = ThreadedProducer<Deliveries>;
 
-/// The producer of a [`Writer`].
+/// The producer of a [`Writer`], and what ends its waiting.
 #[derive(Clone)]
-struct Producing(Arc<Sender>);
+struct Producing(Arc<Sender>, Fault);
 
 impl Producing {
     /// Has this producer failed, or one of the transaction's records for good?
@@ -193,9 +199,15 @@ impl Producing {
             .name("cutwater:call".into())
             .spawn(move || drop(answer.send(producer.call(what, None, call))))
             .map_err(|error| Trouble::End(anyhow!(error).context(what)))?;
-        answered
-            .recv_timeout(STUCK + CALL)
-            .unwrap_or_else(|_| Err(Trouble::Lost(format!("{what}: librdkafka does not come back"))))
+        select! {
+            recv(answered) -> answer => {
+                answer.unwrap_or_else(|_| Err(Trouble::End(anyhow!("{what}: its thread has panicked"))))
+            }
+            recv(self.1.heard()) -> _ => {
+                Err(Trouble::End(anyhow!("{what}: another part of the run has failed")))
+            }
+            default(STUCK + CALL) => Err(Trouble::Lost(format!("{what}: librdkafka does not come back"))),
+        }
     }
 
     /// Makes a call until it succeeds or asks for something else than to be made again: until the deadline, after which
@@ -206,7 +218,11 @@ impl Producing {
         deadline: Option<Instant>,
         call: impl Fn(&Sender) -> KafkaResult<()>,
     ) -> Result<(), Trouble> {
-        let mut retry = Retry::new(LONGEST, Some(deadline.unwrap_or_else(|| Instant::now() + STUCK)));
+        let mut retry = Retry::new(
+            &self.1,
+            LONGEST,
+            Some(deadline.unwrap_or_else(|| Instant::now() + STUCK)),
+        );
         loop {
             let why = match call(&self.0) {
                 Ok(()) => return Ok(()),
@@ -233,8 +249,8 @@ impl Producing {
                 Err(error) => return Err(Trouble::End(anyhow!("{what}: {}", reason(&error)))),
             };
             retry.wait(&why).map_err(|error| match deadline {
-                Some(_) => Trouble::End(error),
-                None => Trouble::Lost(why),
+                None if !self.1.is_raised() => Trouble::Lost(why),
+                _ => Trouble::End(error),
             })?;
         }
     }

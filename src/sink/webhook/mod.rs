@@ -1,8 +1,11 @@
-//! Rows to a web server: one POST an output and epoch, at least once.
+//! Rows to a web server: the rows of an output and epoch as POSTs, at least once.
 //!
-//! A POST carries all rows of an output in one epoch, as lines of JSON, however many they are: then its idempotency key,
-//! of job, output and epoch, stands for exactly these rows, and a server that drops a key it has had gets each row once.
+//! Rows are lines of JSON. All of an output in one epoch are one POST, or several where they are more bytes than a POST may
+//! have. Its idempotency key names job, output, epoch and which of the epoch's rows it carries, so it stands for exactly
+//! these rows: also after a restart, and with another limit. A server that drops a key it has had gets each row once, as
+//! long as the limit stays the same; none is lost in any case.
 
+mod parts;
 mod url;
 
 use std::io::Read;
@@ -19,9 +22,11 @@ use ureq::tls::{RootCerts, TlsConfig};
 
 pub use url::Url;
 
-use super::retry::Retry;
 use super::{Emit, Sink, lines};
+use crate::fault::Fault;
+use crate::retry::Retry;
 use crate::state::resume::Resume;
+use parts::{Part, parts};
 use url::Place;
 
 /// How long connecting, each read and each write, and the answer may take.
@@ -43,8 +48,11 @@ pub struct Webhook {
     job: String,
     output: String,
     body: Vec<u8>,
+    /// Bytes of a POST at most.
+    most: usize,
     /// The last epoch that was committed.
     last: Epoch,
+    fault: Fault,
 }
 
 /// Why a POST was not taken, and whether it is to be made again.
@@ -56,11 +64,12 @@ enum Refusal {
 }
 
 impl Webhook {
-    /// Rows to `url`, of a run without state of this name; `None` where a job goes on from its state.
+    /// Rows to `url`, of a run without state of this name; `None` where a job goes on from its state. A POST has `most`
+    /// bytes at most, if it has several rows. It is no longer waited for the server once `fault` is raised.
     ///
     /// # Errors
     /// If it is no URL of http or https.
-    pub fn open(url: &Url, emit: Emit, run: Option<&str>) -> Result<Self> {
+    pub fn open(url: &Url, emit: Emit, run: Option<&str>, most: usize, fault: &Fault) -> Result<Self> {
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
         let config = Agent::config_builder()
             .tls_config(tls)
@@ -82,16 +91,18 @@ impl Webhook {
             job: run.unwrap_or_default().to_owned(),
             output: String::new(),
             body: Vec::new(),
+            most,
             last: 0,
+            fault: fault.clone(),
         })
     }
 
-    /// Posts the body until it is taken.
-    fn deliver(&self, epoch: Epoch) -> Result<()> {
-        let mut retry = Retry::new(LONGEST, None);
+    /// Posts a part until it is taken.
+    fn deliver(&self, epoch: Epoch, part: &Part<'_>) -> Result<()> {
+        let mut retry = Retry::new(&self.fault, LONGEST, None);
         let mut failing: Option<Instant> = None;
         loop {
-            match self.post(epoch) {
+            match self.post(epoch, part) {
                 Ok(()) => {
                     if let Some(since) = failing {
                         tracing::info!(
@@ -109,27 +120,28 @@ impl Webhook {
                         failing = Some(Instant::now());
                         tracing::warn!("{why}; trying again");
                     }
-                    std::thread::sleep(least);
-                    retry.wait(&why)?;
+                    retry.wait_at_least(least, &why)?;
                 }
             }
         }
     }
 
-    fn post(&self, epoch: Epoch) -> Result<(), Refusal> {
+    fn post(&self, epoch: Epoch, part: &Part<'_>) -> Result<(), Refusal> {
         let mut request = self
             .agent
             .post(&self.place.uri)
             .header("Content-Type", "application/x-ndjson")
-            .header("Idempotency-Key", key(&self.job, &self.output, epoch, self.last))
-            .header("Cutwater-Output", &self.output);
+            .header("Idempotency-Key", key(&self.job, &self.output, epoch, self.last, part))
+            .header("Cutwater-Output", &self.output)
+            .header("Cutwater-Part", part.number.to_string())
+            .header("Cutwater-Parts", part.of.to_string());
         if epoch != END {
             request = request.header("Cutwater-Epoch", epoch.to_string());
         }
         if let Some(authorization) = &self.place.authorization {
             request = request.header("Authorization", authorization);
         }
-        let mut response = match request.send(&self.body[..]) {
+        let mut response = match request.send(part.body) {
             Ok(response) => response,
             Err(error @ (ureq::Error::BadUri(_) | ureq::Error::Http(_))) => {
                 return Err(Refusal::Final(error.to_string()));
@@ -146,6 +158,7 @@ impl Webhook {
         match status {
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {}
             status if status.is_server_error() => {}
+            StatusCode::PAYLOAD_TOO_LARGE => return Err(Refusal::Final(why + &too_large(part, self.most))),
             _ => return Err(Refusal::Final(why)),
         }
         let asked = response.headers().get("Retry-After").and_then(|value| value.to_str().ok());
@@ -153,9 +166,27 @@ impl Webhook {
     }
 }
 
-/// What stands for the rows of an output in an epoch. Those after the end are told apart by the last epoch before it.
-fn key(job: &str, output: &str, epoch: Epoch, last: Epoch) -> String {
-    if epoch == END { format!("{job}/{output}/end-{last}") } else { format!("{job}/{output}/{epoch}") }
+/// What stands for some rows of an output in an epoch. Those after the end are told apart by the last epoch before it.
+fn key(job: &str, output: &str, epoch: Epoch, last: Epoch, part: &Part<'_>) -> String {
+    let rows = format!("{}-{}", part.first, part.last);
+    if epoch == END {
+        format!("{job}/{output}/end-{last}/{rows}")
+    } else {
+        format!("{job}/{output}/{epoch}/{rows}")
+    }
+}
+
+/// What to do about a POST that is too large for the server.
+fn too_large(part: &Part<'_>, most: usize) -> String {
+    let bytes = part.body.len();
+    if part.first == part.last {
+        format!("; the POST has one row of {bytes} bytes: raise the server's limit")
+    } else {
+        format!(
+            "; the POST has {bytes} bytes: lower --webhook-max-bytes (now {most}) below what the server takes, or raise \
+             the server's limit"
+        )
+    }
 }
 
 /// How long a `Retry-After` asks to wait: seconds, or a time.
@@ -188,7 +219,9 @@ impl Sink for Webhook {
     fn commit(&mut self, epoch: Epoch, _reports: &[Report]) -> Result<()> {
         if !self.body.is_empty() {
             let what = || format!("output {} of epoch {epoch}", self.output);
-            self.deliver(epoch).with_context(what)?;
+            for part in parts(&self.body, self.most) {
+                self.deliver(epoch, &part).with_context(what)?;
+            }
             self.body.clear();
         }
         if epoch != END {
@@ -209,9 +242,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_stands_for_job_output_and_epoch() {
-        assert_eq!(key("j", "counts", 7, 6), "j/counts/7");
-        assert_eq!(key("j", "counts", END, 7), "j/counts/end-7");
+    fn a_key_stands_for_job_output_epoch_and_rows() {
+        let part = Part { body: b"", number: 2, of: 2, first: 5, last: 9 };
+        assert_eq!(key("j", "counts", 7, 6, &part), "j/counts/7/5-9");
+        assert_eq!(key("j", "counts", END, 7, &part), "j/counts/end-7/5-9");
     }
 
     #[test]

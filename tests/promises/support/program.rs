@@ -17,6 +17,9 @@ pub struct Program {
     command: Command,
     /// What it gets on standard input.
     input: Option<Vec<u8>>,
+    /// Where its standard output and standard error go, where that is not to the test.
+    stdout: Option<Stdio>,
+    stderr: Option<Stdio>,
 }
 
 /// `cutwater` with these arguments.
@@ -24,7 +27,7 @@ pub fn cutwater<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Program {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cutwater"));
     // What the developer's shell sets is not the test's.
     command.args(args).env_remove("CUTWATER_BROKERS").stdin(Stdio::null());
-    Program { command, input: None }
+    Program { command, input: None, stdout: None, stderr: None }
 }
 
 /// `cutwater run word-count` on a topic of these brokers.
@@ -56,17 +59,31 @@ impl Program {
         self
     }
 
+    /// With its standard output going there, instead of to the test.
+    pub fn stdout_to(mut self, to: impl Into<Stdio>) -> Self {
+        self.stdout = Some(to.into());
+        self
+    }
+
+    /// With its standard error going there, instead of to the test.
+    pub fn stderr_to(mut self, to: impl Into<Stdio>) -> Self {
+        self.stderr = Some(to.into());
+        self
+    }
+
     /// Starts it.
     pub fn start(self) -> Running {
         let mut running = self.start_unread();
-        let stdout = running.child.stdout.take().expect("standard output is a pipe");
-        running.stdout = Lines::read(stdout);
+        if let Some(stdout) = running.child.stdout.take() {
+            running.stdout = Lines::read(stdout);
+        }
         running
     }
 
     /// Starts it; nobody reads its standard output but the test, from `child.stdout`.
     pub fn start_unread(mut self) -> Running {
-        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command.stdout(self.stdout.take().unwrap_or_else(Stdio::piped));
+        self.command.stderr(self.stderr.take().unwrap_or_else(Stdio::piped));
         if self.input.is_some() {
             self.command.stdin(Stdio::piped());
         }
@@ -76,8 +93,8 @@ impl Program {
             // Fails where the program ends before it has read all: then its exit code tells.
             std::thread::spawn(move || stdin.write_all(&input));
         }
-        let stderr = child.stderr.take().expect("standard error is a pipe");
-        Running { child, shown, stdout: Lines::none(), stderr: Lines::read(stderr), rows_seen: 0 }
+        let stderr = child.stderr.take().map_or_else(Lines::none, Lines::read);
+        Running { child, shown, stdout: Lines::none(), stderr, rows_seen: 0 }
     }
 
     /// Runs it to its end.

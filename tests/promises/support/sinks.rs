@@ -1,7 +1,8 @@
 //! Sinks of a job, driven by the test in place of the publisher.
 
+use cutwater::fault::Fault;
 use cutwater::kafka::client::Settings;
-use cutwater::sink::{Emit, Opener, Sink, Target};
+use cutwater::sink::{Emit, Opener, Sink, Target, WEBHOOK_MAX_BYTES};
 use cutwater::state::cut::Cut;
 use cutwater::state::resume::{Entry, Resume};
 use cutwater_dataflows::render::Change;
@@ -32,7 +33,8 @@ pub struct Run<'a> {
 impl<'a> Run<'a> {
     /// Opens a sink to each of `outputs`; the job goes on with them.
     pub fn open(settings: &Settings, group: &str, input: &'a Topic, outputs: &[&Topic]) -> Run<'a> {
-        let mut opener = Opener::new(settings, group, true);
+        let fault = Fault::default();
+        let mut opener = Opener::new(settings, group, true, WEBHOOK_MAX_BYTES, &fault);
         let open = |topic: &&Topic| {
             let target = Target::Kafka(topic.name.clone());
             opener.open(&target, Emit::Upserts).expect("it opens").expect("a sink")
