@@ -196,7 +196,8 @@ impl Setup {
             Some(state) => (Some(&*state.resume), state.checkpoints.clone()),
             None => (None, None),
         };
-        let (publisher, noting, publishing) = stages(outlets, cuts, checkpoints, resume, status.clone(), fault)?;
+        let (publisher, noting, publishing) =
+            stages(outlets, cuts, checkpoints, resume, status.clone(), fault)?;
         let publisher = Mutex::new(Some(publisher));
         let (stop, fault) = (stop.clone(), fault.clone());
         let time: Arc<dyn Time> = Arc::new(MachineTime::default());

@@ -129,7 +129,10 @@ mod tests {
     #[test]
     fn the_error_says_what_is_not_published() {
         let kept = late(false, true, Some(7));
-        assert!(kept.contains("within 1m (it waits: no broker); what was read after epoch 7 is not"), "{kept}");
+        assert!(
+            kept.contains("within 1m (it waits: no broker); what was read after epoch 7 is not"),
+            "{kept}"
+        );
         assert!(kept.ends_with("the next run with this --state publishes it"), "{kept}");
         assert!(late(false, false, Some(0)).contains("nothing of what was read is published"));
         assert!(late(true, true, Some(7)).ends_with("all that was read is published"));

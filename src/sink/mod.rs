@@ -156,7 +156,9 @@ impl<'a> Opener<'a> {
         let run = self.run.as_deref();
         Ok(match target {
             Target::Stdout => Some(Box::new(stdout::Stdout::new(emit))),
-            Target::File(path) if run.is_some() => Some(Box::new(file::File::create(path, emit, self.fault)?)),
+            Target::File(path) if run.is_some() => {
+                Some(Box::new(file::File::create(path, emit, self.fault)?))
+            }
             Target::File(path) => Some(Box::new(file::File::keep(path, emit, self.fault))),
             Target::Kafka(topic) => {
                 let shared = match (&self.kafka, run) {
@@ -167,13 +169,9 @@ impl<'a> Opener<'a> {
                 let shared = self.kafka.insert(shared);
                 Some(Box::new(kafka::Kafka::open(shared, topic, emit)?))
             }
-            Target::Webhook(url) => Some(Box::new(webhook::Webhook::open(
-                url,
-                emit,
-                run,
-                self.webhook_max_bytes,
-                self.fault,
-            )?)),
+            Target::Webhook(url) => {
+                Some(Box::new(webhook::Webhook::open(url, emit, run, self.webhook_max_bytes, self.fault)?))
+            }
             Target::None => None,
         })
     }

@@ -120,7 +120,8 @@ fn the_last_result_stays_until_the_new_one_is_whole() {
     for state in [None, Some(&state)] {
         std::fs::write(&path, "of an earlier run\n").expect("there is room");
         let program = || {
-            let program = bounded(&topic).args(["--emit", "final", "-o", &format!("file:{}", path.display())]);
+            let program =
+                bounded(&topic).args(["--emit", "final", "-o", &format!("file:{}", path.display())]);
             match state {
                 Some(state) => program.args(["--state".as_ref(), state.as_os_str()]),
                 None => program,

@@ -77,7 +77,11 @@ fn a_reader_that_does_not_read_does_not_hold_a_stop() {
         let mut stdout = run.child.stdout.take().expect("a pipe");
         stdout.read_exact(&mut [0]).expect("a row");
         run.signal(SIGTERM);
-        run.wait().expect(1).says(&["error: ", "--stop-timeout", "the sink of output \"counts\" has not taken"]);
+        run.wait().expect(1).says(&[
+            "error: ",
+            "--stop-timeout",
+            "the sink of output \"counts\" has not taken",
+        ]);
     }
 }
 
@@ -137,7 +141,11 @@ fn a_transaction_that_can_not_be_committed_does_not_hold_a_stop() {
     run.wait_stderr("trying again");
     run.signal(SIGTERM);
     let ended = run.wait().expect(1);
-    ended.says(&["error: --stop-timeout", "committing a transaction", "nothing of what was read is published"]);
+    ended.says(&[
+        "error: --stop-timeout",
+        "committing a transaction",
+        "nothing of what was read is published",
+    ]);
 }
 
 #[test]
@@ -159,8 +167,7 @@ fn processes_that_do_not_obey_are_killed() {
     let mut run = hasty(&topic).with("-n 2").start();
     run.rows_until(|_| true);
     let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", run.pid())).expect("/proc");
-    let children: Vec<i32> =
-        children.split_whitespace().map(|pid| pid.parse().expect("a number")).collect();
+    let children: Vec<i32> = children.split_whitespace().map(|pid| pid.parse().expect("a number")).collect();
     assert_eq!(children.len(), 2);
     for child in children {
         kill(Pid::from_raw(child), SIGSTOP).expect("it runs");

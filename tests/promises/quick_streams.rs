@@ -47,7 +47,9 @@ fn commands() -> Vec<Box<dyn Fn() -> Program>> {
         Box::new(move || third("ledger --verify")),
         Box::new(run),
         Box::new(|| cutwater(["demo"]).with("--seconds 1 --rate 100 --quiet")),
-        Box::new(|| cutwater(["bench"]).with("--records 100 --words 1 --vocabulary 10 --rounds 1 --rates none")),
+        Box::new(|| {
+            cutwater(["bench"]).with("--records 100 --words 1 --vocabulary 10 --rounds 1 --rates none")
+        }),
     ]
 }
 

@@ -147,8 +147,14 @@ impl Feeds for KafkaFeeds {
         let patterns =
             self.inputs.get(input).with_context(|| format!("input {input:?} is bound to no topic"))?;
         let found = Arc::clone(self.discovery.found());
-        let mut feed =
-            KafkaFeed::new(self.settings.clone(), self.reading.clone(), patterns.clone(), place, found, &self.fault);
+        let mut feed = KafkaFeed::new(
+            self.settings.clone(),
+            self.reading.clone(),
+            patterns.clone(),
+            place,
+            found,
+            &self.fault,
+        );
         match begin {
             Some(begin) => feed.resume(begin)?,
             None => feed.begin()?,

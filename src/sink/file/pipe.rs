@@ -33,7 +33,8 @@ pub(super) fn open(path: &Path, fault: &Fault) -> Result<File> {
         match opened {
             Ok(file) => {
                 // A write waits for its reader.
-                fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).with_context(|| format!("opening {shown}"))?;
+                fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))
+                    .with_context(|| format!("opening {shown}"))?;
                 return Ok(file);
             }
             Err(error) if error.raw_os_error() == Some(Errno::ENXIO as i32) => {

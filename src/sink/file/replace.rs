@@ -25,7 +25,9 @@ impl Replacement {
         let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let name = target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let beside = target.with_file_name(format!(".{name}.cutwater-new"));
-        let making = || format!("making the file {}, which is to take the place of {}", beside.display(), path.display());
+        let making = || {
+            format!("making the file {}, which is to take the place of {}", beside.display(), path.display())
+        };
         let file = File::create(&beside).with_context(making)?;
         if let Ok(there) = target.metadata() {
             file.set_permissions(there.permissions()).with_context(making)?;

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::kafka::client::Settings;
 use crate::kafka::deliveries::reason;
-use crate::sink::UNKEPT;
 use crate::retry::Retry;
+use crate::sink::UNKEPT;
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(10);

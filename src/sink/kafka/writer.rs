@@ -218,11 +218,8 @@ impl Producing {
         deadline: Option<Instant>,
         call: impl Fn(&Sender) -> KafkaResult<()>,
     ) -> Result<(), Trouble> {
-        let mut retry = Retry::new(
-            &self.1,
-            LONGEST,
-            Some(deadline.unwrap_or_else(|| Instant::now() + STUCK)),
-        );
+        let mut retry =
+            Retry::new(&self.1, LONGEST, Some(deadline.unwrap_or_else(|| Instant::now() + STUCK)));
         loop {
             let why = match call(&self.0) {
                 Ok(()) => return Ok(()),
