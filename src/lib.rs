@@ -17,10 +17,12 @@
 //! - [`demo`]: all of it at work, with an in-process broker and generated text; [`mod@bench`]: how fast it is, beside a bare
 //!   consumer
 
+#[cfg(feature = "bench")]
 pub mod bench;
 pub mod cli;
 pub mod cluster;
 pub mod crash;
+#[cfg(feature = "demo")]
 pub mod demo;
 pub mod epoch;
 pub mod exit;

@@ -1,5 +1,6 @@
 //! The command line.
 
+#[cfg(feature = "bench")]
 mod bench;
 mod config;
 mod kafka;
@@ -16,19 +17,20 @@ mod state;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Result;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use cutwater_dataflows::Entry;
 
 use crate::cluster::LostPeer;
-use crate::demo;
 use crate::stopping::Late;
 use crate::supervise::{CLOSED, LOST_PEER, is_supervised};
+#[cfg(feature = "bench")]
 use bench::BenchArgs;
 use ledger::LedgerArgs;
-use options::{DemoArgs, LogArgs, RunArgs};
+#[cfg(feature = "demo")]
+use options::DemoArgs;
+use options::{LogArgs, RunArgs};
 use out::Closed;
 use produce::ProduceArgs;
 use state::StateArgs;
@@ -109,11 +111,13 @@ fn try_main(registry: &[Entry], args: Vec<OsString>) -> Result<()> {
     let (name, matches) = matches.subcommand().expect("clap requires a subcommand");
     log::start(&LogArgs::from_arg_matches(matches)?)?;
     match name {
+        #[cfg(feature = "demo")]
         "demo" => run_demo(&DemoArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?),
         "run" => run_dataflow(registry, matches),
         "produce" => {
             produce::produce(&ProduceArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?)
         }
+        #[cfg(feature = "bench")]
         "bench" => bench::bench(&BenchArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?),
         "state" => state::state(&StateArgs::from_arg_matches(matches)?),
         "ledger" => ledger::ledger(&LedgerArgs::from_arg_matches(matches)?),
@@ -122,10 +126,11 @@ fn try_main(registry: &[Entry], args: Vec<OsString>) -> Result<()> {
     }
 }
 
+#[cfg(feature = "demo")]
 fn run_demo(args: &DemoArgs, general: &LogArgs) -> Result<()> {
     let DemoArgs { seconds, seed, workers, rate } = *args;
-    let length = Duration::from_secs(seconds.into());
-    demo::run(&demo::Options { length, seed, workers, rate, quiet: general.quiet })
+    let length = std::time::Duration::from_secs(seconds.into());
+    crate::demo::run(&crate::demo::Options { length, seed, workers, rate, quiet: general.quiet })
 }
 
 fn run_dataflow(registry: &[Entry], matches: &ArgMatches) -> Result<()> {
@@ -155,6 +160,7 @@ fn command(registry: &[Entry]) -> Command {
         .subcommands(registry.iter().map(|entry| {
             entry.arguments(Command::new(entry.name()).next_help_heading("Options of the dataflow"))
         }));
+    #[cfg(feature = "demo")]
     let demo = DemoArgs::augment_args(Command::new("demo"))
         .about("Show word-count at work: an in-process broker, a generator, a live table; no Kafka needed")
         .long_about(
@@ -173,11 +179,13 @@ fn command(registry: &[Entry]) -> Command {
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommands([
+            #[cfg(feature = "demo")]
             demo,
             run,
             ProduceArgs::augment_args(Command::new("produce"))
                 .about(produce::ABOUT.lines().next())
                 .long_about(produce::ABOUT),
+            #[cfg(feature = "bench")]
             BenchArgs::augment_args(Command::new("bench"))
                 .about(bench::ABOUT.lines().next())
                 .long_about(bench::ABOUT),

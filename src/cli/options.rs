@@ -90,6 +90,7 @@ pub(super) struct RunArgs {
 }
 
 /// The options of `cutwater demo`.
+#[cfg(feature = "demo")]
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct DemoArgs {
     /// How many seconds to generate text

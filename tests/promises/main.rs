@@ -5,6 +5,7 @@
 //! process. `scripts/test` runs both.
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable from outside")]
 
+#[cfg(feature = "bench")]
 mod quick_bench;
 mod quick_counts;
 mod quick_feeds;
@@ -21,6 +22,7 @@ mod quick_transactions;
 mod quick_unreachable;
 mod quick_usage;
 mod quick_webhook;
+#[cfg(feature = "bench")]
 mod real_bench;
 mod real_counts;
 mod real_cuts;
@@ -31,6 +33,7 @@ mod real_kills;
 mod real_offsets;
 mod real_outages;
 mod real_produce;
+#[cfg(feature = "s3")]
 mod real_s3;
 mod real_sinks;
 mod real_stopping;

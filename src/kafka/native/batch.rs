@@ -179,6 +179,7 @@ impl<C: ConsumerContext> Lent<'_, C> {
     }
 
     /// True iff it is a record. Cheaper than to look at what it is.
+    #[cfg(feature = "bench")]
     pub(crate) fn is_record(&self) -> bool {
         RDKafkaErrorCode::from(self.message.raw().err) == RDKafkaErrorCode::NoError
     }

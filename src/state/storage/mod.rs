@@ -4,6 +4,7 @@ pub mod contract;
 pub mod disk;
 pub mod fake;
 pub mod files;
+#[cfg(feature = "s3")]
 pub mod objects;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,9 @@ use anyhow::{Result, bail};
 
 use super::lock::Lock;
 use files::Files;
-use objects::Objects;
+
+/// What a URL of an object store begins with.
+const S3: &str = "s3://";
 
 /// Opens the storage that is at a place, as the user typed it: nothing is changed in it.
 ///
@@ -24,7 +27,7 @@ use objects::Objects;
 pub fn open(place: &str) -> Result<Arc<dyn Storage>> {
     Ok(match Place::of(place)? {
         Place::Folder(folder) => Arc::new(Files::open(folder)?),
-        Place::Objects => Arc::new(Objects::open(place, std::env::vars_os())?),
+        Place::Objects => objects(place)?,
     })
 }
 
@@ -37,12 +40,22 @@ pub fn open(place: &str) -> Result<Arc<dyn Storage>> {
 pub fn claim(place: &str) -> Result<(Arc<dyn Storage>, Option<Lock>)> {
     let folder = match Place::of(place)? {
         Place::Folder(folder) => folder,
-        Place::Objects => return Ok((Arc::new(Objects::open(place, std::env::vars_os())?), None)),
+        Place::Objects => return Ok((objects(place)?, None)),
     };
     let files = Files::create(folder)?;
     let lock = Lock::take(folder)?;
     files.settle()?;
     Ok((Arc::new(files), Some(lock)))
+}
+
+#[cfg(feature = "s3")]
+fn objects(place: &str) -> Result<Arc<dyn Storage>> {
+    Ok(Arc::new(objects::Objects::open(place, std::env::vars_os())?))
+}
+
+#[cfg(not(feature = "s3"))]
+fn objects(place: &str) -> Result<Arc<dyn Storage>> {
+    bail!("{place}: this program was built without object stores; build it with `--features s3`")
 }
 
 /// What a user's text names.
@@ -62,7 +75,7 @@ impl Place<'_> {
             // Not the object store crate's own local store: that one doesn't sync.
             Some(("file", path)) if path.starts_with('/') => Ok(Place::Folder(path)),
             Some(("s3", _)) => Ok(Place::Objects),
-            Some(_) => bail!("{text}: expected a folder, file:///FOLDER or {}BUCKET/PREFIX", objects::SCHEME),
+            Some(_) => bail!("{text}: expected a folder, file:///FOLDER or {S3}BUCKET/PREFIX"),
         }
     }
 }

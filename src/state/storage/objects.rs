@@ -15,10 +15,7 @@ use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
 use tokio::io::AsyncWriteExt as _;
 use tokio::runtime::Runtime;
 
-use super::{Storage, Writing};
-
-/// What a URL of this storage begins with.
-pub const SCHEME: &str = "s3://";
+use super::{S3, Storage, Writing};
 
 /// Where credentials and the rest come from, for people.
 pub const ENVIRONMENT: &str = "the object store's credentials, region and endpoint come from the environment: AWS_ACCESS_KEY_ID and \
@@ -100,9 +97,9 @@ impl Objects {
 
 /// Bucket and prefix of a URL.
 fn parse(place: &str) -> Result<(&str, &str)> {
-    let rest = place.strip_prefix(SCHEME).unwrap_or_default();
+    let rest = place.strip_prefix(S3).unwrap_or_default();
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    ensure!(!bucket.is_empty(), "{place} names no bucket: {SCHEME}BUCKET/PREFIX is expected");
+    ensure!(!bucket.is_empty(), "{place} names no bucket: {S3}BUCKET/PREFIX is expected");
     Ok((bucket, prefix.trim_end_matches('/')))
 }
 
