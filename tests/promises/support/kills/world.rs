@@ -204,7 +204,7 @@ fn args(address: &str, folder: &Path) -> Vec<String> {
         ),
         format!("--state {folder}/state --checkpoint 300ms --ledger-retention 365d --epoch 10ms"),
         format!(
-            "--log info,librdkafka=warn,cutwater::source=error --connect-timeout 240s --set transaction.timeout.ms={}",
+            "--log info,librdkafka=warn,cutwater::source=error --connect-timeout 240s --stop-timeout 240s --set transaction.timeout.ms={}",
             TRANSACTION.as_millis()
         ),
     ];
