@@ -49,6 +49,8 @@ pub struct Moved {
     /// Where reading of it began, in the first report that names it; `None` in later ones, and where the run goes on
     /// from an offset that was known before.
     pub start: Option<i64>,
+    /// The topic's id, in the first report of a run that names the partition, where the brokers tell it.
+    pub id: Option<String>,
     /// The offset after the last record of the epoch.
     pub next: i64,
     /// The end of the partition as last heard from the broker: `end - next` is the lag.

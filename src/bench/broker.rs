@@ -10,7 +10,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
 use crate::kafka::client::{Client, Settings};
-use crate::kafka::topics;
+use crate::kafka::topics::{self, Making};
 
 /// Records that the in-process broker keeps of a partition, with some to spare.
 const RECORDS: u64 = 90_000;
@@ -82,7 +82,8 @@ impl Broker {
         let delete = match &self.kind {
             Kind::Real(client) => {
                 let properties = [("message.timestamp.type", "LogAppendTime")];
-                topics::create(client, &self.settings, &name, partitions, &properties)?;
+                let making = Making { partitions, replication: None };
+                topics::create(client, &self.settings, &name, making, &properties)?;
                 Some(self.settings.clone())
             }
             Kind::InProcess(broker) => {

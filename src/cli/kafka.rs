@@ -49,6 +49,7 @@ impl KafkaArgs {
             .set
             .iter()
             .map(|property| match property.split_once('=') {
+                Some(("group.id", "")) => Err(usage("--set group.id=: the group's name is empty")),
                 Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
                 _ => Err(usage(format!("--set {property}: expected KEY=VALUE"))),
             })

@@ -10,14 +10,15 @@ use super::options::RunArgs;
 use super::run::bind;
 use crate::cluster::Connected;
 use crate::fault::Fault;
-use crate::feed::kafka::KafkaFeeds;
+use crate::feed::kafka::{KafkaFeeds, OnDataLoss};
 use crate::job;
 use crate::kafka::client::Settings;
-use crate::kafka::identity::{cluster_id, topic_ids};
+use crate::kafka::identity::cluster_id;
 use crate::kafka::insist::insist;
 use crate::publish::Cuts;
 use crate::sink::Emit;
 use crate::state;
+use crate::state::gone::{gone, report};
 use crate::state::identity::{self, Identity};
 use crate::state::lock::Lock;
 use crate::state::open::{Books, Kept, Terms};
@@ -52,12 +53,11 @@ pub(super) fn identity(
     group: &str,
     settings: &Settings,
     feeds: &KafkaFeeds,
+    written: &[String],
     fault: &Fault,
 ) -> Result<Identity> {
     let client = settings.metadata()?;
     let cluster = insist(fault, || cluster_id(&client))?;
-    let names: Vec<String> = feeds.topics();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut inputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for text in &args.topic {
         let (input, topic) = bind("--topic", text, "input", &shape.inputs)?;
@@ -72,7 +72,9 @@ pub(super) fn identity(
         collections: shape.persisted.clone(),
         inputs,
         cluster,
-        topics: insist(fault, || topic_ids(&client, &names))?,
+        // Those that discovery compares with from now on.
+        topics: feeds.ids().of(feeds.topics().iter().map(String::as_str)),
+        outputs: feeds.ids().of(written.iter().map(String::as_str)),
         group: group.to_owned(),
     })
 }
@@ -85,6 +87,7 @@ pub(super) fn go_on(
     place: &str,
     terms: Terms,
     identity: impl FnOnce() -> Result<Identity>,
+    feeds: &KafkaFeeds,
     connected: &mut Connected,
     args: &RunArgs,
     fault: &Fault,
@@ -94,7 +97,10 @@ pub(super) fn go_on(
         let workers = args.workers.get() * args.processes.get();
         let (storage, lock) = storage::claim(place).with_context(|| format!("--state {place}"))?;
         let time: Arc<dyn Time> = Arc::new(MachineTime::default());
-        let (books, resume) = Books::open(storage, identity()?, workers, terms, &time)?;
+        let (books, mut resume) = Books::open(storage, identity()?, workers, terms, feeds.ids(), &time)?;
+        let gone = gone(&resume, &feeds.topics());
+        report(place, resume.checkpoint, &gone, args.on_data_loss == OnDataLoss::Continue)?;
+        resume.gone = gone.into_iter().map(|gone| gone.topic).collect();
         found = Some((books, lock));
         Ok(serde_json::to_vec(&resume)?)
     })?;

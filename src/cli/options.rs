@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::kafka::{KafkaArgs, duration};
 use crate::epoch::EpochOptions;
 use crate::feed::kafka::{From, OnDataLoss};
+use crate::kafka::topics::Making;
 use crate::sink::{Emit, Target, WEBHOOK_MAX_BYTES};
 
 /// The options of `cutwater run`.
@@ -24,7 +25,7 @@ pub(super) struct RunArgs {
     /// Stop at the offsets that are the end now
     #[arg(long, help_heading = "Input")]
     pub until_end: bool,
-    /// What to do where wanted records have expired
+    /// What to do where wanted records have expired, or went with their topic
     #[arg(long, value_enum, value_name = "fail|continue", default_value_t = OnDataLoss::Fail, hide_possible_values = true, help_heading = "Input")]
     pub on_data_loss: OnDataLoss,
 
@@ -87,6 +88,9 @@ pub(super) struct RunArgs {
     /// Keep records that could not be decoded, in a sink as of --to
     #[arg(long, value_name = "SINK", help_heading = "Output")]
     pub dead_letter: Option<Target>,
+    /// Make output and dead-letter topics that are missing; without REPLICATION, as many copies as the cluster makes
+    #[arg(long, value_name = "PARTITIONS[:REPLICATION]", help_heading = "Output")]
+    pub create_topics: Option<Making>,
 }
 
 /// The options of `cutwater demo`.

@@ -17,8 +17,10 @@ use crate::fault::Fault;
 use crate::feed::kafka::{KafkaFeeds, Reading};
 use crate::job::{self, Binding, DEAD_LETTERS, Job, Stop};
 use crate::kafka::client::Settings;
-use crate::kafka::topics::Pattern;
+use crate::kafka::topics::{Making, Pattern};
+use crate::publish::Cuts;
 use crate::sink::{Emit, Opener, Sink, Target};
+use crate::state::joining::Joining;
 use crate::status::Status;
 use crate::{signals, supervise};
 
@@ -54,15 +56,18 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
     // The sinks of worker 0 take all rows; the other processes open none.
     let (outputs, dead_letters) = plan.open(process == 0, terms.is_some(), &fault)?;
     let group = plan.reading.group.clone();
-    let feeds = KafkaFeeds::connect(plan.settings.clone(), plan.reading, plan.inputs, &fault)?;
+    // The process that writes them looks after them.
+    let written = if process == 0 { plan.written() } else { Vec::new() };
+    let feeds =
+        KafkaFeeds::connect(plan.settings.clone(), plan.reading, plan.inputs, written.clone(), &fault)?;
     let mut connected = cluster.connect()?;
     let (state, cuts, kept) = match (&args.state, terms) {
         (Some(place), Some(terms)) => {
-            let identity = || identity(args, &*dataflow, &shape, &group, &plan.settings, &feeds, &fault);
-            let (state, cuts, kept) = go_on(place, terms, identity, &mut connected, args, &fault)?;
+            let identity = || identity(args, &*dataflow, &shape, &group, &plan.settings, &feeds, &written, &fault);
+            let (state, cuts, kept) = go_on(place, terms, identity, &feeds, &mut connected, args, &fault)?;
             (Some(state), cuts, Some(kept))
         }
-        _ => (None, None, None),
+        _ => (None, Some(Box::new(Joining::new(feeds.ids().clone())) as Box<dyn Cuts>), None),
     };
     let workers = connected.workers()?;
     let job = Job {
@@ -125,6 +130,7 @@ struct Plan {
     dead_letter: Option<Target>,
     emit: Option<Emit>,
     webhook_max_bytes: usize,
+    create_topics: Option<Making>,
 }
 
 impl Plan {
@@ -157,6 +163,12 @@ impl Plan {
         }
         let targets = || outputs.iter().flatten().chain(&args.dead_letter);
         check_targets(targets())?;
+        check_topics(&inputs, &outputs, args.dead_letter.as_ref(), &names)?;
+        if args.create_topics.is_some() && !targets().any(|target| matches!(target, Target::Kafka(_))) {
+            return Err(usage(
+                "--create-topics makes topics that are written: it needs a kafka:TOPIC in --to or --dead-letter",
+            ));
+        }
         if args.emit == Some(Emit::Final) && !args.until_end {
             return Err(usage("--emit final shows the rows after the end: it needs --until-end"));
         }
@@ -193,13 +205,21 @@ impl Plan {
             dead_letter: args.dead_letter.clone(),
             emit: args.emit,
             webhook_max_bytes: args.webhook_max_bytes.get(),
+            create_topics: args.create_topics,
         })
+    }
+
+    /// The topics that are written.
+    fn written(&self) -> Vec<String> {
+        let targets = self.outputs.iter().flatten().chain(&self.dead_letter);
+        targets.filter_map(Target::topic).map(str::to_owned).collect()
     }
 
     /// Opens the sinks, where rows arrive here.
     fn open(&self, here: bool, durable: bool, fault: &Fault) -> Result<Sinks> {
         let mut opener =
-            Opener::new(&self.settings, &self.reading.group, durable, self.webhook_max_bytes, fault);
+            Opener::new(&self.settings, &self.reading.group, durable, self.webhook_max_bytes, fault)
+                .creating(self.create_topics);
         let mut open = |target: &Target, emit: Emit| -> Result<Option<Box<dyn Sink>>> {
             if here { opener.open(target, emit) } else { Ok(None) }
         };
@@ -235,6 +255,44 @@ fn check_targets<'a>(targets: impl Iterator<Item = &'a Target>) -> Result<()> {
             return Err(usage(format!(
                 "two sinks write to the same file, {}: give each its own",
                 path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses topics that are written and read, or that two sinks write to. `outputs` are those of `names`, in order.
+fn check_topics(
+    inputs: &BTreeMap<String, Vec<Pattern>>,
+    outputs: &[Vec<Target>],
+    dead_letter: Option<&Target>,
+    names: &[String],
+) -> Result<()> {
+    let outputs = names
+        .iter()
+        .zip(outputs)
+        .flat_map(|(name, targets)| targets.iter().map(move |target| (format!("output {name:?}"), target)));
+    let targets = outputs.chain(dead_letter.map(|target| ("--dead-letter".to_owned(), target)));
+    let mut written: BTreeMap<&str, String> = BTreeMap::new();
+    for (what, topic) in targets.filter_map(|(what, target)| Some((what, target.topic()?))) {
+        for (input, pattern) in inputs.iter().flat_map(|(input, all)| all.iter().map(move |p| (input, p))) {
+            if !pattern.matches(topic) {
+                continue;
+            }
+            return Err(usage(match pattern {
+                Pattern::Name(_) => format!(
+                    "topic {topic} is read by input {input:?} and written by {what}: the run would read what it \
+                     writes. Write to another topic"
+                ),
+                Pattern::Regex { typed, .. } => format!(
+                    "topic {topic} is written by {what}, and matches {typed}, which input {input:?} reads: the run \
+                     would read what it writes. Write to another topic, or have the expression leave it out"
+                ),
+            }));
+        }
+        if let Some(other) = written.insert(topic, what.clone()) {
+            return Err(usage(format!(
+                "{other} and {what} write to the same topic, {topic}: give each its own"
             )));
         }
     }

@@ -84,16 +84,17 @@ fn show(survey: &Survey, verified: bool, mut out: &mut dyn Write) -> Result<()> 
 }
 
 fn show_identity(identity: &Identity, out: &mut impl Write) -> Result<()> {
-    let Identity { job, created, dataflow, options, inputs, cluster, topics, group, .. } = identity;
+    let Identity { job, created, dataflow, options, inputs, cluster, topics, outputs, group, .. } = identity;
     line(out, "job", &format!("{job}, made {}", when(*created)))?;
     line(out, "dataflow", &format!("{dataflow}, {options}"))?;
     for (input, bound) in inputs {
         line(out, "input", &format!("{input} = {}", bound.join(", ")))?;
     }
     line(out, "cluster", cluster.as_deref().unwrap_or("not known"))?;
-    for (topic, id) in topics {
+    let named = topics.iter().map(|topic| ("topic", topic));
+    for (what, (topic, id)) in named.chain(outputs.iter().map(|topic| ("writes to", topic))) {
         let id = id.as_deref().map(|id| format!(", id {id}")).unwrap_or_default();
-        line(out, "topic", &format!("{topic}{id}"))?;
+        line(out, what, &format!("{topic}{id}"))?;
     }
     line(out, "group", group)
 }

@@ -157,7 +157,7 @@ fn start(
         commits: true,
     };
     let inputs = BTreeMap::from([(TOPIC.to_owned(), vec![Pattern::Name(TOPIC.to_owned())])]);
-    let feeds = KafkaFeeds::connect(settings.clone(), reading, inputs, fault)?;
+    let feeds = KafkaFeeds::connect(settings.clone(), reading, inputs, Vec::new(), fault)?;
     let cluster = Cluster {
         workers: options.workers.get(),
         process: 0,

@@ -1,6 +1,7 @@
 //! Clients of a Kafka cluster: their settings, and what becomes of their logs.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -67,7 +68,11 @@ impl Settings {
         for (key, value) in FETCH {
             config.set(key, value);
         }
-        self.finish(config, &OURS, "consumer")
+        self.complete(&mut config, &OURS)?;
+        // Where a topic's id changes, librdkafka tells it here and nowhere else: see `Client::changed_ids`.
+        let debug = config.get("debug").map_or_else(String::new, |of_user| format!("{of_user},"));
+        config.set("debug", format!("{debug}metadata")).set_log_level(RDKafkaLogLevel::Debug);
+        config.create_with_context(Client::default()).map_err(refused).context("making a consumer")
     }
 
     /// Checks the properties, without a connection.
@@ -188,6 +193,10 @@ const REMIND: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub struct Client {
     outage: Mutex<Outage>,
+    /// The ids of topics that the client has taken on since this was last asked for.
+    ids: Mutex<Vec<(String, String)>>,
+    /// True iff there are any.
+    changed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -198,6 +207,16 @@ struct Outage {
 }
 
 impl Client {
+    /// The topics whose ids this client has learned or changed since the last call, each with its id as Kafka's tools show
+    /// it. Only a consumer that reads tells them, and before it fetches by the id: what it hands over after an id is told
+    /// may be of that topic, what it handed over before is not. Cheap where there are none.
+    pub fn changed_ids(&self) -> Vec<(String, String)> {
+        if !self.changed.swap(false, Ordering::Acquire) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
     /// What the client last said of an unreachable broker.
     pub fn last_failure(&self) -> Option<String> {
         let outage = self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -234,11 +253,23 @@ impl ClientContext for Client {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         // librdkafka begins its lines with `[thrd:NAME]: `.
         let text = text.split_once("]: ").map_or(text, |(_, text)| text);
+        if matches!(level, RDKafkaLogLevel::Debug) {
+            if let Some(changed) = changed_id(text) {
+                self.ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(changed);
+                self.changed.store(true, Ordering::Release);
+            }
+            tracing::debug!(target: "librdkafka", "{facility}: {text}");
+            return;
+        }
         match facility {
             "FAIL" | "ERROR" => self.failed(text),
             // It warns of each property that is not for this kind of client; --set is for all kinds.
             // A broker that has just come up can't give producer ids yet; librdkafka asks again.
             "CONFWARN" | "GETPID" => tracing::debug!(target: "librdkafka", "{text}"),
+            // Of a topic that was deleted: discovery tells that.
+            "COMMITFAIL" if text.contains("Unknown topic or partition") => {
+                tracing::debug!(target: "librdkafka", "{text}");
+            }
             _ => match level {
                 RDKafkaLogLevel::Emerg
                 | RDKafkaLogLevel::Alert
@@ -267,8 +298,34 @@ impl ClientContext for Client {
 
 impl ConsumerContext for Client {}
 
+/// Reads `Topic NAME changed id from ID to ID`, the line with which librdkafka 2.12 takes on a topic's id
+/// (`rd_kafka_topic_metadata_update`): the name, and the new id in the alphabet of Kafka's tools.
+fn changed_id(text: &str) -> Option<(String, String)> {
+    let (topic, ids) = text.strip_prefix("Topic ")?.split_once(" changed id from ")?;
+    let (_, id) = ids.split_once(" to ")?;
+    Some((topic.to_owned(), id.replace('+', "-").replace('/', "_")))
+}
+
 /// Deliveries are watched by the sink's own context; this one is for producers that need none.
 impl ProducerContext for Client {
     type DeliveryOpaque = ();
     fn delivery(&self, _: &rdkafka::message::DeliveryResult<'_>, (): ()) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_id_is_read_from_the_log() {
+        let client = Client::default();
+        assert!(client.changed_ids().is_empty());
+        let line =
+            "[thrd:main]: Topic a-b_c changed id from AAAAAAAAAAAAAAAAAAAAAA to F81xaCFHS5u+50XPRFtl/w";
+        client.log(RDKafkaLogLevel::Debug, "METADATA", line);
+        client.log(RDKafkaLogLevel::Debug, "METADATA", "[thrd:main]: Topic a-b_c [0] Leader 1 Epoch 0");
+        let expected = ("a-b_c".to_owned(), "F81xaCFHS5u-50XPRFtl_w".to_owned());
+        assert_eq!(client.changed_ids(), [expected]);
+        assert!(client.changed_ids().is_empty(), "each is told once");
+    }
 }

@@ -67,9 +67,9 @@ mod tests {
         let mut times = 0;
         let error = insist(&fault, || -> Result<()> {
             times += 1;
-            Err(anyhow!("the topic was made anew"))
+            Err(anyhow!("the topic was recreated"))
         });
-        assert_eq!((error.unwrap_err().to_string().as_str(), times), ("the topic was made anew", 1));
+        assert_eq!((error.unwrap_err().to_string().as_str(), times), ("the topic was recreated", 1));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Topics: finding those that are named, telling what comes close where one is missing, and making one.
 
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -68,6 +69,8 @@ const REQUEST: Duration = Duration::from_secs(5);
 const CREATE: Duration = Duration::from_secs(30);
 /// How long a cluster may take to make a topic that was named to it.
 const INVITE: Duration = Duration::from_secs(3);
+/// Partitions of one topic that can be asked for: more are a slip of the keyboard.
+const MOST_PARTITIONS: i32 = 100_000;
 /// How often to say that a broker does not answer.
 const TELL: Duration = Duration::from_secs(5);
 
@@ -116,6 +119,33 @@ fn serve(client: &BaseConsumer<Client>) {
     while client.poll(Duration::ZERO).is_some() {}
 }
 
+/// A topic that was named is not there.
+#[derive(Debug)]
+pub struct Missing {
+    name: String,
+    text: String,
+}
+
+impl Missing {
+    /// The topic's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+impl std::error::Error for Missing {}
+
+/// How Kafka's own tool makes a topic, for messages.
+pub fn how_to_make(brokers: &str, name: &str) -> String {
+    format!("kafka-topics.sh --bootstrap-server {brokers} --create --topic {name} --partitions N")
+}
+
 /// The topics that match any of `patterns`, in order of their names.
 ///
 /// # Errors
@@ -126,7 +156,7 @@ pub fn find(client: &BaseConsumer<Client>, patterns: &[Pattern]) -> Result<Vec<T
         if let Pattern::Name(name) = pattern
             && !all.iter().any(|(topic, _)| topic == name)
         {
-            bail!(missing(name, &all));
+            return Err(Missing { name: name.clone(), text: missing(name, &all) }.into());
         }
     }
     Ok(all.into_iter().filter(|(topic, _)| patterns.iter().any(|pattern| pattern.matches(topic))).collect())
@@ -143,6 +173,32 @@ pub fn list(client: &BaseConsumer<Client>) -> Result<Vec<Topic>> {
     Ok(all(&metadata))
 }
 
+/// The partitions of topics that are made where they are missing, and how many copies of each there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Making {
+    /// Partitions.
+    pub partitions: i32,
+    /// Copies of each partition; as many as the cluster makes by default where it is `None`.
+    pub replication: Option<i32>,
+}
+
+impl FromStr for Making {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str, most: i32| match text.parse() {
+            Ok(number) if (1..=most).contains(&number) => Ok(number),
+            _ => Err(format!(
+                "{text:?} is not a whole number from 1 to {most}: expected PARTITIONS[:REPLICATION]"
+            )),
+        };
+        let (partitions, replication) = match text.split_once(':') {
+            Some((partitions, replication)) => (partitions, Some(number(replication, i32::from(i16::MAX))?)),
+            None => (text, None),
+        };
+        Ok(Making { partitions: number(partitions, MOST_PARTITIONS)?, replication })
+    }
+}
+
 /// Makes a topic, with the cluster's own settings for all but its partitions and `properties`, and waits until it can be
 /// written. A topic that another made in the meantime will do.
 ///
@@ -152,13 +208,17 @@ pub fn create(
     client: &BaseConsumer<Client>,
     settings: &Settings,
     name: &str,
-    partitions: i32,
+    making: Making,
     properties: &[(&str, &str)],
 ) -> Result<()> {
-    let doing = || format!("making topic {name:?} with {partitions} partitions");
+    let Making { partitions, replication } = making;
+    let doing = || {
+        let copies = replication.map_or_else(String::new, |copies| format!(", {copies} copies of each"));
+        format!("making topic {name:?} with {partitions} partitions{copies}")
+    };
     let options = AdminOptions::new().request_timeout(Some(CREATE)).operation_timeout(Some(CREATE));
     // -1: as many copies as the cluster makes by default.
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replication.unwrap_or(-1)));
     let topic = properties.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
     let admin = settings.admin()?;
     let results = block_on(admin.create_topics([&topic], &options))
@@ -279,6 +339,16 @@ mod tests {
         assert!(pattern.matches("log-a") && !pattern.matches("a-log-a"));
         assert!(!Pattern::parse("^.*").unwrap().matches("__consumer_offsets"));
         assert!(Pattern::parse("^(").is_err() && Pattern::parse("").is_err());
+    }
+
+    #[test]
+    fn partitions_and_copies_are_read() {
+        assert_eq!("12".parse(), Ok(Making { partitions: 12, replication: None }));
+        assert_eq!("1:3".parse(), Ok(Making { partitions: 1, replication: Some(3) }));
+        for wrong in ["", "0", "-1", "x", "1:", "1:0", ":2", "1:2:3", "1:40000", "1000000"] {
+            let error = wrong.parse::<Making>().unwrap_err();
+            assert!(error.contains("PARTITIONS[:REPLICATION]"), "{wrong}: {error}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 
 use crate::kafka::client::{Settings, refused};
 use crate::kafka::deliveries::{Deliveries, Failure, reason};
-use crate::kafka::topics;
+use crate::kafka::topics::{self, Making};
 use lines::Source;
 use pace::{Pace, Rate};
 use place::Places;
@@ -124,7 +124,8 @@ impl Production {
             }
             (None, None) => bail!("{} (--partitions N makes a missing topic)", topics::missing(topic, &all)),
             (None, Some(wanted)) => {
-                topics::create(&client, settings, topic, wanted, &[])?;
+                let making = Making { partitions: wanted, replication: None };
+                topics::create(&client, settings, topic, making, &[])?;
                 tracing::info!("made topic {topic}, {wanted} partitions");
             }
             (Some(there), Some(wanted)) if there != wanted => tracing::warn!(

@@ -15,6 +15,7 @@ use cutwater_dataflows::source::Report;
 
 use crate::fault::Fault;
 use crate::kafka::client::Settings;
+use crate::kafka::topics::Making;
 use crate::state::resume::Resume;
 
 /// Lines that are kept before they are written, in bytes.
@@ -78,6 +79,11 @@ impl Target {
         if let Target::Webhook(url) = self { url.check() } else { Ok(()) }
     }
 
+    /// The Kafka topic that it is.
+    pub fn topic(&self) -> Option<&str> {
+        if let Target::Kafka(topic) = self { Some(topic) } else { None }
+    }
+
     /// What this kind of sink gets where nothing else is said.
     pub fn default_emit(&self) -> Emit {
         match self {
@@ -131,6 +137,8 @@ pub struct Opener<'a> {
     fault: &'a Fault,
     /// What all Kafka sinks share, once there is one.
     kafka: Option<kafka::Shared>,
+    /// How missing topics are made; without it they are an error.
+    making: Option<Making>,
 }
 
 impl<'a> Opener<'a> {
@@ -145,7 +153,12 @@ impl<'a> Opener<'a> {
         fault: &'a Fault,
     ) -> Self {
         let run = (!durable).then(|| format!("{}{:016x}", UNKEPT, rand::random::<u64>()));
-        Opener { settings, group, run, webhook_max_bytes, fault, kafka: None }
+        Opener { settings, group, run, webhook_max_bytes, fault, kafka: None, making: None }
+    }
+
+    /// Makes topics that are missing, where this says how.
+    pub fn creating(self, making: Option<Making>) -> Self {
+        Opener { making, ..self }
     }
 
     /// Opens a sink; `None` for [`Target::None`].
@@ -167,7 +180,7 @@ impl<'a> Opener<'a> {
                     (None, None) => kafka::Shared::prepare(self.settings, self.group, self.fault)?,
                 };
                 let shared = self.kafka.insert(shared);
-                Some(Box::new(kafka::Kafka::open(shared, topic, emit)?))
+                Some(Box::new(kafka::Kafka::open(shared, topic, self.making, emit)?))
             }
             Target::Webhook(url) => {
                 Some(Box::new(webhook::Webhook::open(url, emit, run, self.webhook_max_bytes, self.fault)?))

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sealed::{seal, unseal};
 use super::storage::Storage;
+use crate::kafka::identity::Ids;
 
 /// The file that says it.
 pub const FILE: &str = "job.json";
@@ -15,7 +16,7 @@ pub const FILE: &str = "job.json";
 pub const FORMAT: u32 = 1;
 
 /// A job as its state knows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The format of the state: [`FORMAT`].
     pub format: u32,
@@ -33,8 +34,11 @@ pub struct Identity {
     pub inputs: BTreeMap<String, Vec<String>>,
     /// The cluster's identifier, where the brokers tell it.
     pub cluster: Option<String>,
-    /// The topics, with their identifiers where the brokers tell them.
-    pub topics: BTreeMap<String, Option<String>>,
+    /// The topics that are read, with their identifiers where the brokers tell them.
+    pub topics: Ids,
+    /// The topics that are written, likewise.
+    #[serde(default, skip_serializing_if = "Ids::is_empty")]
+    pub outputs: Ids,
     /// The consumer group.
     pub group: String,
 }
@@ -86,14 +90,23 @@ impl Identity {
         stored.check(&self, &storage.place())?;
         let before = stored.clone();
         stored.cluster = stored.cluster.or(self.cluster);
-        for (topic, id) in self.topics {
-            let known = stored.topics.entry(topic).or_default();
-            *known = known.take().or(id);
-        }
+        learn(&mut stored.topics, self.topics);
+        learn(&mut stored.outputs, self.outputs);
         if stored != before {
             storage.put(FILE, &seal(&stored))?;
         }
         Ok(stored)
+    }
+
+    /// Topics that join: returns when they are stored, where they are new.
+    ///
+    /// # Errors
+    /// If they can't be written.
+    pub fn join(&mut self, topics: Ids, storage: &dyn Storage) -> Result<()> {
+        if learn(&mut self.topics, topics) {
+            storage.put(FILE, &seal(self))?;
+        }
+        Ok(())
     }
 
     /// Compares a run with the state at `place` that it is to go on from: this one is what is stored.
@@ -123,25 +136,48 @@ impl Identity {
         {
             wrong.push(format!("its records came from cluster {stored}, the brokers are of cluster {given}"));
         } else {
-            for (topic, given) in &now.topics {
-                if let (Some(Some(stored)), Some(given)) = (self.topics.get(topic), given)
-                    && stored != given
-                {
-                    wrong.push(format!(
-                        "topic {topic} was deleted and made again (its id was {stored}, now {given}), so the offsets \
-                         of the state mean other records"
-                    ));
-                }
+            let recreated = "was deleted and recreated";
+            for (topic, stored, given) in differing(&self.topics, &now.topics) {
+                wrong.push(format!(
+                    "topic {topic} {recreated} (its id was {stored}, now {given}), so the offsets of the state mean \
+                     other records"
+                ));
+            }
+            for (topic, stored, given) in differing(&self.outputs, &now.outputs) {
+                wrong.push(format!(
+                    "output topic {topic} {recreated} (its id was {stored}, now {given}), so it lacks what the job has \
+                     written before"
+                ));
             }
         }
         if !wrong.is_empty() {
             bail!(
-                "the state {place} doesn't fit this run: {}. Run as before, or start anew with another state folder",
+                "the state {place} doesn't fit this run: {}. Run as before, or start from the beginning with another state \
+                 folder",
                 wrong.join("; ")
             );
         }
         Ok(())
     }
+}
+
+/// Adds topics that are new, and ids that were not known. True iff there were any.
+fn learn(known: &mut Ids, now: Ids) -> bool {
+    let mut learned = false;
+    for (topic, id) in now {
+        learned |= known.get(&topic).is_none_or(|known| known.is_none() && id.is_some());
+        let known = known.entry(topic).or_default();
+        *known = known.take().or(id);
+    }
+    learned
+}
+
+/// The topics whose ids are known on both sides, and differ: with both.
+fn differing<'a>(stored: &'a Ids, now: &'a Ids) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
+    now.iter().filter_map(|(topic, given)| {
+        let (stored, given) = (stored.get(topic)?.as_deref()?, given.as_deref()?);
+        (stored != given).then_some((topic.as_str(), stored, given))
+    })
 }
 
 /// Text that is shown as it is.
@@ -176,6 +212,7 @@ mod tests {
             inputs: BTreeMap::from([("lines".to_owned(), vec!["^t.*".to_owned()])]),
             cluster: None,
             topics: BTreeMap::from([("t1".to_owned(), Some("id1".to_owned())), ("t2".to_owned(), None)]),
+            outputs: BTreeMap::from([("o".to_owned(), Some("out1".to_owned()))]),
             group: "g".to_owned(),
         }
     }
@@ -201,7 +238,7 @@ mod tests {
     #[test]
     fn each_difference_is_named_with_both_sides() {
         type Change = fn(&mut Identity);
-        let cases: [(Change, &[&str]); 7] = [
+        let cases: [(Change, &[&str]); 8] = [
             (|now| now.dataflow = "other".into(), &["dataflow word-count", "of other"]),
             (|now| now.options = "WordCount { tokenizer: Whitespace }".into(), &["Unicode", "Whitespace"]),
             (|now| now.collections.clear(), &["collections", "[\"words\"]", "[]"]),
@@ -212,7 +249,13 @@ mod tests {
                 |now| {
                     now.topics.insert("t1".into(), Some("id9".into()));
                 },
-                &["topic t1", "made again", "id1", "id9"],
+                &["topic t1", "recreated", "id1", "id9"],
+            ),
+            (
+                |now| {
+                    now.outputs.insert("o".into(), Some("out9".into()));
+                },
+                &["output topic o", "recreated", "out1", "out9", "lacks"],
             ),
         ];
         let stored = Identity { cluster: Some("c".to_owned()), ..identity() };

@@ -6,12 +6,15 @@
 //! - [`trail`]: the cuts since the last checkpoint
 //! - [`storage`]: where files are kept; [`sealed`]: lines with their checksum
 //! - [`identity`], [`lock`]: whose state it is, and who has it in use
+//! - [`joining`]: topics that are new to a run; [`gone`]: those that are not there any more
 //! - [`open`]: all of that together, for a run
 //! - [`survey`]: what is in a state, for people
 
 pub mod checkpoint;
 pub mod cut;
+pub mod gone;
 pub mod identity;
+pub mod joining;
 pub mod ledger;
 pub mod lock;
 pub mod open;

@@ -13,12 +13,14 @@ use super::checkpoint::run::{RunFiles, Sizes};
 use super::checkpoint::{Checkpoints, Keepers};
 use super::cut::Cut;
 use super::identity::{Identity, new_id};
+use super::joining::Joining;
 use super::ledger::{Ledger, LedgerCuts, Retirer};
 use super::resume::Resume;
 use super::storage::{self, Storage};
 use super::trail::Trail;
 use crate::fault::Fault;
 use crate::job;
+use crate::kafka::identity::Pinned;
 use crate::publish::Cuts;
 use crate::time::Time;
 
@@ -42,7 +44,8 @@ pub struct Books {
 }
 
 impl Books {
-    /// Finds out what to go on from, of a state that nobody else writes. `workers`: of all processes.
+    /// Finds out what to go on from, of a state that nobody else writes. `workers`: of all processes. `ids`: of the run's
+    /// topics.
     ///
     /// # Errors
     /// If it is another job's, it is damaged beyond what a checkpoint before can heal, or it can't be read or written.
@@ -51,6 +54,7 @@ impl Books {
         identity: Identity,
         workers: usize,
         terms: Terms,
+        ids: &Pinned,
         time: &Arc<dyn Time>,
     ) -> Result<(Books, Resume)> {
         let identity = identity.adopt(&*storage)?;
@@ -60,7 +64,7 @@ impl Books {
         let trail = Trail::new(&resume);
         let plan = Plan {
             job: resume.job.clone(),
-            collections: identity.collections,
+            collections: identity.collections.clone(),
             workers,
             every: terms.every,
             from: resume.checkpoint,
@@ -74,7 +78,9 @@ impl Books {
         let coordinator = Coordinator::new(Arc::clone(&storage), plan, Arc::clone(time), Box::new(past))?;
         let calendar = Arc::clone(time);
         let cuts = LedgerCuts::new(ledger, resume.replay.clone(), Box::new(move || calendar.calendar()));
-        Ok((Books { storage, cuts: Box::new(trail.beside(cuts)), coordinator }, resume))
+        let cuts = Box::new(trail.beside(cuts));
+        let cuts = Joining::kept(ids.clone(), Arc::clone(&storage), identity, cuts)?;
+        Ok((Books { storage, cuts: Box::new(cuts), coordinator }, resume))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a run goes on from. The process with worker 0 finds it out and tells the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::persist::Run;
@@ -24,6 +24,9 @@ pub struct Resume {
     pub replay: Vec<Entry>,
     /// All epochs up to this one are known to be published; at least `checkpoint`.
     pub published: Epoch,
+    /// Topics that are not there any more: nothing is read of them, also where the ledger says that it was.
+    #[serde(default)]
+    pub gone: BTreeSet<String>,
 }
 
 /// What the ledger says of an epoch.

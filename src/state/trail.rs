@@ -90,7 +90,7 @@ mod tests {
         let trail = Trail::new(&Resume { checkpoint: 6, ..Resume::default() });
         let mut cuts = trail.beside(Deaf);
         for (epoch, partition, next) in [(7, 0, 10), (8, 1, 5), (9, 0, 20)] {
-            let moved = vec![Moved { topic: "t".into(), partition, start: None, next, end: 99 }];
+            let moved = vec![Moved { topic: "t".into(), partition, start: None, id: None, next, end: 99 }];
             let report = Report { input: "lines".into(), moved, ..Report::default() };
             cuts.append(epoch, &[report], 0).unwrap();
         }

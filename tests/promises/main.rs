@@ -33,6 +33,7 @@ mod real_kills;
 mod real_offsets;
 mod real_outages;
 mod real_produce;
+mod real_recreated;
 #[cfg(feature = "s3")]
 mod real_s3;
 mod real_sinks;

@@ -34,6 +34,7 @@ pub fn sample() -> TempDir {
         inputs: BTreeMap::from([("lines".to_owned(), vec!["a".to_owned(), "^b.*".to_owned()])]),
         cluster: Some("the-cluster".into()),
         topics: BTreeMap::from([("a".to_owned(), Some("its-id".to_owned())), ("b1".to_owned(), None)]),
+        outputs: BTreeMap::from([("counts".to_owned(), Some("another-id".to_owned()))]),
         group: "cutwater-word-count".into(),
     };
     identity.adopt(&*storage).expect("it is new");
@@ -95,6 +96,7 @@ fn a_state_is_shown_and_left_as_it_is() {
         "cluster     the-cluster",
         "topic       a, id its-id",
         "topic       b1",
+        "writes to   counts, id another-id",
         "group       cutwater-word-count",
         "ledger      epochs 1 to 9, ",
         "checkpoint  epoch 8, 2023-11-14T22:13:20Z (",
@@ -109,8 +111,8 @@ fn a_state_is_shown_and_left_as_it_is() {
     for (row, begin) in rows.iter().zip(begins) {
         assert!(row.starts_with(begin), "{row:?} should begin with {begin:?}");
     }
-    assert!(rows[9].ends_with(", 2 runs") && rows[11].ends_with(", 1 run"), "{rows:#?}");
-    assert!(rows[12].ends_with(" in 8 files"), "{rows:#?}");
+    assert!(rows[10].ends_with(", 2 runs") && rows[12].ends_with(", 1 run"), "{rows:#?}");
+    assert!(rows[13].ends_with(" in 8 files"), "{rows:#?}");
     assert_eq!(state(&folder).rows().len(), rows.len() - 1);
     assert!(files(folder.path()) == before, "it is as it was");
 }

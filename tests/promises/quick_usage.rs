@@ -2,7 +2,7 @@
 
 use crate::support::broker::mock;
 use crate::support::kafka::Topic;
-use crate::support::program::cutwater;
+use crate::support::program::{cutwater, word_count};
 use crate::support::rows::{assert_counts, finals, recount};
 use crate::support::unique;
 
@@ -24,6 +24,15 @@ fn wrong_usage_is_said_in_a_line() {
     wrong("run word-count -b x:1 -t lines --dead-letter webhook:host/rows", &["host/rows", "https://"]);
     let twice = "-o file:/no/such/f -o counts=file:/no/such/f";
     wrong(&format!("run word-count -b x:1 -t lines {twice}"), &["same file", "/no/such/f"]);
+    wrong("run word-count -b x:1 -t lp -o kafka:lp", &["topic lp", "read by input", "written by output"]);
+    let orders = "run word-count -b x:1 -t ^orders.* --dead-letter kafka:orders-dead";
+    wrong(orders, &["topic orders-dead", "^orders.*", "--dead-letter"]);
+    for two in ["-o kafka:a -o counts=kafka:a", "-o kafka:a --dead-letter kafka:a"] {
+        wrong(&format!("run word-count -b x:1 -t lines {two}"), &["same topic, a"]);
+    }
+    wrong("run word-count -b x:1 -t lines -o kafka:a --create-topics 0", &["--create-topics", "PARTITIONS"]);
+    wrong("run word-count -b x:1 -t lines --create-topics 3", &["--create-topics", "kafka:TOPIC"]);
+    wrong("run word-count -b x:1 -t lines -X group.id=", &["group.id=", "empty"]);
     wrong("run word-count -b x:1 -t words=lines", &["words", "lines"]);
     wrong("run word-count -b x:1 -t ^(", &["^(", "regular expression"]);
     wrong("run word-count -b x:1 -t lines -X novalue", &["novalue", "KEY=VALUE"]);
@@ -41,6 +50,25 @@ fn wrong_usage_is_said_in_a_line() {
     wrong("run word-cuont -b x:1 -t lines", &["word-cuont"]);
     wrong("ledger --repair dir", &["--repair"]);
     wrong("rnu", &["rnu"]);
+}
+
+#[test]
+fn what_matches_no_topic_is_an_error_where_nothing_later_is_read() {
+    let (topic, _) = sample();
+    let none = format!("^no-{}-.*", topic.name);
+    word_count(&topic.address, &none)
+        .with("--until-end")
+        .run()
+        .fails(1, &["no topic matches", &none, "--until-end"]);
+}
+
+#[test]
+fn a_missing_topic_is_an_error_that_tells_how_to_make_it() {
+    let (topic, _) = sample();
+    let none = unique();
+    let texts = ["there is no topic", &none, "--create-topics PARTITIONS", "kafka-topics.sh", "--create"];
+    word_count(&topic.address, &topic.name).args(["-o", &format!("kafka:{none}")]).run().fails(1, &texts);
+    word_count(&topic.address, &none).run().fails(1, &["there is no topic", &none, "kafka-topics.sh"]);
 }
 
 #[test]

@@ -130,7 +130,7 @@ fn what_a_ledger_needs_and_is_gone_is_an_error() {
         words.iter().for_each(|word| assert!(error.contains(word), "{word}: {error}"));
     };
     fails(&at(2, 5), &["partition 2", "offset 5", "the topic has 2 partitions"]);
-    fails(&at(1, 11), &["partition 1", "offset 11 was wanted", "ends at 10", "made anew"]);
+    fails(&at(1, 11), &["partition 1", "offset 11 was wanted", "ends at 10", "recreated"]);
     let other = Topics::from([("another".to_owned(), BTreeMap::from([(0, 1), (1, 1)]))]);
     fails(&other, &["another partition", "no longer bound"]);
     topic.expire(1, 4);

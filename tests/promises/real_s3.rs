@@ -81,6 +81,7 @@ fn checkpoints_are_made_restored_shown_and_verified() {
         inputs: BTreeMap::from([("lines".to_owned(), vec!["topic".to_owned()])]),
         cluster: None,
         topics: BTreeMap::new(),
+        outputs: BTreeMap::new(),
         group: "g".into(),
     };
     identity.adopt(&*storage).expect("it is new");

@@ -6,6 +6,7 @@ use crate::support::broker::real;
 use crate::support::program::word_count;
 use crate::support::rows::{Change, Counts, Replay, Row, assert_counts, finals, recount};
 use crate::support::text::zipf_lines;
+use crate::support::unique;
 
 const SHAPES: [&str; 2] = ["-w 2", "-w 1 -n 2"];
 
@@ -59,6 +60,26 @@ fn a_topic_gets_changes_or_final_rows_where_asked_and_beside_other_sinks() {
     let rows = program().with("--emit final -n 2").rows();
     assert_counts(&finals(&rows), &recount(&lines));
     assert_eq!(values()[changes.len()..], rows);
+}
+
+#[test]
+fn topics_that_are_missing_are_made_where_asked() {
+    let topic = real().topic(1);
+    topic.send(["a b", "a"]);
+    let (there, counts, dead) = (real().topic(2), unique(), unique());
+    let to = |topic: &str| format!("kafka:{topic}");
+    let program = || word_count(&topic.address, &topic.name).with("--until-end --create-topics 3:1");
+    let ended = program().args(["-o", &to(&counts), "--dead-letter", &to(&dead)]).run().expect(0);
+    ended.says(&["made topic", &counts, "3 partitions"]);
+    ended.says(&["made topic", &dead, "3 partitions"]);
+    assert_eq!(real().known_topic(&counts, 3).records().len(), 2);
+    assert_eq!(real().known_topic(&dead, 3).records().len(), 0);
+    // What is there is left as it is.
+    program().args(["-o", &to(&there.name)]).rows();
+    assert_eq!(there.records().len(), 2);
+    let refused =
+        word_count(&topic.address, &topic.name).with("--create-topics 1:9 -o").args([to(&unique())]);
+    refused.run().fails(1, &["making topic", "1 partitions, 9 copies of each"]);
 }
 
 #[test]

@@ -10,15 +10,16 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::{Feed, Feeds, Place};
 use crate::fault::Fault;
 use crate::kafka::client::Settings;
+use crate::kafka::identity::Pinned;
 use crate::kafka::insist::insist;
-use crate::kafka::topics::{self, Pattern};
+use crate::kafka::topics::{self, Missing, Pattern};
 use crate::state::cut::Topics;
-use discovery::Discovery;
+use discovery::{Discovery, Search};
 use partitions::KafkaFeed;
 
 /// How long a request for offsets may take.
@@ -91,7 +92,8 @@ pub struct KafkaFeeds {
 }
 
 impl KafkaFeeds {
-    /// Connects, finds the topics of every input, and keeps looking for new partitions.
+    /// Connects, finds the topics of every input, and looks for new partitions and for recreated topics from then on,
+    /// `written` ones included.
     ///
     /// # Errors
     /// If no broker answers in time, or a topic is missing.
@@ -99,12 +101,25 @@ impl KafkaFeeds {
         settings: Settings,
         reading: Reading,
         inputs: BTreeMap<String, Vec<Pattern>>,
+        written: Vec<String>,
         fault: &Fault,
     ) -> Result<Self> {
         let client = settings.metadata()?;
         topics::connect(&client, &settings)?;
         let patterns: Vec<Pattern> = inputs.values().flatten().cloned().collect();
-        let topics = insist(fault, || topics::find(&client, &patterns))?;
+        // A bounded run reads what is there now; nothing that comes later concerns it.
+        let search = Search { patterns, written, closed: reading.until_end };
+        let ids = Pinned::default();
+        let topics =
+            insist(fault, || search.look(&client, &ids)).map_err(|error| match error.downcast_ref::<Missing>() {
+                Some(missing) => {
+                    anyhow!(
+                        "{missing} (to make it: {})",
+                        topics::how_to_make(&settings.brokers, missing.name())
+                    )
+                }
+                None => error,
+            })?;
         for (input, patterns) in &inputs {
             for pattern in patterns {
                 let partitions: i32 = topics
@@ -113,6 +128,10 @@ impl KafkaFeeds {
                     .map(|(_, partitions)| partitions)
                     .sum();
                 match pattern {
+                    Pattern::Regex { typed, .. } if partitions == 0 && reading.until_end => bail!(
+                        "input {input}: no topic matches {typed}: --until-end reads what is there now, and that is \
+                         nothing"
+                    ),
                     Pattern::Regex { typed, .. } if partitions == 0 => {
                         tracing::warn!("input {input}: no topic matches {typed} yet; looking for new ones");
                     }
@@ -125,12 +144,7 @@ impl KafkaFeeds {
                 }
             }
         }
-        // A bounded run reads what is there now; nothing that comes later concerns it.
-        let discovery = if reading.until_end {
-            Discovery::once(topics)
-        } else {
-            Discovery::start(client, patterns, topics, fault.clone())?
-        };
+        let discovery = Discovery::start(client, search, topics, ids, fault.clone())?;
         Ok(KafkaFeeds { settings, reading, inputs, discovery, fault: fault.clone() })
     }
 }
@@ -139,6 +153,11 @@ impl KafkaFeeds {
     /// The names of the topics that were found.
     pub fn topics(&self) -> Vec<String> {
         self.discovery.found().topics().into_iter().map(|(topic, _)| topic).collect()
+    }
+
+    /// The ids of the topics that are read or written.
+    pub fn ids(&self) -> &Pinned {
+        self.discovery.found().ids()
     }
 }
 

@@ -35,7 +35,11 @@ pub(super) struct Partition {
     pub(super) end: i64,
     /// Where reading of it began, until that was said.
     pub(super) start: Option<i64>,
+    /// The topic's id, until that was said.
+    pub(super) id: Option<String>,
     pub(super) moved: bool,
+    /// True once its topic was deleted: what was to be read of it and was not fetched is lost, and counts as read.
+    pub(super) gone: bool,
 }
 
 struct Stashed {
@@ -65,7 +69,9 @@ impl Partition {
             paused: false,
             end,
             start: None,
+            id: None,
             moved: false,
+            gone: false,
         }
     }
 
@@ -74,9 +80,27 @@ impl Partition {
         Partition { start: Some(self.next), moved: true, ..self }
     }
 
+    /// Of a topic with this id.
+    pub(super) fn of(self, id: Option<String>) -> Self {
+        Partition { id, ..self }
+    }
+
+    /// Its topic was deleted. Returns how many offsets that were to be read are lost, as far as is known now.
+    pub(super) fn leave(&mut self) -> i64 {
+        let lost = if self.limit < i64::MAX { (self.limit - self.position()).max(0) } else { 0 };
+        self.gone = true;
+        self.settle();
+        lost
+    }
+
+    /// It has moved without a bound: the client has handed something over, so it is there after all.
+    pub(super) fn found(&mut self) {
+        self.gone &= self.limit < i64::MAX;
+    }
+
     /// True once all of it is read.
     pub(super) fn finished(&self) -> bool {
-        self.next >= self.stop
+        self.next >= self.stop || (self.gone && self.stop == i64::MAX)
     }
 
     /// True once it is read as far as it may be for now.
@@ -169,7 +193,8 @@ impl Partition {
 
     /// What is known to be a gap counts as read, up to the limit.
     fn settle(&mut self) {
-        let known = self.stash.front().map_or(self.passed, |first| first.offset);
+        let passed = if self.gone && self.limit < i64::MAX { self.limit } else { self.passed };
+        let known = self.stash.front().map_or(passed, |first| first.offset);
         self.advance(known.min(self.limit));
     }
 }

@@ -20,9 +20,10 @@ use super::super::{Budget, Feed, Place, Polled, Waker};
 use super::discovery::Found;
 use super::partition::{Partition, Spot};
 use super::start::{Start, Wanted, available, starts};
-use super::{From, REQUEST, Reading};
+use super::{From, OnDataLoss, REQUEST, Reading};
 use crate::fault::Fault;
 use crate::kafka::client::{Client, Settings};
+use crate::kafka::identity::{Ids, Pinned};
 use crate::kafka::insist::insist;
 use crate::kafka::native::batch::{Batches, Event};
 use crate::kafka::topics::Pattern;
@@ -121,9 +122,10 @@ impl KafkaFeed {
     pub(super) fn resume(&mut self, begin: &Topics) -> Result<()> {
         let topics = self.found.topics();
         let (mut known, mut offsets) = (Vec::new(), Vec::new());
+        let place = self.place;
         for (topic, partitions) in begin {
             let there = topics.iter().find(|(name, _)| name == topic).map(|(_, partitions)| *partitions);
-            for (&partition, &offset) in partitions.iter().filter(|(p, _)| self.place.owns(topic, **p)) {
+            for (&partition, &offset) in partitions.iter().filter(|(p, _)| place.owns(topic, **p)) {
                 let read =
                     || format!("runs before have read {topic} partition {partition} up to offset {offset}");
                 if !self.patterns.iter().any(|pattern| pattern.matches(topic)) {
@@ -132,15 +134,27 @@ impl KafkaFeed {
                 match there {
                     Some(partitions) if partition < partitions => {}
                     Some(partitions) => {
-                        bail!("{}, but the topic has {partitions} partitions; was it made anew?", read())
+                        bail!("{}, but the topic has {partitions} partitions; was it recreated?", read())
                     }
-                    None => bail!("{}, but the topic is not there; was it deleted?", read()),
+                    None => {
+                        self.miss(topic, partition, offset);
+                        continue;
+                    }
                 }
                 known.push((topic.clone(), partition));
                 offsets.push(offset);
             }
         }
         self.add(known, Wanted::Known(&offsets), REQUEST)
+    }
+
+    /// Takes on a partition whose topic was deleted: nothing is read of it. Whether something would have to be was looked at
+    /// before (see `state::gone`).
+    fn miss(&mut self, topic: &str, partition: i32, offset: i64) {
+        self.slots.insert((topic.to_owned(), partition), self.partitions.len());
+        let mut missing = Partition::new(topic.to_owned(), partition, (offset, offset, offset), None);
+        missing.leave();
+        self.partitions.push(missing);
     }
 
     /// Takes on the partitions that are this worker's and not yet read.
@@ -186,7 +200,8 @@ impl KafkaFeed {
             tracing::debug!("worker {}: {topic} partition {partition} from {first}", self.place.worker);
             self.slots.insert((topic.clone(), partition), self.partitions.len());
             let stop = self.reading.until_end.then_some(end);
-            let new = |next| Partition::new(topic, partition, (next, first, end), stop);
+            let id = self.found.ids().get(&topic);
+            let new = |next| Partition::new(topic, partition, (next, first, end), stop).of(id);
             self.partitions.push(match wanted {
                 Wanted::From(_) => new(first).joining(),
                 // The ledger's cuts are met to the offset, also where the records are gone.
@@ -203,7 +218,7 @@ impl KafkaFeed {
     /// Has librdkafka fetch all partitions that are not finished anew, each from where it left off.
     fn assign(&mut self) -> Result<()> {
         let mut list = TopicPartitionList::new();
-        for partition in self.partitions.iter().filter(|partition| !partition.finished()) {
+        for partition in self.partitions.iter().filter(|p| !p.finished() && !p.gone) {
             let offset = Offset::Offset(partition.position());
             list.add_partition_offset(&partition.topic, partition.partition, offset)?;
         }
@@ -219,6 +234,10 @@ impl KafkaFeed {
         let Some(client) = &self.client else { return Ok(()) };
         let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
         for partition in &mut self.partitions {
+            if partition.gone {
+                partition.paused = false;
+                continue;
+            }
             let list = match partition.paused {
                 false if partition.overflows() => &mut pause,
                 true if !partition.stashes() => &mut resume,
@@ -261,7 +280,7 @@ impl KafkaFeed {
         self.held = hold;
         let Some(client) = &self.client else { return Ok(()) };
         let mut list = TopicPartitionList::new();
-        for partition in self.partitions.iter().filter(|p| !p.finished() && !p.paused) {
+        for partition in self.partitions.iter().filter(|p| !p.finished() && !p.paused && !p.gone) {
             list.add_partition(&partition.topic, partition.partition);
         }
         if hold {
@@ -298,9 +317,7 @@ impl KafkaFeed {
             }
             RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::UnknownTopic
-            | RDKafkaErrorCode::UnknownPartition => {
-                bail!("{topic} partition {partition} is gone: {text}; was the topic deleted?")
-            }
+            | RDKafkaErrorCode::UnknownPartition => self.gone(slot, &text),
             RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed => {
                 bail!("{topic} partition {partition}: {text}; may this user read it?")
             }
@@ -314,6 +331,44 @@ impl KafkaFeed {
 }
 
 impl KafkaFeed {
+    /// The topic of a partition was deleted: where its name was not typed but matches, the others are read on.
+    ///
+    /// # Errors
+    /// If the topic was named, or records are lost that were to be read, and must not be.
+    fn gone(&mut self, slot: usize, text: &str) -> Result<()> {
+        let Partition { topic, partition, .. } = &self.partitions[slot];
+        let place = format!("{topic} partition {partition}");
+        if self.patterns.iter().any(|pattern| matches!(pattern, Pattern::Name(name) if name == topic)) {
+            bail!("{place} is gone: {text}; was the topic deleted?");
+        }
+        let lost = self.partitions[slot].leave();
+        if lost == 0 {
+            tracing::debug!("{place} is gone: {text}");
+        } else if self.reading.on_data_loss == OnDataLoss::Fail {
+            bail!(
+                "{place} is gone: the topic was deleted, and {lost} records of it were still to be read; \
+                 --on-data-loss continue goes on without them"
+            );
+        } else {
+            tracing::warn!(
+                "{place} is gone: the topic was deleted; going on without the {lost} records that were left"
+            );
+        }
+        Ok(())
+    }
+
+    /// The ids that the client fetches by: what it hands over from here on is of topics with these ids.
+    ///
+    /// # Errors
+    /// If one is not that of the topic that the run reads.
+    fn verify(client: &Client, ids: &Pinned) -> Result<()> {
+        let changed = client.changed_ids();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        changed.into_iter().try_for_each(|(topic, id)| ids.learn(&Ids::from([(topic, Some(id))])))
+    }
+
     /// Commits the offsets of what is published, unless that was done a moment ago.
     fn commit(&mut self) {
         if self.uncommitted.is_empty() || self.committed.elapsed() < COMMIT {
@@ -395,7 +450,8 @@ impl Feed for KafkaFeed {
             let mut troubles = Vec::new();
             let mut bytes = 0;
             let most = left.records.min(BATCH);
-            let read = client.poll(most, &mut |lent| {
+            let check = |client: &Client| KafkaFeed::verify(client, self.found.ids());
+            let read = client.poll_checked(most, check, &mut |lent| {
                 if !lent.follows() {
                     *last = find(slots, partitions, *last, lent.topic(), lent.partition());
                 }
@@ -425,7 +481,7 @@ impl Feed for KafkaFeed {
                 };
                 let (partition, offset, size) = beyond;
                 partition.stash(offset, size, lent);
-            });
+            })?;
             if self.bounded {
                 self.throttle()?;
             }
@@ -467,10 +523,10 @@ impl Feed for KafkaFeed {
                         "{topic} partition {partition} is to be read up to offset {stop}, but from nowhere"
                     );
                 };
-                if stop > slot.end {
+                if stop > slot.end && !slot.gone {
                     bail!(
                         "{topic} partition {partition}: runs before have read up to offset {stop}, but the partition \
-                         ends at {}; was the topic made anew, or has it lost records?",
+                         ends at {}; was the topic recreated, or has it lost records?",
                         slot.end
                     );
                 }
@@ -489,10 +545,11 @@ impl Feed for KafkaFeed {
             .filter(|p| p.moved)
             .map(|p| {
                 p.moved = false;
+                p.found();
                 let known = client.as_ref().and_then(|client| client.known_end(&p.topic, p.partition));
-                p.end = p.end.max(known.unwrap_or(0)).max(p.next);
-                let (topic, start) = (p.topic.clone(), p.start.take());
-                Moved { topic, partition: p.partition, start, next: p.next, end: p.end }
+                p.end = if p.gone { p.next } else { p.end.max(known.unwrap_or(0)).max(p.next) };
+                let (topic, start, id) = (p.topic.clone(), p.start.take(), p.id.take());
+                Moved { topic, partition: p.partition, start, id, next: p.next, end: p.end }
             })
             .collect();
         moved.sort();
@@ -528,7 +585,11 @@ impl Feed for KafkaFeed {
             return;
         }
         for Moved { topic, partition, next, .. } in moved {
-            self.uncommitted.insert((topic.clone(), *partition), *next);
+            let place = (topic.clone(), *partition);
+            // The group holds no offsets of topics that were deleted.
+            if self.slots.get(&place).is_none_or(|&slot| !self.partitions[slot].gone) {
+                self.uncommitted.insert(place, *next);
+            }
         }
         if last {
             self.commit_last();

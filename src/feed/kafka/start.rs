@@ -115,7 +115,7 @@ pub(super) fn available(
     if wanted > end {
         bail!(
             "{topic} partition {partition}: offset {wanted} was wanted, but the partition ends at {end} and begins at \
-             {first}; was the topic made anew, or has it lost records?"
+             {first}; was the topic recreated, or has it lost records?"
         );
     }
     if wanted >= first {

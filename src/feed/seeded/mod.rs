@@ -411,7 +411,7 @@ impl Feed for SeededFeed {
                 slot.moved = false;
                 let Log { key: (_, topic, partition), end, .. } = &world.logs[slot.log];
                 let (start, next) = (slot.start.take(), slot.next);
-                Moved { topic: topic.clone(), partition: *partition, start, next, end: *end }
+                Moved { topic: topic.clone(), partition: *partition, start, id: None, next, end: *end }
             })
             .collect();
         moved.sort();

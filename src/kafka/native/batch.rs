@@ -77,14 +77,43 @@ impl<C: ConsumerContext> Batches<C> {
     /// Lends what the queue holds to `each`, at most `most` and at most as many as the buffer takes, without
     /// waiting. Returns how many that were: fewer than asked for means that the queue is empty.
     pub(crate) fn poll(&mut self, most: usize, each: &mut dyn FnMut(Lent<'_, C>)) -> usize {
-        self.serve_logs(self.logs);
+        let read = self.take(most);
+        self.lend(read, each)
+    }
+
+    /// As [`Batches::poll`], but first has `check` look at the client's context, which by then has all that the client had
+    /// logged when it queued what is about to be lent.
+    ///
+    /// # Errors
+    /// Those of `check`: then what the queue held is dropped.
+    pub(crate) fn poll_checked<E>(
+        &mut self,
+        most: usize,
+        check: impl FnOnce(&C) -> Result<(), E>,
+        each: &mut dyn FnMut(Lent<'_, C>),
+    ) -> Result<usize, E> {
+        let read = self.take(most);
+        if let Err(error) = check(self.consumer.context()) {
+            self.lend(read, &mut |lent| drop(lent));
+            return Err(error);
+        }
+        Ok(self.lend(read, each))
+    }
+
+    /// Takes what the queue holds into the buffer, and then serves the logs. Returns how many messages are ours now.
+    fn take(&mut self, most: usize) -> usize {
         let most = most.min(self.buffer.len());
         // SAFETY: the queue is alive, and the buffer has room for `most` pointers.
         let read = unsafe {
             sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, self.buffer.as_mut_ptr(), most)
         };
+        self.serve_logs(self.logs);
         // Negative is an error of the call itself, which a live queue does not give.
-        let read = usize::try_from(read).unwrap_or(0);
+        usize::try_from(read).unwrap_or(0)
+    }
+
+    /// Lends the first `read` messages of the buffer, which were just taken.
+    fn lend(&mut self, read: usize, each: &mut dyn FnMut(Lent<'_, C>)) -> usize {
         let (mut topic, mut partition) = (Topic::NONE, None);
         for &message in &self.buffer[..read] {
             let Some(raw) = NonNull::new(message) else { continue };

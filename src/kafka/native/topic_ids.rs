@@ -1,4 +1,4 @@
-//! The ids of topics, by `rd_kafka_DescribeTopics`: a topic that is deleted and made anew has another.
+//! The ids of topics, by `rd_kafka_DescribeTopics`: a topic that is deleted and recreated has another.
 //!
 //! # Why the unsafe code is sound
 //! - What librdkafka makes for the question is owned by an [`Owned`], which destroys it once, in reverse order of its
@@ -54,7 +54,11 @@ pub(crate) fn topic_ids<C: ClientContext>(
         sys::rd_kafka_DescribeTopics(rk, topics.ptr(), options.ptr(), queue.ptr());
         // A little longer, so that its own word comes in time.
         let event = sys::rd_kafka_queue_poll(queue.ptr(), millis.saturating_add(1000));
-        (queue, Owned::new(event, sys::rd_kafka_event_destroy).context("no answer")?)
+        (
+            queue,
+            Owned::new(event, sys::rd_kafka_event_destroy)
+                .map_err(|_| KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut))?,
+        )
     };
     let mut ids = BTreeMap::new();
     // SAFETY: the event is alive, and so is all that it gives; it gives null where it is not of that kind.

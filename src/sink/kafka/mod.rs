@@ -24,6 +24,7 @@ use cutwater_dataflows::source::Report;
 pub use transactions::Shared;
 
 use super::{Emit, Sink, lines, upserts};
+use crate::kafka::topics::Making;
 use crate::state::resume::Resume;
 
 /// Writes an output to a topic.
@@ -35,12 +36,12 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// A sink to `topic`, in the transactions of `shared`.
+    /// A sink to `topic`, in the transactions of `shared`. A missing topic is made where `making` says how.
     ///
     /// # Errors
-    /// If no broker answers in time, or the topic is not there.
-    pub fn open(shared: &Shared, topic: &str, emit: Emit) -> Result<Self> {
-        Ok(Kafka { topic: shared.lock().topic(topic)?, shared: shared.clone(), emit })
+    /// If no broker answers in time, or the topic is not there, or can't be made.
+    pub fn open(shared: &Shared, topic: &str, making: Option<Making>, emit: Emit) -> Result<Self> {
+        Ok(Kafka { topic: shared.lock().topic(topic, making)?, shared: shared.clone(), emit })
     }
 }
 

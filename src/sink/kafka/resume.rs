@@ -7,6 +7,7 @@ use cutwater_dataflows::Epoch;
 
 use super::group::{Committed, Partition};
 use crate::state::cut::Cut;
+use crate::state::gone::is_silent;
 use crate::state::resume::Resume;
 
 /// The epoch up to which the topics hold everything, by what the group has `committed`.
@@ -15,6 +16,9 @@ use crate::state::resume::Resume;
 /// that was committed. Where there are none although epochs were published, the offsets have expired or were deleted,
 /// or the sink is new in this job. That tells nothing about epochs that may or may not have been published: with such
 /// epochs it is an error, as either way could be wrong; without any, the topics need nothing more.
+///
+/// With a topic its marks are deleted. Those of others tell all the same which epochs with records of others are there:
+/// such an epoch is committed with them. An epoch of which all is gone has no records to be written any more.
 ///
 /// # Errors
 /// If what is committed can't be of this job and ledger, or doesn't tell enough.
@@ -28,6 +32,10 @@ pub(super) fn held(group: &str, committed: &BTreeMap<Partition, Committed>, from
         } else if mark.is_kept() || published.contains(&(topic.clone(), *partition)) {
             bail!(others(group, &mark.job, topic, *partition));
         }
+    }
+    if !from.gone.is_empty() {
+        held = (held.is_some() || reach(from.published, from) == from.last())
+            .then(|| reach(held.max(Some(from.published)).unwrap_or_default(), from));
     }
     match held {
         Some(epoch) if epoch > from.last() => bail!(
@@ -52,6 +60,12 @@ pub(super) fn held(group: &str, committed: &BTreeMap<Partition, Committed>, from
             ),
         ),
     }
+}
+
+/// `epoch`, or the last of those that follow it without anything that can be written.
+fn reach(epoch: Epoch, from: &Resume) -> Epoch {
+    let after = from.replay.iter().skip_while(|entry| entry.epoch <= epoch);
+    after.take_while(|entry| is_silent(entry, &from.gone)).last().map_or(epoch, |entry| entry.epoch)
 }
 
 /// What to say where a group is not this job's alone.
@@ -116,6 +130,31 @@ mod tests {
             assert_eq!(held("g", &marks, &from).unwrap(), epoch);
         }
         fails(&from, &[(0, Some(("ours", 6)))], "ledger ends at epoch 5");
+    }
+
+    #[test]
+    fn marks_that_went_with_their_topic_are_not_missed() {
+        let mut from = job(2, 3, 5);
+        // Epochs 2 and 4 moved the topic alone that is gone; 3 and 5 also, or only, another.
+        for (epoch, alone) in [(3, false), (4, true), (5, false)] {
+            let entry = &mut from.replay[epoch - 3];
+            if !alone {
+                entry.cut.set("lines", "u", 0, epoch as i64);
+            }
+        }
+        from.gone = ["t".to_owned()].into();
+        let held = |epoch: Option<Epoch>| {
+            let mark = |epoch| Mark { job: "ours".into(), epoch, ended: false };
+            let committed = |epoch| (("u".to_owned(), 0), Committed { offset: 1, mark: Some(mark(epoch)) });
+            super::held("g", &epoch.map(committed).into_iter().collect(), &from)
+        };
+        // Whatever epoch 4 was, there is nothing of it to be written.
+        assert_eq!(held(Some(1)).unwrap(), 4);
+        assert_eq!(held(Some(3)).unwrap(), 4);
+        assert_eq!(held(Some(5)).unwrap(), 5);
+        assert!(held(Some(6)).is_err() && held(None).is_err());
+        from.replay.pop();
+        assert_eq!(super::held("g", &BTreeMap::new(), &from).unwrap(), 4);
     }
 
     #[test]

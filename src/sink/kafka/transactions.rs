@@ -4,8 +4,8 @@
 //! a transaction fails, what the topics hold is read, from the epoch that stands beside the group's offsets, before
 //! anything is written again: it is never guessed. Only the records of one epoch are ever kept.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ use super::writer::{Outgoing, Trouble, Writer};
 use crate::crash;
 use crate::fault::Fault;
 use crate::kafka::client::Settings;
-use crate::kafka::topics::{self, Pattern};
+use crate::kafka::topics::{self, Making};
 use crate::retry::Retry;
 use crate::state::resume::Resume;
 
@@ -77,6 +77,7 @@ impl Shared {
             positions: BTreeMap::new(),
             committed: 0,
             done: None,
+            gone: BTreeSet::new(),
         };
         Ok(Shared(Arc::new(Mutex::new(transactions))))
     }
@@ -109,16 +110,29 @@ pub(super) struct Transactions {
     committed: Epoch,
     /// What was committed last, [`END`] included.
     done: Option<Epoch>,
+    /// Topics that were read and then deleted: the group takes no offsets of them.
+    gone: BTreeSet<String>,
 }
 
 impl Transactions {
-    /// Finds a topic that will be written to; returns its number.
-    pub(super) fn topic(&mut self, name: &str) -> Result<usize> {
+    /// Finds a topic that will be written to, or makes it; returns its number.
+    pub(super) fn topic(&mut self, name: &str, making: Option<Making>) -> Result<usize> {
         let settings = &self.group.settings;
         let probe = settings.metadata()?;
         topics::connect(&probe, settings)?;
-        topics::find(&probe, &[Pattern::Name(name.to_owned())])
-            .with_context(|| format!("sink kafka:{name} (make the topic before)"))?;
+        let all = topics::list(&probe)?;
+        if !all.iter().any(|(topic, _)| topic == name) {
+            let Some(making) = making else {
+                bail!(
+                    "sink kafka:{name}: {} (--create-topics PARTITIONS[:REPLICATION] makes missing topics; or make it \
+                     with {})",
+                    topics::missing(name, &all),
+                    topics::how_to_make(&settings.brokers, name)
+                );
+            };
+            topics::create(&probe, settings, name, making, &[])?;
+            tracing::info!("made topic {name}, {} partitions", making.partitions);
+        }
         self.topics.push(name.to_owned());
         Ok(self.topics.len() - 1)
     }
@@ -161,8 +175,10 @@ impl Transactions {
         }
         // First of all: this ends what a former run has left open.
         self.start(&from.job)?;
+        self.gone.clone_from(&from.gone);
         let begin = from.begin();
-        let partitions = begin.iter().map(|(_, topic, partition, _)| (topic.to_owned(), partition));
+        let there = begin.iter().filter(|(_, topic, ..)| !from.gone.contains(*topic));
+        let partitions = there.map(|(_, topic, partition, _)| (topic.to_owned(), partition));
         let deadline = Instant::now() + self.group.settings.connect_timeout;
         let committed = self.group.read(partitions, Retry::new(&self.fault, LONGEST, Some(deadline)))?;
         self.committed = held(&self.group.name, &committed, from)?;
@@ -220,9 +236,10 @@ impl Transactions {
         if self.done == Some(epoch) {
             return Ok(());
         }
-        let offsets = self.offsets(epoch, reports)?;
+        let mut offsets = self.offsets(epoch, reports)?;
         if !(offsets.is_empty() && self.kept.records.is_empty()) {
-            self.carry_out(epoch, &offsets).with_context(|| format!("writing to {}", self.shown_topics()))?;
+            self.carry_out(epoch, &mut offsets)
+                .with_context(|| format!("writing to {}", self.shown_topics()))?;
         }
         self.positions.extend(offsets);
         self.kept.clear();
@@ -242,7 +259,8 @@ impl Transactions {
     fn offsets(&mut self, epoch: Epoch, reports: &[Report]) -> Result<BTreeMap<Partition, i64>> {
         let mut offsets = BTreeMap::new();
         if epoch != END {
-            for moved in reports.iter().flat_map(|report| &report.moved) {
+            let moved = reports.iter().flat_map(|report| &report.moved);
+            for moved in moved.filter(|moved| !self.gone.contains(&moved.topic)) {
                 let partition = (moved.topic.clone(), moved.partition);
                 // Two inputs may read the same partition, one ahead of the other.
                 let known = self.positions.get(&partition).copied().unwrap_or(0).max(moved.next);
@@ -276,13 +294,14 @@ impl Transactions {
     }
 
     /// Does the epoch's transaction, again and again where it fails, until the group says that it is committed.
-    fn carry_out(&mut self, epoch: Epoch, offsets: &BTreeMap<Partition, i64>) -> Result<()> {
+    fn carry_out(&mut self, epoch: Epoch, offsets: &mut BTreeMap<Partition, i64>) -> Result<()> {
         let mark = if epoch == END {
             Mark { job: self.job.clone(), epoch: self.committed, ended: true }
         } else {
             Mark { job: self.job.clone(), epoch, ended: false }
         };
         let mut retry = Retry::new(&self.fault, LONGEST, None);
+        let mut missing = BTreeSet::new();
         loop {
             let mut asked = false;
             let why = match self.attempt(epoch, offsets, &mark, &mut asked) {
@@ -298,7 +317,33 @@ impl Transactions {
                 return Ok(());
             }
             tracing::warn!("{why}; writing epoch {} again", mark.epoch);
+            self.forget_gone(offsets, &mut missing);
             retry.wait(&why)?;
+        }
+    }
+
+    /// Leaves out the offsets of topics that were deleted after they were read: with them no transaction is committed.
+    /// `missing`: those that were not there when the transaction failed before; one that is missing again is deleted.
+    fn forget_gone(&mut self, offsets: &mut BTreeMap<Partition, i64>, missing: &mut BTreeSet<String>) {
+        let Ok(there) = self.group.settings.metadata().and_then(|client| topics::list(&client)) else {
+            return;
+        };
+        let now: BTreeSet<String> = offsets
+            .keys()
+            .filter(|(topic, _)| !there.iter().any(|(name, _)| name == topic))
+            .map(|(topic, _)| topic.clone())
+            .collect();
+        for topic in now.intersection(missing) {
+            tracing::warn!("topic {topic} was deleted: no offsets of it are committed any more");
+            self.gone.insert(topic.clone());
+        }
+        *missing = now;
+        let gone = &self.gone;
+        self.positions.retain(|(topic, _), _| !gone.contains(topic));
+        offsets.retain(|(topic, _), _| !gone.contains(topic));
+        if offsets.is_empty() {
+            // One of them stands with every epoch, where any is known.
+            offsets.extend(self.positions.first_key_value().map(|(place, offset)| (place.clone(), *offset)));
         }
     }
 

@@ -55,7 +55,7 @@ fn compare(entry: &Entry, reports: &[Report]) -> Result<()> {
                 found.map_or_else(|| "not at all".to_owned(), |found| format!("up to offset {found}"));
             bail!(
                 "topic {topic} no longer holds what the ledger says: epoch {epoch} ends at offset {next} of partition \
-                 {partition}, and it could be read {found}; was the topic emptied or made again? Start with another \
+                 {partition}, and it could be read {found}; was the topic emptied or recreated? Start with another \
                  state folder"
             );
         }

@@ -588,6 +588,7 @@ fn report(moved: &[(i32, i64)]) -> Report {
         topic: "t".to_owned(),
         partition,
         start: None,
+        id: None,
         next,
         end: next,
     });

@@ -9,6 +9,7 @@ use cutwater::fault::Fault;
 use cutwater::feed::Place;
 use cutwater::feed::seeded::{Manner, Seeded, World};
 use cutwater::job::{self, Binding, DEAD_LETTERS, Setup, Stop};
+use cutwater::kafka::identity::Pinned;
 use cutwater::publish::{Noting, Publishing, Step};
 use cutwater::state::checkpoint::coordinator::Coordinator;
 use cutwater::state::checkpoint::keeper::{Keeping, RunKeepers};
@@ -185,12 +186,14 @@ impl Job {
             inputs: [("lines".to_owned(), Vec::new())].into(),
             cluster: None,
             topics: Default::default(),
+            outputs: Default::default(),
             group: "simulated".into(),
         };
         let time: Arc<dyn Time> = self.time.clone();
         let every = Duration::from_millis(self.rng.random_range(1..60));
         let terms = Terms { every, retention: Duration::from_millis(self.rng.random_range(0..100)) };
-        let (books, resume) = Books::open(storage, identity, processes * workers, terms, &time)?;
+        let (books, resume) =
+            Books::open(storage, identity, processes * workers, terms, &Pinned::default(), &time)?;
         self.totals.from_checkpoint += u64::from(resume.checkpoint > 0);
         self.totals.reread += u64::from(!resume.replay.is_empty());
         let resume = Arc::new(resume);

@@ -47,7 +47,8 @@ impl<'a> Reader<'a> {
         let settings = Settings { brokers, connect_timeout: DEADLINE, ..Settings::default() };
         let patterns = self.topics.iter().map(|topic| Pattern::Name(topic.name.clone())).collect();
         let inputs = BTreeMap::from([("lines".to_owned(), patterns)]);
-        let feeds = KafkaFeeds::connect(settings, self.reading.clone(), inputs, &Fault::default())?;
+        let feeds =
+            KafkaFeeds::connect(settings, self.reading.clone(), inputs, Vec::new(), &Fault::default())?;
         let open = |worker| -> Result<(Box<dyn Feed>, Receiver<()>)> {
             let mut feed = feeds.open("lines", Place { worker, workers: self.workers }, begin)?;
             let (wake, awake) = channel();

@@ -92,7 +92,8 @@ impl<'a> Run<'a> {
     /// Commits an epoch.
     pub fn commit(&mut self, epoch: u64) -> anyhow::Result<()> {
         let next = offset(epoch);
-        let moved = Moved { topic: self.input.name.clone(), partition: 0, start: None, next, end: next };
+        let moved =
+            Moved { topic: self.input.name.clone(), partition: 0, start: None, id: None, next, end: next };
         let report = Report { input: "lines".into(), moved: vec![moved], records: 3, ..Report::default() };
         self.sinks.iter_mut().try_for_each(|sink| sink.commit(epoch, std::slice::from_ref(&report)))
     }
