@@ -63,7 +63,8 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
     let mut connected = cluster.connect()?;
     let (state, cuts, kept) = match (&args.state, terms) {
         (Some(place), Some(terms)) => {
-            let identity = || identity(args, &*dataflow, &shape, &group, &plan.settings, &feeds, &written, &fault);
+            let identity =
+                || identity(args, &*dataflow, &shape, &group, &plan.settings, &feeds, &written, &fault);
             let (state, cuts, kept) = go_on(place, terms, identity, &feeds, &mut connected, args, &fault)?;
             (Some(state), cuts, Some(kept))
         }

@@ -110,8 +110,8 @@ impl KafkaFeeds {
         // A bounded run reads what is there now; nothing that comes later concerns it.
         let search = Search { patterns, written, closed: reading.until_end };
         let ids = Pinned::default();
-        let topics =
-            insist(fault, || search.look(&client, &ids)).map_err(|error| match error.downcast_ref::<Missing>() {
+        let topics = insist(fault, || search.look(&client, &ids)).map_err(|error| {
+            match error.downcast_ref::<Missing>() {
                 Some(missing) => {
                     anyhow!(
                         "{missing} (to make it: {})",
@@ -119,7 +119,8 @@ impl KafkaFeeds {
                     )
                 }
                 None => error,
-            })?;
+            }
+        })?;
         for (input, patterns) in &inputs {
             for pattern in patterns {
                 let partitions: i32 = topics
