@@ -290,6 +290,12 @@ impl ClientContext for Client {
         match error {
             // A consumer that is closed tells of the partitions it had read to the end.
             KafkaError::Global(RDKafkaErrorCode::PartitionEOF) => {}
+            // Of a topic that was deleted: discovery tells that, and the broker is not out of reach.
+            KafkaError::Global(
+                RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition,
+            ) => tracing::debug!(target: "librdkafka", "{reason}"),
             KafkaError::Global(code) => self.failed(&format!("{reason} ({code})")),
             error => tracing::error!("{error}: {reason}"),
         }

@@ -111,7 +111,10 @@ impl Discovery {
 
 impl Drop for Discovery {
     fn drop(&mut self) {
-        self.found.ended.store(true, Ordering::Relaxed);
+        {
+            let _known = lock(&self.found.topics);
+            self.found.ended.store(true, Ordering::Relaxed);
+        }
         self.found.end.notify_all();
         if let Some(thread) = self.thread.take() {
             // A panic there has been reported by its own thread.
@@ -145,7 +148,12 @@ impl Found {
         let mut missing_since = None;
         let mut gone = Gone::default();
         loop {
-            drop(self.end.wait_timeout(lock(&self.topics), REFRESH));
+            // Under the lock, so that no end is missed.
+            let known = lock(&self.topics);
+            if self.ended.load(Ordering::Relaxed) {
+                return;
+            }
+            drop(self.end.wait_timeout(known, REFRESH));
             if self.ended.load(Ordering::Relaxed) {
                 return;
             }

@@ -310,6 +310,7 @@ impl Transactions {
                 Err(Trouble::Lost(why)) => why,
             };
             tracing::info!("{why}; going on with a new producer");
+            self.forget_gone(&why, offsets, &mut missing);
             self.replace(turn(epoch), &why, offsets, &mark, &mut retry)?;
             ensure!(!asked || !offsets.is_empty(), "{why}; whether it was committed can't be found out");
             if self.is_committed(offsets, &mark)? {
@@ -317,14 +318,19 @@ impl Transactions {
                 return Ok(());
             }
             tracing::warn!("{why}; writing epoch {} again", mark.epoch);
-            self.forget_gone(offsets, &mut missing);
             retry.wait(&why)?;
         }
     }
 
     /// Leaves out the offsets of topics that were deleted after they were read: with them no transaction is committed.
-    /// `missing`: those that were not there when the transaction failed before; one that is missing again is deleted.
-    fn forget_gone(&mut self, offsets: &mut BTreeMap<Partition, i64>, missing: &mut BTreeSet<String>) {
+    /// That is certain where the broker says so in `why`, and where a topic is missing for the second time: `missing` holds
+    /// those that were when the transaction failed before.
+    fn forget_gone(
+        &mut self,
+        why: &str,
+        offsets: &mut BTreeMap<Partition, i64>,
+        missing: &mut BTreeSet<String>,
+    ) {
         let Ok(there) = self.group.settings.metadata().and_then(|client| topics::list(&client)) else {
             return;
         };
@@ -333,7 +339,8 @@ impl Transactions {
             .filter(|(topic, _)| !there.iter().any(|(name, _)| name == topic))
             .map(|(topic, _)| topic.clone())
             .collect();
-        for topic in now.intersection(missing) {
+        let refused = why.contains("Unknown topic or partition");
+        for topic in now.iter().filter(|topic| refused || missing.contains(*topic)) {
             tracing::warn!("topic {topic} was deleted: no offsets of it are committed any more");
             self.gone.insert(topic.clone());
         }
