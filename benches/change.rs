@@ -17,8 +17,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use cutwater_dataflows::record::{Malformed, NoHeaders, Record};
-use cutwater_dataflows::source::{Driver, Report, Turn};
+use cutwater_dataflows::record::{NoHeaders, Record};
+use cutwater_dataflows::source::{DecodeRecord, Driver, Report, Turn};
 use cutwater_dataflows::word_count::{Tokenizer, WordCount};
 use cutwater_dataflows::{Activator, Epoch, Flow, SyncActivator};
 use hashbrown::HashMap;
@@ -267,7 +267,7 @@ impl Driver for Turns {
         self.0.borrow_mut().here = Some(here);
     }
 
-    fn turn(&mut self, decode: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>) -> Turn {
+    fn turn(&mut self, decode: &mut DecodeRecord<'_>) -> Turn {
         let mut next = self.0.borrow_mut();
         let Some(line) = next.line.take() else {
             return if next.ended { Turn::Done(Report::default()) } else { Turn::Yield };
@@ -281,7 +281,7 @@ impl Driver for Turns {
             value: Some(line.as_bytes()),
             headers: &NoHeaders,
         };
-        decode(&record).expect("words are UTF-8");
+        assert_eq!(decode(&record).malformed, None, "words are UTF-8");
         Turn::Close(Report { records: 1, ..Report::default() })
     }
 }

@@ -25,8 +25,7 @@ use cutwater::state::storage::{self, Storage};
 use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::flow::Keeping;
 use cutwater_dataflows::persist::{Keeper, Piece, Run};
-use cutwater_dataflows::record::{Malformed, Record};
-use cutwater_dataflows::source::{Driver, Report, Turn};
+use cutwater_dataflows::source::{DecodeRecord, Driver, Report, Turn};
 use cutwater_dataflows::word_count::{Tokenizer, WordCount};
 use cutwater_dataflows::{Activator, Epoch, Flow, SyncActivator};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
@@ -207,7 +206,7 @@ impl Driver for Nothing {
         1
     }
     fn attach(&mut self, _here: Activator, _anywhere: SyncActivator) {}
-    fn turn(&mut self, _: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>) -> Turn {
+    fn turn(&mut self, _: &mut DecodeRecord<'_>) -> Turn {
         Turn::Done(Report::default())
     }
 }

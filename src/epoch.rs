@@ -30,7 +30,7 @@ pub struct EpochOptions {
     pub shortest: Duration,
     /// Records of a worker and input after which an epoch closes earlier.
     pub max_records: usize,
-    /// Bytes of keys and values, likewise.
+    /// Bytes of keys and values, or of the rows that they decode to, whichever are more, likewise.
     pub max_bytes: usize,
     /// How many closed epochs may be unfinished.
     pub in_flight: usize,

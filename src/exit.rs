@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crossbeam_channel::bounded;
 
+use cutwater_dataflows::panics;
+
 use crate::cli::log::{prefix, say};
 use crate::supervise::{LOST_PEER, is_supervised};
 
@@ -30,10 +32,13 @@ pub fn last_words(line: &str) {
     }
 }
 
-/// From now on, a panic in any thread ends the process with one clear line. A cluster whose worker has died can't
-/// go on, and timely's network threads tell of a lost peer by a panic.
+/// From now on, a panic in any thread ends the process with one clear line, unless it is caught where a dataflow's code
+/// runs. A cluster whose worker has died can't go on, and timely's network threads tell of a lost peer by a panic.
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
+        if panics::is_caught(panic) {
+            return;
+        }
         let text = panic.payload_as_str().unwrap_or("no message");
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("unnamed");
@@ -45,14 +50,50 @@ pub fn report_panics() {
             ));
             exit(if is_supervised() { LOST_PEER.into() } else { 1 });
         }
-        let place = panic.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
+        let (file, line) = panic.location().map_or(("", 0), |place| (place.file(), place.line()));
         say(&format!(
-            "{}error: this is a fault in Cutwater, please report it: thread {thread} panicked at {place}: {text}",
-            prefix()
+            "{}error: {}",
+            prefix(),
+            whose(panics::dataflow(), file, line, thread, &panics::one_line(text))
         ));
         if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
             say(&std::backtrace::Backtrace::force_capture().to_string());
         }
         exit(1);
     }));
+}
+
+/// A panic in a line: as a fault in the dataflow that the thread runs, if it is of code that isn't ours.
+fn whose(dataflow: Option<&str>, file: &str, line: u32, thread: &str, text: &str) -> String {
+    let ours = |of: &str| of.rfind(['/', '\\']).is_some_and(|end| file.starts_with(&of[..=end]));
+    match dataflow {
+        Some(dataflow) if !ours(file!()) && !ours(panics::FILE) => {
+            format!("dataflow {dataflow} panicked at {file}:{line}: {text}")
+        }
+        _ => {
+            format!(
+                "this is a fault in Cutwater, please report it: thread {thread} panicked at {file}:{line}: {text}"
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_of_as_whose_it_is() {
+        let whose = |dataflow, file| whose(dataflow, file, 7, "worker 0", "no such word");
+        let theirs = whose(Some("lengths"), "/home/they/lengths/src/main.rs");
+        assert_eq!(theirs, "dataflow lengths panicked at /home/they/lengths/src/main.rs:7: no such word");
+        for (dataflow, file) in [
+            (None, "/home/they/lengths/src/main.rs"),
+            (Some("lengths"), file!()),
+            (Some("lengths"), panics::FILE),
+            (Some("lengths"), &panics::FILE.replace("panics.rs", "arrange/batch.rs")),
+        ] {
+            assert!(whose(dataflow, file).contains("fault in Cutwater"), "{file}");
+        }
+    }
 }

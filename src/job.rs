@@ -10,7 +10,7 @@ use cutwater_dataflows::dataflow::renders;
 use cutwater_dataflows::flow::Keeping;
 use cutwater_dataflows::operators::accumulate::accumulate;
 use cutwater_dataflows::source::Driver;
-use cutwater_dataflows::{Build, Epoch, Flow, Shape, dead_letter};
+use cutwater_dataflows::{Build, Epoch, Flow, Shape, dead_letter, panics};
 use timely::CommunicationConfig;
 use timely::communication::AllocatorBuilder;
 use timely::dataflow::operators::probe::Handle;
@@ -23,6 +23,7 @@ use crate::feed::{Feed, Feeds, Place};
 use crate::fold::Folded;
 use crate::publish::{Cuts, Noting, Outlet, Publisher, Publishing, Step, publish, spawn, stages};
 use crate::sink::Sink;
+use crate::sink::keys::Keys;
 use crate::source::Shared;
 use crate::state::checkpoint::marks::{gather, marks};
 use crate::state::checkpoint::{Checkpoints, Keepers};
@@ -67,6 +68,8 @@ pub struct State {
 pub struct Binding {
     /// True: the rows that are there after the end, once, instead of the changes of each epoch.
     pub at_end: bool,
+    /// True: some of the sinks take the newest row of each key, so there must be one at most.
+    pub upserts: bool,
     /// The sinks. Only those in the process with worker 0 are used.
     pub sinks: Vec<Box<dyn Sink>>,
 }
@@ -112,7 +115,10 @@ pub fn run(job: Job, workers: Workers, stop: &Stop, fault: &Fault) -> Result<()>
     let (setup, mut noting, mut publishing) = Setup::new(job, stop, fault)?;
     let noting = spawn("ledger", fault, move || noting.step(true))?;
     let raised = fault.clone();
+    let dataflow = setup.dataflow.name();
     let publishing = spawn("publish", fault, move || {
+        // Rows are shown here, by code of the dataflow's author.
+        panics::runs(dataflow);
         let step = publishing.step(true)?;
         // Where a worker has failed, this is over as well.
         if step == Step::Over && !raised.is_raised() {
@@ -159,6 +165,8 @@ pub struct Setup {
     feeds: Arc<dyn Feeds>,
     epochs: EpochOptions,
     at_end: Vec<bool>,
+    /// The outputs of which each key is checked to have one row at most.
+    checked: Vec<bool>,
     publisher: Mutex<Option<Publisher>>,
     state: Option<State>,
     status: Status,
@@ -172,24 +180,36 @@ impl Setup {
     /// What the workers of a job build from, and the stages that publish what they make.
     ///
     /// # Errors
-    /// If a sink can't go on from the job's state.
+    /// If the dataflow can't be built, or a sink can't go on from the job's state.
     ///
     /// # Panics
     /// If there are not as many bindings as the dataflow has outputs.
     pub fn new(job: Job, stop: &Stop, fault: &Fault) -> Result<(Setup, Noting, Publishing)> {
         let Job { dataflow, feeds, epochs, outputs, dead_letters, cuts, state, status } = job;
-        let shape = Shape::of(&*dataflow);
+        let shape = Shape::of(&*dataflow)?;
         let at_end = outputs.iter().map(|binding| binding.at_end).collect();
-        let renders = renders(&*dataflow);
+        let checked: Vec<bool> = shape
+            .outputs
+            .iter()
+            .zip(&outputs)
+            .map(|(output, binding)| binding.upserts && !binding.at_end && !output.unique)
+            .collect();
+        let renders = renders(&*dataflow)?;
         assert_eq!(renders.len(), outputs.len(), "a binding for each output of {}", dataflow.name());
         let mut outlets: Vec<Outlet> = renders
             .into_iter()
             .zip(outputs)
-            .map(|((name, render), binding)| Outlet { name, render, sinks: binding.sinks })
+            .zip(&checked)
+            .map(|(((name, render), binding), checked)| {
+                let keys = checked.then(|| Keys::new(&name));
+                Outlet { name, render, keys, sinks: binding.sinks }
+            })
             .collect();
         outlets.push(Outlet {
             name: DEAD_LETTERS.into(),
             render: dead_letter::render(),
+            // One of a place is as good as another.
+            keys: None,
             sinks: dead_letters,
         });
         let (resume, checkpoints) = match &state {
@@ -208,6 +228,7 @@ impl Setup {
             feeds,
             epochs,
             at_end,
+            checked,
             publisher,
             state,
             status,
@@ -246,6 +267,7 @@ impl Setup {
     /// # Errors
     /// If a feed can't be opened.
     pub fn begin(&self, worker: &mut Worker) -> Result<Life> {
+        panics::runs(self.dataflow.name());
         let place = Place { worker: worker.index(), workers: worker.peers() };
         let publisher = (place.worker == 0)
             .then(|| self.publisher.lock().unwrap_or_else(PoisonError::into_inner).take())
@@ -299,12 +321,13 @@ impl Setup {
             let mut changes: Vec<_> = parts
                 .outputs
                 .into_iter()
-                .zip(&self.at_end)
-                .map(|(output, &at_end)| {
+                .zip(self.at_end.iter().zip(&self.checked))
+                .map(|(output, (&at_end, &checked))| {
                     if at_end {
                         accumulate((output.changes)(true))
                     } else {
-                        (output.changes)(self.state.is_none())
+                        // To check the keys takes those that were there before as well.
+                        (output.changes)(self.state.is_none() || checked)
                     }
                 })
                 .collect();

@@ -44,7 +44,30 @@ pub mod stopping;
 pub mod supervise;
 pub mod time;
 
-pub use cli::main;
+pub use cli::{main, main_with};
+pub use mimalloc::MiMalloc as Allocator;
+
+/// Makes the `main` of a program that runs the given dataflows, and sets its allocator.
+///
+/// librdkafka makes each record in one thread and we free it in another: with the C library's allocator both wait for
+/// the same lock, which is half of the time. [`Allocator`] is set for Rust and for the C code in the program.
+///
+/// ```no_run
+/// use cutwater_dataflows::{entry, word_count::WordCount};
+///
+/// cutwater::main!([entry::<WordCount>()]);
+/// ```
+#[macro_export]
+macro_rules! main {
+    ($registry:expr) => {
+        #[global_allocator]
+        static CUTWATER_ALLOCATOR: $crate::Allocator = $crate::Allocator;
+
+        fn main() -> ::std::process::ExitCode {
+            $crate::main(&$registry)
+        }
+    };
+}
 
 /// Has the code of the guide compiled.
 #[cfg(doctest)]

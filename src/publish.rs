@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::flow::Render;
@@ -25,6 +25,7 @@ use timely::dataflow::{Scope, Stream};
 use crate::crash;
 use crate::fault::{Fault, Waiting};
 use crate::sink::Sink;
+use crate::sink::keys::Keys;
 use crate::state::checkpoint::Checkpoints;
 use crate::state::resume::Resume;
 use crate::status::Status;
@@ -35,6 +36,8 @@ pub struct Outlet {
     pub name: String,
     /// Shows its rows.
     pub render: Render,
+    /// Checks that each key has one row at most; then it gets what precedes the first epoch as well, and keeps it.
+    pub keys: Option<Keys>,
     /// Where they go.
     pub sinks: Vec<Box<dyn Sink>>,
 }
@@ -55,6 +58,9 @@ pub trait Cuts: Send {
     /// As [`Cuts::append`].
     fn sync(&mut self) -> Result<()>;
 }
+
+/// The time of what precedes the first epoch.
+const BEFORE: Epoch = 0;
 
 /// What belongs to one epoch.
 #[derive(Default)]
@@ -105,12 +111,15 @@ pub fn stages(
     let (orders, inbox) = unbounded();
     let (noted, outbox) = unbounded();
     let done = Done::default();
-    let outlets = outlets.into_iter().map(|outlet| Open::new(outlet, resume)).collect::<Result<_>>()?;
+    let outlets: Vec<Open> =
+        outlets.into_iter().map(|outlet| Open::new(outlet, resume)).collect::<Result<_>>()?;
     if let Some(resume) = resume {
         done.through.store(resume.checkpoint, Ordering::Relaxed);
     }
     let publisher = Publisher { orders, done: done.clone() };
-    let noting = Noting { inbox, noted, cuts, done: done.clone() };
+    let first = resume.map_or(0, |resume| resume.checkpoint) + 1;
+    let names = outlets.iter().map(|outlet| outlet.name.clone()).collect();
+    let noting = Noting { inbox, noted, cuts, done: done.clone(), first, names };
     let waiting = fault.waiting();
     let publishing = Publishing { inbox: outbox, outlets, checkpoints, status, done, wake: None, waiting };
     Ok((publisher, noting, publishing))
@@ -122,6 +131,10 @@ pub struct Noting {
     noted: Sender<Order>,
     cuts: Option<Box<dyn Cuts>>,
     done: Done,
+    /// The first epoch of the run.
+    first: Epoch,
+    /// Those of the outputs.
+    names: Vec<String>,
 }
 
 impl Noting {
@@ -135,23 +148,36 @@ impl Noting {
             Err(step) => return Ok(step),
         };
         let orders: Vec<Order> = std::iter::once(first).chain(self.inbox.try_iter()).collect();
-        if let Some(cuts) = &mut self.cuts {
-            let published = self.done.through.load(Ordering::Acquire);
-            for order in &orders {
-                // What was accumulated to the end has no cut of its own.
-                if let Order::Publish(epoch, content) = order
-                    && *epoch != END
-                {
+        let published = self.done.through.load(Ordering::Acquire);
+        for order in &orders {
+            // What precedes the first epoch has its cut already, and what was accumulated to the end has none.
+            if let Order::Publish(epoch, content) = order
+                && ![BEFORE, END].contains(epoch)
+            {
+                self.check(*epoch, content)?;
+                if let Some(cuts) = &mut self.cuts {
                     cuts.append(*epoch, &content.reports, published)?;
                 }
             }
-            cuts.sync()?;
         }
+        self.cuts.iter_mut().try_for_each(|cuts| cuts.sync())?;
         for order in orders {
             // Fails when a sink has failed: then the run is about to end.
             let _ = self.noted.send(order);
         }
         Ok(Step::Done)
+    }
+
+    /// Refuses rows of an epoch that is not one of this run's: it has no cut that they could belong to.
+    fn check(&self, epoch: Epoch, content: &Content) -> Result<()> {
+        let Some((&output, _)) = content.changes.first_key_value() else { return Ok(()) };
+        ensure!(
+            epoch >= self.first && !content.reports.is_empty(),
+            "output {:?} has rows of epoch {epoch}, in which no record was read: an operator of the dataflow gives rows \
+             another time than that of the records that they are made of. Nothing of that epoch was published",
+            self.names[output]
+        );
+        Ok(())
     }
 }
 
@@ -171,18 +197,19 @@ pub struct Publishing {
 struct Open {
     name: String,
     render: Render,
+    keys: Option<Keys>,
     sinks: Vec<(Epoch, Box<dyn Sink>)>,
 }
 
 impl Open {
     fn new(outlet: Outlet, resume: Option<&Resume>) -> Result<Self> {
-        let Outlet { name, render, sinks } = outlet;
+        let Outlet { name, render, keys, sinks } = outlet;
         let sinks = sinks
             .into_iter()
             .map(|mut sink| Ok((resume.map_or(Ok(0), |resume| sink.resume(resume))?, sink)))
             .collect::<Result<_>>()
             .with_context(|| format!("output {name:?}"))?;
-        Ok(Open { name, render, sinks })
+        Ok(Open { name, render, keys, sinks })
     }
 
     /// The sinks that want an epoch.
@@ -199,6 +226,7 @@ impl Publishing {
     pub fn step(&mut self, wait: bool) -> Result<Step> {
         match take(&self.inbox, wait) {
             Ok(Order::Wake(activator)) => self.wake = Some(activator),
+            Ok(Order::Publish(BEFORE, content)) => self.restore(&content)?,
             Ok(Order::Publish(epoch, content)) => self.publish(epoch, &content)?,
             Err(step) => return Ok(step),
         }
@@ -213,14 +241,28 @@ impl Publishing {
         self.outlets.iter_mut().flat_map(|outlet| &mut outlet.sinks).try_for_each(|(_, sink)| sink.finish())
     }
 
+    /// Has the outputs that are checked know what precedes the first epoch.
+    fn restore(&mut self, content: &Content) -> Result<()> {
+        for (index, batches) in &content.changes {
+            let outlet = &mut self.outlets[*index];
+            outlet.keys.iter_mut().try_for_each(|keys| keys.restore(&outlet.render, batches))?;
+        }
+        Ok(())
+    }
+
     fn publish(&mut self, epoch: Epoch, content: &Content) -> Result<()> {
         let mut changes = 0;
         for (index, batches) in &content.changes {
             let outlet = &mut self.outlets[*index];
-            if outlet.wanting(epoch).next().is_none() {
+            let wanted = outlet.wanting(epoch).next().is_some();
+            if !wanted && outlet.keys.is_none() {
                 continue;
             }
             let rows = (outlet.render)(batches);
+            outlet.keys.iter_mut().try_for_each(|keys| keys.check(epoch, &rows))?;
+            if !wanted {
+                continue;
+            }
             changes += rows.len() as u64;
             let name = outlet.name.clone();
             self.waiting.is_for(&taking(&name, epoch));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cutwater_dataflows::record::{Malformed, Record};
-use cutwater_dataflows::source::{Driver, Moved, Report, Turn};
+use cutwater_dataflows::source::{DecodeRecord, Driver, Moved, Report, Turn};
 use cutwater_dataflows::{Activator, Epoch, SyncActivator};
 
 use crate::epoch::{Clock, Closing};
@@ -23,6 +23,10 @@ use crate::time::Time;
 
 /// Records that one turn reads at most, so that the other operators run in between.
 const TURN: usize = 1 << 14;
+/// Records that are read before it is looked again whether the epoch is full: what they decode to is known after that.
+const SLICE: usize = 1 << 10;
+/// The same, as long as nothing is known of what records decode to.
+const FIRST_SLICE: usize = 16;
 /// For how long a full epoch may wait before the partitions are paused. Shorter waits are left to the
 /// client's queue, whose bound is in bytes: pausing throws away what was fetched ahead.
 const HOLD_AFTER: Duration = Duration::from_secs(1);
@@ -42,6 +46,10 @@ pub struct Source {
     /// The open epoch.
     epoch: Epoch,
     read: Report,
+    /// Bytes of the rows that its records have come to.
+    held: usize,
+    /// By how much records grow when they are decoded: in the last epoch, at least 1. `None` before the first.
+    growth: Option<usize>,
     /// When the operator will run again by itself.
     timer: Option<Duration>,
     blocked_since: Option<Duration>,
@@ -95,6 +103,8 @@ impl Shared {
             here: None,
             epoch,
             read: Report::default(),
+            held: 0,
+            growth: None,
             timer: None,
             blocked_since: None,
             unpublished: VecDeque::new(),
@@ -126,7 +136,7 @@ impl Driver for Shared {
         self.0.borrow().epoch
     }
 
-    fn turn(&mut self, decode: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>) -> Turn {
+    fn turn(&mut self, decode: &mut DecodeRecord<'_>) -> Turn {
         let mut source = self.0.borrow_mut();
         match source.turn(decode) {
             Ok(turn) => turn,
@@ -139,16 +149,13 @@ impl Driver for Shared {
 }
 
 impl Source {
-    fn turn(&mut self, decode: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>) -> anyhow::Result<Turn> {
+    fn turn(&mut self, decode: &mut DecodeRecord<'_>) -> anyhow::Result<Turn> {
         self.forget_published();
         if self.replay.is_some() { self.read_again(decode) } else { self.read_on(decode) }
     }
 
     /// A turn while epochs are read again.
-    fn read_again(
-        &mut self,
-        decode: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>,
-    ) -> anyhow::Result<Turn> {
+    fn read_again(&mut self, decode: &mut DecodeRecord<'_>) -> anyhow::Result<Turn> {
         let mut left = TURN;
         while self.replay.as_ref().is_some_and(|replay| !replay.arrived) {
             if left == 0 {
@@ -192,10 +199,7 @@ impl Source {
     }
 
     /// A turn when there is nothing to be read again.
-    fn read_on(
-        &mut self,
-        decode: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>,
-    ) -> anyhow::Result<Turn> {
+    fn read_on(&mut self, decode: &mut DecodeRecord<'_>) -> anyhow::Result<Turn> {
         let mut left = TURN;
         loop {
             if self.clock.borrow().is_stopping() || self.done {
@@ -235,7 +239,8 @@ impl Source {
             } else {
                 self.blocked_since = None;
             }
-            room.records = room.records.min(left);
+            let slice = if self.growth().is_some() { SLICE } else { FIRST_SLICE };
+            room.records = room.records.min(left).min(slice);
             let before = self.read.records;
             let polled = self.poll(room, decode)?;
             left = left.saturating_sub((self.read.records - before) as usize);
@@ -264,23 +269,35 @@ impl Source {
         let clock = self.clock.borrow();
         let options = clock.options();
         let records = options.max_records.saturating_sub(self.read.records as usize);
-        let bytes = options.max_bytes.saturating_sub(self.read.bytes as usize);
-        if records == 0 || bytes == 0 { Budget { records: 0, bytes: 0 } } else { Budget { records, bytes } }
+        // Records count as what they weigh on the wire or as what they decode to, whichever is more.
+        let bytes = options.max_bytes.saturating_sub(self.held.max(self.read.bytes as usize));
+        if records == 0 || bytes == 0 {
+            return Budget { records: 0, bytes: 0 };
+        }
+        // A budget is of bytes on the wire.
+        Budget { records, bytes: bytes.div_ceil(self.growth().unwrap_or(1)) }
     }
 
-    fn poll(
-        &mut self,
-        budget: Budget,
-        decode: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>,
-    ) -> anyhow::Result<Polled> {
-        let (read, time, dead_letters) = (&mut self.read, &self.time, &self.dead_letters);
+    /// By how much records grow when they are decoded, as far as is known.
+    fn growth(&self) -> Option<usize> {
+        match self.read.bytes as usize {
+            0 => self.growth,
+            bytes => Some((self.held / bytes).max(1)),
+        }
+    }
+
+    fn poll(&mut self, budget: Budget, decode: &mut DecodeRecord<'_>) -> anyhow::Result<Polled> {
+        let (read, held) = (&mut self.read, &mut self.held);
+        let (time, dead_letters) = (&self.time, &self.dead_letters);
         self.feed.poll(budget, &mut |record| {
             if read.records == 0 {
                 read.first_read = time.calendar();
             }
             read.records += 1;
             read.bytes += record.size() as u64;
-            if let Err(reason) = decode(record) {
+            let decoded = decode(record);
+            *held = decoded.held;
+            if let Some(reason) = decoded.malformed {
                 read.dead_letters += 1;
                 log_dead_letter(record, &reason, dead_letters);
             }
@@ -289,6 +306,7 @@ impl Source {
 
     /// Closes the open epoch.
     fn close(&mut self) -> Report {
+        (self.growth, self.held) = (self.growth(), 0);
         let mut report = std::mem::take(&mut self.read);
         report.moved = self.feed.moved();
         if !report.moved.is_empty() {

@@ -17,17 +17,24 @@ pub fn row_hash(encoded: &[u8]) -> u64 {
 ///
 /// A short row lies in its entry, so that a row that is there already costs one miss of the cache, or two, and no call
 /// to compare it.
+///
+/// The rows of a record are staged, and count once they are committed: until then they can be rolled back.
 #[derive(Default)]
 pub struct Combiner {
     table: HashTable<Entry>,
-    /// Short rows that are yet to be looked for: [`TOGETHER`] at a time, so that their cache misses overlap.
+    /// Rows that are yet to be looked for: [`TOGETHER`] at a time, so that their cache misses overlap.
     waiting: Vec<Entry>,
-    /// The encodings of rows that are too long for an entry.
+    /// How many of them are committed.
+    committed: usize,
+    /// The encodings of the waiting rows that are too long for an entry.
+    waiting_long: Vec<u8>,
+    /// Those of the rows in the table.
     long: Vec<u8>,
     /// Bytes of all rows, those that wait included.
     bytes: usize,
     scratch: Vec<u8>,
-    added: u64,
+    /// Rows that have been looked for.
+    settled: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -37,7 +44,7 @@ struct Entry {
 }
 
 /// A row. Up to [`SHORT`] bytes: padded with zeros, its length in the last byte. Longer: its hash, where it begins among
-/// the long ones, and how long it is, with [`LONG`] in the last byte.
+/// the long ones (of the table, or of those that wait), and how long it is, with [`LONG`] in the last byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Key([u64; 3]);
 
@@ -51,27 +58,76 @@ const TOGETHER: usize = 64;
 
 /// A table is given back when an epoch leaves it emptier than one of so many.
 const SPARSE: usize = 16;
-/// Entries of a table that is always kept.
+/// Entries of a table that is always kept, and of a list of waiting rows.
 const KEPT: usize = 1 << 14;
+/// Bytes of long rows that wait: their memory is kept up to this.
+const KEPT_BYTES: usize = 1 << 20;
 
 impl Combiner {
     /// Adds `count` to the row with this encoding.
     #[inline]
     pub fn add(&mut self, row: &[u8], count: i64) {
-        self.added += 1;
-        if row.len() > SHORT {
-            return self.add_long(row, count);
-        }
+        self.stage(row, count);
+        self.commit();
+    }
+
+    /// Adds `count` to the row.
+    #[inline]
+    pub fn add_row<R: Row>(&mut self, row: R::Ref<'_>, count: i64) {
+        self.stage_row::<R>(row, count);
+        self.commit();
+    }
+
+    /// As [`Combiner::add_row`], once it is committed.
+    #[inline]
+    pub(crate) fn stage_row<R: Row>(&mut self, row: R::Ref<'_>, count: i64) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        R::with_encoding(row, &mut scratch, |encoded| self.stage(encoded, count));
+        self.scratch = scratch;
+    }
+
+    #[inline]
+    fn stage(&mut self, row: &[u8], count: i64) {
+        let key = if row.len() > SHORT { self.stage_long(row) } else { Key::short(row) };
         self.bytes += row.len();
-        self.waiting.push(Entry { key: Key::short(row), count });
-        if self.waiting.len() == TOGETHER {
+        self.waiting.push(Entry { key, count });
+    }
+
+    #[cold]
+    fn stage_long(&mut self, row: &[u8]) -> Key {
+        let key = Key::long(row_hash(row), self.waiting_long.len(), row.len());
+        self.waiting_long.extend_from_slice(row);
+        key
+    }
+
+    /// The rows that are staged count from now on.
+    #[inline]
+    pub(crate) fn commit(&mut self) {
+        if self.waiting.len() >= TOGETHER || !self.waiting_long.is_empty() {
             self.settle();
         }
+        self.committed = self.waiting.len();
+    }
+
+    /// Forgets the rows that are staged and not committed.
+    pub(crate) fn roll_back(&mut self) {
+        // Long rows don't wait beyond a commit: all that are there are staged.
+        self.waiting_long.clear();
+        let staged = self.waiting.drain(self.committed..);
+        self.bytes -= staged.map(|entry| entry.key.length()).sum::<usize>();
     }
 
     /// Looks for the rows that wait.
     fn settle(&mut self) {
+        self.settled += self.waiting.len() as u64;
         for Entry { key, count } in self.waiting.drain(..) {
+            if key.is_long() {
+                let row = key.row(&self.waiting_long);
+                if settle_long(&mut self.table, &mut self.long, key, row, count) {
+                    self.bytes -= row.len();
+                }
+                continue;
+            }
             let entry = self.table.entry(key.hash(), |entry| entry.key == key, |entry| entry.key.hash());
             match entry {
                 hashbrown::hash_table::Entry::Occupied(mut there) => {
@@ -83,34 +139,13 @@ impl Combiner {
                 }
             }
         }
-    }
-
-    fn add_long(&mut self, row: &[u8], count: i64) {
-        let hash = row_hash(row);
-        let long = &mut self.long;
-        let same =
-            |entry: &Entry| entry.key.0[0] == hash && entry.key.is_long() && entry.key.row(long) == row;
-        if let Some(there) = self.table.find_mut(hash, same) {
-            there.count += count;
-            return;
-        }
-        let key = Key([hash, long.len() as u64, row.len() as u64 | u64::from(LONG) << 56]);
-        long.extend_from_slice(row);
-        self.bytes += row.len();
-        self.table.insert_unique(hash, Entry { key, count }, |entry| entry.key.hash());
-    }
-
-    /// Adds `count` to the row.
-    #[inline]
-    pub fn add_row<R: Row>(&mut self, row: R::Ref<'_>, count: i64) {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        R::with_encoding(row, &mut scratch, |encoded| self.add(encoded, count));
-        self.scratch = scratch;
+        self.waiting_long.clear();
+        self.committed = 0;
     }
 
     /// How many rows were added since the last [`Combiner::take`], equal ones counted each time.
     pub fn added(&self) -> u64 {
-        self.added
+        self.settled + self.waiting.len() as u64
     }
 
     /// How many distinct rows it holds, those included whose count has come to zero.
@@ -122,6 +157,12 @@ impl Combiner {
     /// True iff it holds no rows.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Bytes of the rows' data, of a few twice that may be there already.
+    #[inline]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Bytes of the rows it holds, as [`FlatBatch::size`] counts them, and of a few that may be there already.
@@ -145,9 +186,29 @@ impl Combiner {
         }
         self.table.clear();
         self.long.clear();
-        (self.bytes, self.added) = (0, 0);
+        if self.waiting.capacity() > KEPT {
+            self.waiting = Vec::new();
+        }
+        if self.waiting_long.capacity() > KEPT_BYTES {
+            self.waiting_long = Vec::new();
+        }
+        (self.bytes, self.settled) = (0, 0);
         batch
     }
+}
+
+/// Looks for a long row that waits; true if it was there.
+fn settle_long(table: &mut HashTable<Entry>, long: &mut Vec<u8>, key: Key, row: &[u8], count: i64) -> bool {
+    let hash = key.hash();
+    let same = |entry: &Entry| entry.key.0[0] == hash && entry.key.is_long() && entry.key.row(long) == row;
+    if let Some(there) = table.find_mut(hash, same) {
+        there.count += count;
+        return true;
+    }
+    let key = Key::long(hash, long.len(), row.len());
+    long.extend_from_slice(row);
+    table.insert_unique(hash, Entry { key, count }, |entry| entry.key.hash());
+    false
 }
 
 impl Key {
@@ -162,6 +223,11 @@ impl Key {
         }
     }
 
+    /// The key of a longer row, which begins at `start`.
+    fn long(hash: u64, start: usize, length: usize) -> Self {
+        Key([hash, start as u64, length as u64 | u64::from(LONG) << 56])
+    }
+
     /// The hash for the table: a folded multiplication, as in wyhash (Wang Yi, github.com/wangyi-fudan/wyhash).
     #[inline]
     fn hash(&self) -> u64 {
@@ -174,7 +240,7 @@ impl Key {
 
     #[inline]
     fn length(&self) -> usize {
-        (self.0[2] >> 56) as usize
+        if self.is_long() { (self.0[2] << 8 >> 8) as usize } else { (self.0[2] >> 56) as usize }
     }
 
     #[inline]
@@ -184,8 +250,7 @@ impl Key {
 
     /// The row, if it is a long one.
     fn row<'a>(&self, long: &'a [u8]) -> &'a [u8] {
-        let length = (self.0[2] << 8 >> 8) as usize;
-        &long[self.0[1] as usize..][..length]
+        &long[self.0[1] as usize..][..self.length()]
     }
 }
 
@@ -245,17 +310,52 @@ mod tests {
         let mut combiner = Combiner::default();
         assert!(combiner.is_empty());
         let long = [7; SHORT + 1];
-        for row in [&b"the"[..], b"a", b"the", b"", &long, b"", &long] {
+        for row in [&b"the"[..], b"a", b"the", b""] {
             combiner.add(row, 1);
         }
         assert!(!combiner.is_empty());
         let bytes = |rows: &[usize]| rows.iter().map(|length| length + FlatBatch::OVERHEAD).sum::<usize>();
-        assert_eq!(combiner.size(), bytes(&[3, 1, 3, 0, 0, long.len()]));
+        assert_eq!(combiner.size(), bytes(&[3, 1, 3, 0]));
+        for row in [&long[..], b"", &long] {
+            combiner.add(row, 1);
+        }
+        // A long row has all be looked for.
+        assert_eq!(combiner.size(), bytes(&[3, 1, 0, long.len()]));
         assert_eq!((combiner.len(), combiner.size()), (4, bytes(&[3, 1, 0, long.len()])));
         (0..TOGETHER).for_each(|_| combiner.add(b"a", 1));
         assert_eq!(combiner.size(), bytes(&[3, 1, 0, long.len()]));
         assert_eq!(combiner.take().size(), bytes(&[3, 1, 0, long.len()]));
         assert_eq!((combiner.is_empty(), combiner.size()), (true, 0));
+    }
+
+    #[test]
+    fn rows_that_are_rolled_back_leave_nothing_behind() {
+        // More rows than are looked for at a time, short and long, of records that come to nothing in between.
+        let rows = |record: usize| (0..TOGETHER * 2 + record).map(move |i| format!("{:1$}", i % 50, i % 40));
+        let (mut combiner, mut plain) = (Combiner::default(), Combiner::default());
+        for record in 0..50 {
+            let count = if record % 3 == 0 { 7 } else { 1 };
+            for row in rows(record).take(if record % 5 == 0 { 3 } else { usize::MAX }) {
+                combiner.stage_row::<Text>(&row, count);
+                if record % 3 > 0 {
+                    plain.add(row.as_bytes(), count);
+                }
+            }
+            if record % 3 > 0 {
+                combiner.commit()
+            } else {
+                combiner.roll_back()
+            }
+            assert_eq!(combiner.added(), plain.added(), "after record {record}");
+        }
+        assert_eq!((combiner.len(), combiner.size()), (plain.len(), plain.size()));
+        let (batch, expected) = (combiner.take(), plain.take());
+        let sorted = |batch: &FlatBatch| {
+            let mut rows: Vec<_> = batch.iter().map(|(row, count)| (row.to_vec(), count)).collect();
+            rows.sort();
+            rows
+        };
+        assert_eq!(sorted(&batch), sorted(&expected));
     }
 
     #[test]

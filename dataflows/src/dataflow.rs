@@ -1,16 +1,21 @@
 //! What a dataflow is, and how the command line finds it.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use clap::ArgMatches;
 use timely::communication::Allocator;
 use timely::communication::allocator::thread::Thread;
+use timely::logging::{TimelyEvent, TimelyEventBuilder};
 use timely::worker::{Config, Worker};
 
 use crate::flow::{Flow, Parts, Render};
-use crate::record::{Malformed, Record};
-use crate::source::{Driver, Turn};
+use crate::panics::caught;
+use crate::source::{DecodeRecord, Driver, Turn};
 use crate::{Activator, Epoch, SyncActivator};
 
 /// A dataflow: its options, and how it is built from them.
@@ -88,6 +93,8 @@ pub struct Shape {
     pub outputs: Vec<OutputShape>,
     /// The names of its persisted collections.
     pub persisted: Vec<String>,
+    /// The types of their rows, by name, as [`Row::describe`](crate::row::Row::describe) has them.
+    pub types: BTreeMap<String, String>,
     /// Operators that remember rows which are not persisted. A dataflow that has one can't be resumed.
     pub forgets: Vec<String>,
 }
@@ -103,18 +110,36 @@ pub struct OutputShape {
     pub value: Vec<String>,
     /// True iff all its rows are made of persisted collections, so that a restart has all of them.
     pub kept: bool,
+    /// True iff the way it is made shows that it has one row of a key at most. False says nothing.
+    pub unique: bool,
 }
+
+/// Why a dataflow can't be built: a mistake in its code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildError {
+    dataflow: &'static str,
+    why: String,
+}
+
+impl std::fmt::Display for BuildError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "dataflow {} can't be built: {}", self.dataflow, self.why)
+    }
+}
+
+impl std::error::Error for BuildError {}
 
 impl Shape {
     /// Learns the shape of a dataflow by building it once, on a worker that never runs.
     ///
-    /// # Panics
-    /// If the dataflow breaks the rules of [`Flow`]: that is a fault of the dataflow's code, found at once.
-    pub fn of(dataflow: &dyn Build) -> Self {
+    /// # Errors
+    /// If the dataflow breaks the rules of [`Flow`] or its `build` panics, or moves rows to later epochs.
+    pub fn of(dataflow: &dyn Build) -> Result<Self, BuildError> {
         rehearse(dataflow, |parts| Shape {
             inputs: parts.inputs,
             outputs: parts.outputs.into_iter().map(|output| output.shape).collect(),
             persisted: parts.persisted,
+            types: parts.types,
             forgets: parts.forgets,
         })
     }
@@ -122,26 +147,63 @@ impl Shape {
 
 /// How the rows of each output are shown, by the output's name, in the order of their declaration.
 ///
-/// # Panics
+/// # Errors
 /// As [`Shape::of`].
-pub fn renders(dataflow: &dyn Build) -> Vec<(String, Render)> {
+pub fn renders(dataflow: &dyn Build) -> Result<Vec<(String, Render)>, BuildError> {
     rehearse(dataflow, |parts| {
         parts.outputs.into_iter().map(|output| (output.shape.name, output.render)).collect()
     })
 }
 
+/// The name of differential's operator that gives rows a later time.
+const DELAY: &str = "Delay";
+
 /// Builds a dataflow on a worker that never runs.
-fn rehearse<T>(dataflow: &dyn Build, read: impl FnOnce(Parts<'_>) -> T) -> T {
+fn rehearse<T>(dataflow: &dyn Build, read: impl FnOnce(Parts<'_>) -> T) -> Result<T, BuildError> {
     struct Idle;
     impl Driver for Idle {
         fn attach(&mut self, _here: Activator, _anywhere: SyncActivator) {}
         fn first(&self) -> Epoch {
             1
         }
-        fn turn(&mut self, _: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>) -> Turn {
+        fn turn(&mut self, _: &mut DecodeRecord<'_>) -> Turn {
             Turn::Yield
         }
     }
-    let mut worker = Worker::new(Config::default(), Allocator::Thread(Thread::default()), None);
-    worker.dataflow(|scope| read(Flow::build(scope, dataflow, Box::new(|_| Box::new(Idle)), None)))
+    let operators = Rc::new(RefCell::new(Vec::new()));
+    let built = caught(|| {
+        let mut worker =
+            Worker::new(Config::default(), Allocator::Thread(Thread::default()), Some(Instant::now()));
+        note_operators(&worker, &operators);
+        let built =
+            worker.dataflow(|scope| read(Flow::build(scope, dataflow, Box::new(|_| Box::new(Idle)), None)));
+        worker.log_register().expect("it has one").flush();
+        built
+    });
+    let fault = |why| BuildError { dataflow: dataflow.name(), why };
+    let built = built.map_err(fault)?;
+    // Inside a loop, times are the loop's own.
+    if operators.borrow().iter().any(|(depth, name)| *depth == OUTERMOST && name == DELAY) {
+        return Err(fault(format!(
+            "its operator {DELAY:?} gives rows the time of a later epoch, but an answer belongs to the epoch in which \
+             its records were read"
+        )));
+    }
+    Ok(built)
+}
+
+/// The length of an operator's address that is in no scope but the dataflow's.
+const OUTERMOST: usize = 2;
+
+/// Notes each operator that a worker builds: how deep it lies, and its name.
+fn note_operators(worker: &Worker, operators: &Rc<RefCell<Vec<(usize, String)>>>) {
+    let operators = Rc::clone(operators);
+    let mut log = worker.log_register().expect("a worker with a clock has a register");
+    log.insert::<TimelyEventBuilder, _>("timely", move |_, events| {
+        for (_, event) in events.iter_mut().flat_map(|events| events.drain(..)) {
+            if let TimelyEvent::Operates(operator) = event {
+                operators.borrow_mut().push((operator.addr.len(), operator.name));
+            }
+        }
+    });
 }

@@ -32,8 +32,13 @@ pub(crate) fn row(record: &Record<'_>, reason: &Malformed) -> DeadLetter {
 /// Shows dead letters.
 pub fn render() -> Render {
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-    let shape =
-        OutputShape { name: "dead-letters".to_owned(), key: names(&KEY), value: names(&VALUE), kept: false };
+    let shape = OutputShape {
+        name: "dead-letters".to_owned(),
+        key: names(&KEY),
+        value: names(&VALUE),
+        kept: false,
+        unique: true,
+    };
     Arc::new(move |batches| crate::render::render::<DeadLetter>(&shape, batches))
 }
 

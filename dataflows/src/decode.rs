@@ -14,12 +14,16 @@ pub trait Decode: 'static {
     /// Appends the rows of one record.
     ///
     /// # Errors
-    /// A record that can't be read is [`Malformed`]: it becomes a dead letter and the rest goes on. Return the
-    /// error before the first row: rows already pushed stay.
+    /// A record that can't be read is [`Malformed`]: it becomes a dead letter and the rest goes on. A record's rows count
+    /// all or not at all: those that were pushed before the error don't.
+    ///
+    /// # Panics
+    /// A panic is caught: the record becomes a dead letter with the panic's message. The decoder is used for the next
+    /// record as the panic left it.
     fn decode(&mut self, record: &Record<'_>, rows: &mut Rows<'_, Self::Row>) -> Result<(), Malformed>;
 }
 
-/// Takes the rows of a record and sums equal ones.
+/// Takes the rows of a record and sums equal ones. They count when the whole record has been decoded.
 pub struct Rows<'a, R> {
     combiner: &'a mut Combiner,
     row: PhantomData<R>,
@@ -34,6 +38,6 @@ impl<'a, R: Row> Rows<'a, R> {
     /// Adds a row once.
     #[inline]
     pub fn push(&mut self, row: R::Ref<'_>) {
-        self.combiner.add_row::<R>(row, 1);
+        self.combiner.stage_row::<R>(row, 1);
     }
 }

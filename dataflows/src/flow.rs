@@ -1,6 +1,7 @@
 //! What a dataflow is built from: named inputs, collections, named outputs.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub struct Parts<'s> {
     pub reports: Vec<Stream<'s, Epoch, Vec<Report>>>,
     /// The names of the persisted collections, in the order of their declaration.
     pub persisted: Vec<String>,
+    /// The types of their rows, by name.
+    pub types: BTreeMap<String, String>,
     /// The pieces of checkpoints, of each persisted collection that is kept.
     pub pieces: Vec<Stream<'s, Epoch, Vec<Piece>>>,
     /// Operators that remember rows which are not persisted: they would forget them in a restart.
@@ -98,6 +101,7 @@ impl<'s> Flow<'s> {
     ///
     /// # Panics
     /// If the dataflow has named this input before.
+    #[track_caller]
     pub fn input(&self, name: &str) -> Input<'s> {
         let mut parts = self.parts.borrow_mut();
         assert!(!parts.inputs.iter().any(|other| other == name), "input {name:?} is named twice");
@@ -108,7 +112,7 @@ impl<'s> Flow<'s> {
     /// Brings a collection back that differential operators have made.
     pub fn collection<R: Row>(&self, rows: VecCollection<'s, Epoch, R, Diff>) -> Collection<'s, R> {
         // Whoever took rows to differential that are not persisted has been noted for it there.
-        Collection { flow: self.clone(), rows: Rows::Loose(rows), kept: true }
+        Collection { flow: self.clone(), rows: Rows::Loose(rows), kept: true, determined: None }
     }
 
     /// A collection that an operator hands on encoded. Whoever remembered rows that are not persisted has been noted.
@@ -119,7 +123,7 @@ impl<'s> Flow<'s> {
         before: Before,
     ) -> Collection<'s, R> {
         let rows = Rows::Flat { stream: rows, placed: false, before, row: PhantomData };
-        Collection { flow: self.clone(), rows, kept: true }
+        Collection { flow: self.clone(), rows, kept: true, determined: None }
     }
 
     /// The collection that `persist` hands on.
@@ -128,6 +132,7 @@ impl<'s> Flow<'s> {
             flow: self.clone(),
             rows: Rows::Flat { stream: rows, placed: true, before: Before::default(), row: PhantomData },
             kept: true,
+            determined: None,
         }
     }
 
@@ -135,10 +140,13 @@ impl<'s> Flow<'s> {
     ///
     /// # Panics
     /// If the dataflow has persisted another collection under that name.
-    pub(crate) fn keeping(&self, name: &str) -> Option<(Box<dyn Keeper>, Marks<'s>)> {
-        let persisted = &mut self.parts.borrow_mut().persisted;
-        assert!(!persisted.iter().any(|other| other == name), "collection {name:?} is persisted twice");
-        persisted.push(name.to_owned());
+    #[track_caller]
+    pub(crate) fn keeping<R: Row>(&self, name: &str) -> Option<(Box<dyn Keeper>, Marks<'s>)> {
+        let mut parts = self.parts.borrow_mut();
+        let twice = parts.types.insert(name.to_owned(), R::describe()).is_some();
+        assert!(!twice, "collection {name:?} is persisted twice");
+        parts.persisted.push(name.to_owned());
+        drop(parts);
         let mut keeping = self.keeping.borrow_mut();
         let Keeping { keepers, marks } = keeping.as_mut()?;
         Some((keepers(name), marks.clone()))
@@ -167,7 +175,7 @@ impl<'s> Input<'s> {
         drop(parts);
         let before = Before::default();
         let rows = Rows::Flat { stream: source.rows, placed: false, before, row: PhantomData };
-        Collection { flow: self.flow, rows, kept: false }
+        Collection { flow: self.flow, rows, kept: false, determined: None }
     }
 }
 
@@ -177,6 +185,8 @@ pub struct Collection<'s, R: Row> {
     rows: Rows<'s, R>,
     /// True iff it is made of persisted collections alone.
     kept: bool,
+    /// So many columns, the first ones, tell one row from another: no two rows agree in them, and none is there twice.
+    determined: Option<usize>,
 }
 
 /// Whether somebody takes what precedes the first epoch: those rows have been published, and an output leaves them out.
@@ -248,13 +258,13 @@ impl<'s, R: Row> Collection<'s, R> {
     /// Applies `logic` to every row.
     pub fn map<R2: Row>(self, logic: impl FnMut(R) -> R2 + 'static) -> Collection<'s, R2> {
         let (flow, kept) = (self.flow.clone(), self.kept);
-        Collection { rows: Rows::Loose(self.loose().map(logic)), flow, kept }
+        Collection { rows: Rows::Loose(self.loose().map(logic)), flow, kept, determined: None }
     }
 
     /// Keeps the rows for which `keep` says so.
     pub fn filter(self, keep: impl FnMut(&R) -> bool + 'static) -> Self {
-        let (flow, kept) = (self.flow.clone(), self.kept);
-        Collection { rows: Rows::Loose(self.loose().filter(keep)), flow, kept }
+        let (flow, kept, determined) = (self.flow.clone(), self.kept, self.determined);
+        Collection { rows: Rows::Loose(self.loose().filter(keep)), flow, kept, determined }
     }
 
     /// The rows of both collections, those that are in both as often as in both together.
@@ -268,7 +278,17 @@ impl<'s, R: Row> Collection<'s, R> {
         } else {
             Rows::Loose(self.loose().concat(other.loose()))
         };
-        Collection { flow, rows, kept }
+        Collection { flow, rows, kept, determined: None }
+    }
+
+    /// Says that the first `columns` columns tell one row from another.
+    pub(crate) fn determined_by(self, columns: Option<usize>) -> Self {
+        Collection { determined: columns, ..self }
+    }
+
+    /// The number of columns, if it is known, that tell one row from another.
+    pub(crate) fn determined(&self) -> Option<usize> {
+        self.determined
     }
 
     /// Hands the collection out under `name`. `key` names the columns that tell one row from another, which
@@ -277,9 +297,16 @@ impl<'s, R: Row> Collection<'s, R> {
     /// # Panics
     /// If the dataflow has an output of that name, or the columns are not as many as the row's, or no key
     /// column is named.
+    #[track_caller]
     pub fn output(self, name: &str, key: &[&str], value: &[&str]) {
         let width = key.len() + value.len();
-        assert!(width == R::WIDTH, "output {name:?} names {width} columns; its rows have {}", R::WIDTH);
+        assert!(
+            width == R::WIDTH,
+            "output {name:?} names {width} columns ({}); its rows have {}: {}",
+            [key, value].concat().join(", "),
+            R::WIDTH,
+            R::describe()
+        );
         assert!(!key.is_empty(), "output {name:?} names no key column");
         let parts = Rc::clone(&self.flow.parts);
         let shape = OutputShape {
@@ -287,6 +314,7 @@ impl<'s, R: Row> Collection<'s, R> {
             key: key.iter().map(|&column| column.to_owned()).collect(),
             value: value.iter().map(|&column| column.to_owned()).collect(),
             kept: self.kept,
+            unique: self.determined.is_some_and(|columns| columns <= key.len()),
         };
         let render: Render = {
             let shape = shape.clone();

@@ -30,7 +30,7 @@
 //!         flow.input("lines").decode(Initial).persist("initials").count().output("initials", &["letter"], &["lines"]);
 //!     }
 //! }
-//! # let shape = Shape::of(&Initials {});
+//! # let shape = Shape::of(&Initials {}).unwrap();
 //! # assert_eq!(shape.inputs, ["lines"]);
 //! # assert_eq!(shape.outputs[0].key, ["letter"]);
 //! ```
@@ -45,7 +45,7 @@
 //! - [`source`]: the operator that reads, and the interface to the runtime that drives it; [`persist`]: the
 //!   interface to the runtime that keeps collections
 //! - [`render`], [`dead_letter`]: what goes out
-//! - [`dataflow`]: options, registry, shape; [`word_count`]: a dataflow
+//! - [`dataflow`]: options, registry, shape; [`word_count`]: a dataflow; [`panics`]: what becomes of faults in one
 
 pub(crate) mod arrange;
 pub mod combine;
@@ -55,6 +55,7 @@ pub mod decode;
 pub mod flat;
 pub mod flow;
 pub mod operators;
+pub mod panics;
 pub mod persist;
 pub mod record;
 pub mod render;
@@ -65,7 +66,7 @@ pub mod split;
 pub mod testing;
 pub mod word_count;
 
-pub use dataflow::{Build, Dataflow, Entry, OutputShape, Shape, entry};
+pub use dataflow::{Build, BuildError, Dataflow, Entry, OutputShape, Shape, entry};
 pub use flow::{Collection, Flow, Input, Output, Parts};
 
 use timely::scheduling::activate;

@@ -22,7 +22,7 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// Key and value, in bytes: what caps on an epoch's bytes count.
+    /// Key and value, in bytes: what caps on an epoch's bytes count at least.
     pub fn size(&self) -> usize {
         self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len)
     }

@@ -80,6 +80,7 @@ mod tests {
             key: vec!["word".into()],
             value: vec!["count".into()],
             kept: true,
+            unique: true,
         };
         let batch = |rows: &[(&str, i64, i64)]| {
             let mut batch = FlatBatch::default();

@@ -66,6 +66,9 @@ pub trait Row: ExchangeData + Hash {
     /// How many columns the row has.
     const WIDTH: usize;
 
+    /// The row's type, as the state of a job knows it: equal for types of which each reads what the other wrote, and for
+    /// no others. A state that holds rows of another type is refused.
+    fn describe() -> String;
     /// Borrows the row.
     fn borrow(&self) -> Self::Ref<'_>;
     /// Appends the row's encoding.
@@ -90,6 +93,9 @@ impl Row for Text {
     type Ref<'a> = &'a str;
     const WIDTH: usize = 1;
 
+    fn describe() -> String {
+        "text".to_owned()
+    }
     fn borrow(&self) -> &str {
         self.as_str()
     }
@@ -113,6 +119,9 @@ impl Row for i64 {
     type Ref<'a> = i64;
     const WIDTH: usize = 1;
 
+    fn describe() -> String {
+        "i64".to_owned()
+    }
     fn borrow(&self) -> i64 {
         *self
     }
@@ -133,6 +142,9 @@ impl<A: Row> Row for Option<A> {
     type Ref<'a> = Option<A::Ref<'a>>;
     const WIDTH: usize = A::WIDTH;
 
+    fn describe() -> String {
+        format!("optional {}", A::describe())
+    }
     fn borrow(&self) -> Self::Ref<'_> {
         self.as_ref().map(A::borrow)
     }
@@ -158,6 +170,9 @@ impl<A: Row, B: Row> Row for (A, B) {
     type Ref<'a> = (A::Ref<'a>, B::Ref<'a>);
     const WIDTH: usize = A::WIDTH + B::WIDTH;
 
+    fn describe() -> String {
+        format!("({}, {})", A::describe(), B::describe())
+    }
     fn borrow(&self) -> Self::Ref<'_> {
         (self.0.borrow(), self.1.borrow())
     }
@@ -194,6 +209,10 @@ impl<A: Row, B: Row, C: Row> Row for (A, B, C) {
     type Ref<'a> = (A::Ref<'a>, B::Ref<'a>, C::Ref<'a>);
     const WIDTH: usize = A::WIDTH + B::WIDTH + C::WIDTH;
 
+    fn describe() -> String {
+        // Encoded as two pairs, it is the same type.
+        <(A, (B, C))>::describe()
+    }
     fn borrow(&self) -> Self::Ref<'_> {
         (self.0.borrow(), self.1.borrow(), self.2.borrow())
     }
@@ -237,6 +256,13 @@ mod tests {
         encode_pair(b"the", &12i64.to_le_bytes(), &mut pair);
         <(Text, i64)>::encode(("the", 12), &mut whole);
         assert_eq!(pair, whole);
+    }
+
+    #[test]
+    fn types_are_described_by_what_they_read() {
+        assert_eq!(<(Text, Option<i64>)>::describe(), "(text, optional i64)");
+        assert_eq!(<(Text, i64, Text)>::describe(), <(Text, (i64, Text))>::describe());
+        assert_ne!(<(Text, i64, Text)>::describe(), <((Text, i64), Text)>::describe());
     }
 
     #[test]

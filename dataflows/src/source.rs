@@ -14,6 +14,7 @@ use crate::combine::Combiner;
 use crate::dead_letter::{self, DeadLetter};
 use crate::decode::{Decode, Rows};
 use crate::flat::FlatBatch;
+use crate::panics::caught;
 use crate::record::{Malformed, Record};
 use crate::row::Row;
 use crate::{Activator, Epoch, SyncActivator};
@@ -68,6 +69,18 @@ pub enum Turn {
     Done(Report),
 }
 
+/// What became of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// Why it is a dead letter, if it is one.
+    pub malformed: Option<Malformed>,
+    /// Bytes of the distinct rows that the open epoch has come to by now.
+    pub held: usize,
+}
+
+/// Decodes a record for the open epoch.
+pub type DecodeRecord<'a> = dyn FnMut(&Record<'_>) -> Decoded + 'a;
+
 /// Feeds a source operator.
 pub trait Driver: 'static {
     /// Says how to have the operator run again: from its own worker, and from any thread.
@@ -76,9 +89,9 @@ pub trait Driver: 'static {
     /// The first epoch, which is open from the start.
     fn first(&self) -> Epoch;
 
-    /// One turn: hands some records to `decode`, which says whether the record was well-formed, and returns
-    /// what the operator does next.
-    fn turn(&mut self, decode: &mut dyn FnMut(&Record<'_>) -> Result<(), Malformed>) -> Turn;
+    /// One turn: hands some records to `decode`, which says what became of each, and returns what the operator does
+    /// next.
+    fn turn(&mut self, decode: &mut DecodeRecord<'_>) -> Turn;
 }
 
 /// The streams of a source operator.
@@ -124,13 +137,13 @@ pub(crate) fn source<'s, D: Decode>(
             let Some(held) = &mut capabilities else { return };
             loop {
                 let turn = driver.turn(&mut |record| {
-                    let result = decoder.decode(record, &mut Rows::<D::Row>::new(&mut open));
-                    if let Err(reason) = &result {
+                    let malformed = decode(&mut decoder, record, &mut open).err();
+                    if let Some(reason) = &malformed {
                         scratch.clear();
                         DeadLetter::encode(dead_letter::row(record, reason).borrow(), &mut scratch);
                         letters.push(&scratch, 1);
                     }
-                    result
+                    Decoded { malformed, held: open.bytes() }
                 });
                 let (mut report, done) = match turn {
                     Turn::Yield => return,
@@ -163,4 +176,71 @@ pub(crate) fn source<'s, D: Decode>(
     });
 
     Source { rows: rows_stream, dead_letters: dead_stream, reports: reports_stream }
+}
+
+/// Adds the rows of a record: all of them, or none.
+#[inline]
+pub(crate) fn decode<D: Decode>(
+    decoder: &mut D,
+    record: &Record<'_>,
+    open: &mut Combiner,
+) -> Result<(), Malformed> {
+    let result = match caught(|| decoder.decode(record, &mut Rows::new(open))) {
+        Ok(result) => result,
+        Err(panic) => Err(Malformed(format!("the decoder panicked: {panic}").into())),
+    };
+    if result.is_ok() {
+        open.commit()
+    } else {
+        open.roll_back()
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::NoHeaders;
+    use crate::row::Text;
+
+    /// Pushes the words of a line up to one that is bad, or that it panics at.
+    struct UpTo;
+
+    impl Decode for UpTo {
+        type Row = Text;
+        fn decode(&mut self, record: &Record<'_>, rows: &mut Rows<'_, Text>) -> Result<(), Malformed> {
+            for word in std::str::from_utf8(record.value.unwrap_or_default()).unwrap().split(' ') {
+                match word {
+                    "bad" => return Err(Malformed::because("a bad word")),
+                    "worse" => panic!("no such {word}"),
+                    word => rows.push(word),
+                }
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn half_a_record_is_none() {
+        let mut open = Combiner::default();
+        let mut decoded = |value: &str| {
+            let value = Some(value.as_bytes());
+            let headers = &NoHeaders;
+            let record =
+                Record { topic: "t", partition: 0, offset: 0, timestamp: None, key: None, value, headers };
+            decode(&mut UpTo, &record, &mut open).map_err(|reason| reason.0.into_owned())
+        };
+        let long = "long".repeat(20);
+        let many = "many ".repeat(1000);
+        assert_eq!(decoded("the cat the"), Ok(()));
+        assert_eq!(decoded(&format!("half {long} the {many}bad more")), Err("a bad word".to_owned()));
+        let panic = decoded(&format!("half {long} {many}worse")).unwrap_err();
+        assert!(panic.contains("the decoder panicked: no such worse"), "{panic}");
+        assert_eq!(decoded("cat"), Ok(()));
+        assert_eq!(open.added(), 4);
+        let batch = open.take();
+        let mut rows: Vec<_> = batch.iter().collect();
+        rows.sort();
+        assert_eq!(rows, [(&b"cat"[..], 2), (b"the", 2)]);
+    }
 }

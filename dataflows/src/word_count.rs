@@ -8,6 +8,10 @@ use crate::prelude::*;
 use crate::split;
 
 /// Counts how often each word occurs in lines of text
+///
+/// Words are counted as they are written: nothing is normalised, so that "é" as one code point and as two are two words,
+/// and so are "Word" and "word", unless the tokenizer lower-cases them. A byte order mark at the start of a record is no
+/// part of its first word.
 #[derive(clap::Args, Clone, Debug)]
 pub struct WordCount {
     /// How a line is split into words
@@ -44,6 +48,7 @@ impl Decode for Tokenizer {
         let line = std::str::from_utf8(value).map_err(|error| {
             Malformed(Cow::Owned(format!("the value is not UTF-8 from byte {}", error.valid_up_to())))
         })?;
+        let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         match self {
             Tokenizer::Whitespace => split::words(line, |word| words.push(word)),
             Tokenizer::Unicode => line.unicode_words().for_each(|word| words.push(&lower_case(word))),
@@ -51,6 +56,9 @@ impl Decode for Tokenizer {
         Ok(())
     }
 }
+
+/// What some programs begin a text file with, and so its first line.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Lower-cases a word, without an allocation where it is in lower-case ASCII already.
 fn lower_case(word: &str) -> Cow<'_, str> {
@@ -92,6 +100,17 @@ mod tests {
             words(Tokenizer::Unicode, line.as_bytes()),
             expect(&[("don't", 1), ("stop", 1), ("strasse", 1), ("the", 1), ("οδος", 1)])
         );
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_word() {
+        for tokenizer in [Tokenizer::Whitespace, Tokenizer::Unicode] {
+            assert_eq!(words(tokenizer, "\u{feff}the cat".as_bytes()), expect(&[("cat", 1), ("the", 1)]));
+            assert_eq!(words(tokenizer, "\u{feff}".as_bytes()), []);
+        }
+        // Elsewhere it is a character as any other.
+        let line = "a \u{feff}b";
+        assert_eq!(words(Tokenizer::Whitespace, line.as_bytes()), expect(&[("a", 1), ("\u{feff}b", 1)]));
     }
 
     #[test]

@@ -192,7 +192,7 @@ fn word_count(order: &Order) -> Result<Run> {
         dataflow: Arc::new(WordCount { tokenizer: Tokenizer::Whitespace }),
         feeds: Arc::new(feeds),
         epochs: EpochOptions::at_end(),
-        outputs: vec![Binding { at_end: true, sinks: vec![Box::new(rows.clone())] }],
+        outputs: vec![Binding { at_end: true, sinks: vec![Box::new(rows.clone())], ..Binding::default() }],
         dead_letters: Vec::new(),
         cuts: None,
         state: None,

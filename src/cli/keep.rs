@@ -70,6 +70,7 @@ pub(super) fn identity(
         dataflow: dataflow.name().to_owned(),
         options: format!("{dataflow:?}"),
         collections: shape.persisted.clone(),
+        types: shape.types.clone(),
         inputs,
         cluster,
         // Those that discovery compares with from now on.

@@ -9,7 +9,7 @@ use cutwater_dataflows::{Entry, Shape};
 /// Prints the dataflows: what they are for, what they read and write, their options.
 ///
 /// # Errors
-/// If `out` can't be written.
+/// If `out` can't be written, or a dataflow can't be built.
 pub(super) fn list(registry: &[Entry], out: &mut dyn Write) -> Result<()> {
     for entry in registry {
         let mut command =
@@ -21,7 +21,7 @@ pub(super) fn list(registry: &[Entry], out: &mut dyn Write) -> Result<()> {
         // Inputs and outputs may depend on options; those without a default can't be guessed.
         match command.clone().try_get_matches_from::<_, &str>([]).ok().and_then(|m| entry.parse(&m).ok()) {
             Some(dataflow) => {
-                let shape = Shape::of(&*dataflow);
+                let shape = Shape::of(&*dataflow)?;
                 writeln!(out, "  reads   {}", shape.inputs.join(", "))?;
                 for output in &shape.outputs {
                     let columns: Vec<_> =

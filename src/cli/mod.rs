@@ -54,7 +54,8 @@ pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
 
 /// The whole program, for these dataflows: reads the command line, does what it says.
 ///
-/// A crate of your own dataflows is a `main` that calls this:
+/// A crate of your own dataflows has a `main` that [`main!`](crate::main!) makes. It sets the allocator as well, without
+/// which a run has half the speed. This function is for programs that set another one:
 ///
 /// ```no_run
 /// use cutwater_dataflows::{entry, word_count::WordCount};
@@ -64,8 +65,13 @@ pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
 /// }
 /// ```
 pub fn main(registry: &[Entry]) -> ExitCode {
+    main_with(registry, std::env::args_os().collect())
+}
+
+/// As [`main`], with the command line given: the program's name comes first.
+pub fn main_with(registry: &[Entry], args: Vec<OsString>) -> ExitCode {
     crate::exit::report_panics();
-    match try_main(registry, std::env::args_os().collect()) {
+    match try_main(registry, args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let error = match error.downcast::<clap::Error>() {

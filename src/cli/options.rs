@@ -52,7 +52,7 @@ pub(super) struct RunArgs {
     /// Records of a worker after which an epoch closes earlier
     #[arg(long, value_name = "N", default_value_t = at_least_one(EpochOptions::default().max_records), help_heading = "Epochs")]
     pub max_records: NonZeroUsize,
-    /// Bytes of a worker's records after which an epoch closes earlier
+    /// Bytes of a worker's records, or of what they decode to, after which an epoch closes earlier
     #[arg(long, value_name = "N", default_value_t = at_least_one(EpochOptions::default().max_bytes), help_heading = "Epochs")]
     pub max_bytes: NonZeroUsize,
     /// Closed epochs that may be unfinished

@@ -26,7 +26,7 @@ use crate::{signals, supervise};
 
 /// Runs a dataflow as the options say: here, or in several processes that are started and watched here.
 pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -> Result<()> {
-    let shape = Shape::of(&*dataflow);
+    let shape = Shape::of(&*dataflow)?;
     let plan = Plan::new(args, &shape, dataflow.name())?;
     let terms = args.state.as_ref().map(|place| terms(args, place, &shape, dataflow.name())).transpose()?;
     let inherited = supervise::inherited()?;
@@ -232,7 +232,12 @@ impl Plan {
                     .iter()
                     .filter_map(|target| open(target, self.emit.unwrap_or(target.default_emit())).transpose())
                     .collect::<Result<_>>()?;
-                Ok(Binding { at_end: self.emit == Some(Emit::Final), sinks })
+                let emits = |target: &Target| self.emit.unwrap_or(target.default_emit());
+                Ok(Binding {
+                    at_end: self.emit == Some(Emit::Final),
+                    upserts: targets.iter().any(|target| emits(target) == Emit::Upserts),
+                    sinks,
+                })
             })
             .collect::<Result<_>>()?;
         // Dead letters never change: what --emit says of rows that do is not for them.

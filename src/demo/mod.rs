@@ -171,7 +171,7 @@ fn start(
         dataflow: Arc::new(WordCount { tokenizer: Tokenizer::Whitespace }),
         feeds: Arc::new(feeds),
         epochs: EpochOptions::default(),
-        outputs: vec![Binding { at_end: false, sinks: vec![Box::new(counts)] }],
+        outputs: vec![Binding { sinks: vec![Box::new(counts)], ..Binding::default() }],
         dead_letters: Vec::new(),
         cuts: None,
         state: None,

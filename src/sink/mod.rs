@@ -2,6 +2,7 @@
 
 pub mod file;
 pub mod kafka;
+pub mod keys;
 mod lines;
 pub mod stdout;
 pub mod webhook;
@@ -191,7 +192,7 @@ impl<'a> Opener<'a> {
 }
 
 /// The keys that changed, each with its new row, or without one where it is gone. `changes` are ordered by row,
-/// and so by key. Where several rows of a key are there, the last one stands for it.
+/// and so by key. There is one new row of a key at most: [`keys`] sees to that.
 pub(crate) fn upserts(changes: &[Change]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     changes.chunk_by(|a, b| a.key == b.key).map(|changes| {
         let row = changes.iter().rev().find(|change| change.diff > 0).map(|change| &change.row[..]);

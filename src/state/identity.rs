@@ -30,6 +30,10 @@ pub struct Identity {
     pub options: String,
     /// The persisted collections' names, in the order in which they are built.
     pub collections: Vec<String>,
+    /// The types of their rows, by name: [`Shape::types`](cutwater_dataflows::Shape::types). A state from before they
+    /// were noted has none, and learns those of the first run that goes on from it.
+    #[serde(default)]
+    pub types: BTreeMap<String, String>,
     /// The inputs, with the topics that they are bound to, as typed.
     pub inputs: BTreeMap<String, Vec<String>>,
     /// The cluster's identifier, where the brokers tell it.
@@ -90,6 +94,9 @@ impl Identity {
         stored.check(&self, &storage.place())?;
         let before = stored.clone();
         stored.cluster = stored.cluster.or(self.cluster);
+        for (collection, rows) in self.types {
+            stored.types.entry(collection).or_insert(rows);
+        }
         learn(&mut stored.topics, self.topics);
         learn(&mut stored.outputs, self.outputs);
         if stored != before {
@@ -127,6 +134,11 @@ impl Identity {
             differs("the dataflow's options", &Plain(&self.options), &Plain(&now.options));
             differs("the persisted collections", &self.collections, &now.collections);
             differs("the inputs' topics", &self.inputs, &now.inputs);
+            for (collection, rows) in &now.types {
+                let stored = self.types.get(collection).unwrap_or(rows);
+                let what = format!("the rows of collection {collection:?}");
+                differs(&what, &Plain(stored), &Plain(rows));
+            }
         }
         if self.group != now.group {
             wrong.push(format!("the consumer group was {}, now {}", self.group, now.group));
@@ -152,8 +164,8 @@ impl Identity {
         }
         if !wrong.is_empty() {
             bail!(
-                "the state {place} doesn't fit this run: {}. Run as before, or start from the beginning with another state \
-                 folder",
+                "the state {place} doesn't fit this run: {}. Run as before, with the program of then, or start from the \
+                 beginning with another state folder",
                 wrong.join("; ")
             );
         }
@@ -209,6 +221,7 @@ mod tests {
             dataflow: "word-count".to_owned(),
             options: "WordCount { tokenizer: Unicode }".to_owned(),
             collections: vec!["words".to_owned()],
+            types: BTreeMap::from([("words".to_owned(), "text".to_owned())]),
             inputs: BTreeMap::from([("lines".to_owned(), vec!["^t.*".to_owned()])]),
             cluster: None,
             topics: BTreeMap::from([("t1".to_owned(), Some("id1".to_owned())), ("t2".to_owned(), None)]),
@@ -227,9 +240,11 @@ mod tests {
         second.topics.insert("t2".to_owned(), Some("id2".to_owned()));
         second.topics.insert("t3".to_owned(), Some("id3".to_owned()));
         second.topics.remove("t1");
+        second.types.insert("lines".to_owned(), "text".to_owned());
         let second = second.adopt(&files).unwrap();
         assert_eq!(second.job, first.job);
         assert_eq!(second.cluster.as_deref(), Some("c"));
+        assert_eq!(second.types.len(), 2);
         let topics: Vec<_> = second.topics.values().map(|id| id.clone().unwrap()).collect();
         assert_eq!(topics, ["id1", "id2", "id3"]);
         assert_eq!(Identity::load(&files).unwrap().unwrap(), second);
@@ -238,10 +253,14 @@ mod tests {
     #[test]
     fn each_difference_is_named_with_both_sides() {
         type Change = fn(&mut Identity);
-        let cases: [(Change, &[&str]); 8] = [
+        let cases: [(Change, &[&str]); 9] = [
             (|now| now.dataflow = "other".into(), &["dataflow word-count", "of other"]),
             (|now| now.options = "WordCount { tokenizer: Whitespace }".into(), &["Unicode", "Whitespace"]),
             (|now| now.collections.clear(), &["collections", "[\"words\"]", "[]"]),
+            (
+                |now| drop(now.types.insert("words".into(), "(text, i64)".into())),
+                &["rows of collection \"words\" were text, now (text, i64)"],
+            ),
             (|now| now.inputs.clear(), &["topics", "^t.*"]),
             (|now| now.group = "h".into(), &["group was g, now h"]),
             (|now| now.cluster = Some("d".into()), &["cluster c", "cluster d"]),

@@ -7,6 +7,7 @@ use cutwater::feed::Place;
 use cutwater::feed::seeded::{Cut, Handed, Manner, Seeded, World};
 use cutwater_dataflows::prelude::*;
 use cutwater_dataflows::render::Change;
+use cutwater_dataflows::word_count::Tokenizer;
 
 use crate::harness::{DEADLINE, Published, Run, Trouble, add, advance, recount};
 
@@ -81,23 +82,15 @@ fn a_sink_that_hangs_hides_no_error() {
     }
 }
 
-/// Panics on a record
+/// Panics on a row
 #[derive(clap::Args, Debug)]
 struct Panics {}
 
 impl Dataflow for Panics {
     const NAME: &'static str = "panics";
     fn build(&self, flow: &Flow<'_>) {
-        flow.input("lines").decode(Never).output("never", &["word"], &[]);
-    }
-}
-
-struct Never;
-
-impl Decode for Never {
-    type Row = Text;
-    fn decode(&mut self, _: &Record<'_>, _: &mut Rows<'_, Text>) -> Result<(), Malformed> {
-        panic!("no such word");
+        let words = flow.input("lines").decode(Tokenizer::Whitespace);
+        words.map(|_: Text| -> Text { panic!("no such word") }).output("never", &["word"], &[]);
     }
 }
 
@@ -111,7 +104,7 @@ fn a_panic_ends_the_run_as_an_error() {
 
         let feeds = Seeded::new(World::even(3, "lines", 5, 50), Manner::default());
         let (result, _) = Run { dataflow: Arc::new(Panics {}), ..Run::of(&feeds, workers) }.start().end();
-        let error = result.expect_err("the decoder has panicked").to_string();
+        let error = result.expect_err("the dataflow has panicked").to_string();
         assert!(error.contains("panic") && error.contains("no such word"), "{error}");
     }
 }

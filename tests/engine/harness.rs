@@ -57,9 +57,13 @@ pub(crate) struct Run {
     /// Of each process.
     pub(crate) workers: usize,
     pub(crate) at_end: bool,
+    /// The sinks take the newest row of each key.
+    pub(crate) upserts: bool,
     pub(crate) trouble: Trouble,
-    /// What it goes on from. Nothing is kept of persisted collections.
+    /// What it goes on from. Nothing is kept of persisted collections ...
     pub(crate) resume: Option<Resume>,
+    /// ... but this is what one worker finds of each.
+    pub(crate) restored: FlatBatch,
     pub(crate) status: Status,
 }
 
@@ -90,8 +94,10 @@ impl Run {
             processes: 1,
             workers,
             at_end: false,
+            upserts: false,
             trouble: Trouble::None,
             resume: None,
+            restored: FlatBatch::default(),
             status: Status::default(),
         }
     }
@@ -141,14 +147,18 @@ impl Run {
                 Recorder { output: output.to_owned(), events: events.clone(), trouble: self.trouble.clone() };
             vec![Box::new(recorder)]
         };
-        let outputs = Shape::of(&*self.dataflow).outputs;
+        let outputs = Shape::of(&*self.dataflow)?.outputs;
         let job = Job {
             dataflow: Arc::clone(&self.dataflow),
             feeds: Arc::new(self.feeds.clone()),
             epochs: self.epochs,
             outputs: outputs
                 .iter()
-                .map(|output| Binding { at_end: self.at_end, sinks: sink(&output.name) })
+                .map(|output| Binding {
+                    at_end: self.at_end,
+                    upserts: self.upserts,
+                    sinks: sink(&output.name),
+                })
                 .collect(),
             dead_letters: sink(DEAD_LETTERS),
             cuts: Some(Box::new(Recorder {
@@ -158,7 +168,7 @@ impl Run {
             })),
             state: self.resume.clone().map(|resume| State {
                 resume: Arc::new(resume),
-                keepers: Arc::new(Forgetful),
+                keepers: Arc::new(Forgetful(self.restored.clone())),
                 checkpoints: None,
             }),
             status: self.status.clone(),
@@ -274,25 +284,29 @@ impl Cuts for Recorder {
     }
 }
 
-/// Keeps nothing.
-struct Forgetful;
+/// Keeps nothing, and gives the first worker what it has.
+struct Forgetful(FlatBatch);
 
 impl Keepers for Forgetful {
     fn keeper(&self, collection: &str, place: Place) -> Box<dyn Keeper> {
         let piece =
             Piece { collection: collection.to_owned(), worker: place.worker, epoch: None, runs: Vec::new() };
-        Box::new(Forgetting { piece, finished: Vec::new() })
+        let restored = if place.worker == 0 { self.0.clone() } else { FlatBatch::default() };
+        Box::new(Forgetting { piece, restored, finished: Vec::new() })
     }
 }
 
 struct Forgetting {
     piece: Piece,
+    restored: FlatBatch,
     finished: Vec<Piece>,
 }
 
 impl Keeper for Forgetting {
     fn attach(&mut self, _anywhere: SyncActivator) {}
-    fn restore(&mut self, _each: &mut dyn FnMut(&FlatRef<'_>)) {}
+    fn restore(&mut self, each: &mut dyn FnMut(&FlatRef<'_>)) {
+        each(&FlatRef::from(&self.restored));
+    }
     fn seal(&mut self, _epoch: Epoch, _changes: FlatBatch) {}
     fn checkpoint(&mut self, epoch: Option<Epoch>) {
         self.finished.push(Piece { epoch, ..self.piece.clone() });

@@ -8,5 +8,6 @@ mod cuts;
 mod ends;
 mod harness;
 mod inputs;
+mod mistakes;
 mod resume;
 mod simulation;

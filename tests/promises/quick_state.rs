@@ -31,6 +31,7 @@ pub fn sample() -> TempDir {
         dataflow: "word-count".into(),
         options: "WordCount { tokenizer: Whitespace }".into(),
         collections: vec!["words".into()],
+        types: Default::default(),
         inputs: BTreeMap::from([("lines".to_owned(), vec!["a".to_owned(), "^b.*".to_owned()])]),
         cluster: Some("the-cluster".into()),
         topics: BTreeMap::from([("a".to_owned(), Some("its-id".to_owned())), ("b1".to_owned(), None)]),

@@ -78,6 +78,7 @@ fn checkpoints_are_made_restored_shown_and_verified() {
         dataflow: "word-count".into(),
         options: "WordCount".into(),
         collections: vec!["words".into()],
+        types: Default::default(),
         inputs: BTreeMap::from([("lines".to_owned(), vec!["topic".to_owned()])]),
         cluster: None,
         topics: BTreeMap::new(),

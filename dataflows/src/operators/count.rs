@@ -29,7 +29,8 @@ impl<'s, R: Row> Collection<'s, R> {
         let flow = self.flow().clone();
         self.remembered_by("count");
         let before = Before::default();
-        flow.encoded(count(exchange(self), Before::clone(&before)), before)
+        let counts = count(exchange(self), Before::clone(&before));
+        flow.encoded(counts, before).determined_by(Some(R::WIDTH))
     }
 }
 

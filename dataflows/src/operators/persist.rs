@@ -24,10 +24,12 @@ impl<'s, R: Row> Collection<'s, R> {
     ///
     /// # Panics
     /// If the dataflow persists another collection under that name.
+    #[track_caller]
     pub fn persist(self, name: &str) -> Self {
         let flow = self.flow().clone();
+        let determined = self.determined();
         let rows = exchange(self);
-        let rows = match flow.keeping(name) {
+        let rows = match flow.keeping::<R>(name) {
             Some((keeper, marks)) => {
                 let (rows, pieces) = keep(rows, marks, name, keeper);
                 flow.take_pieces(pieces);
@@ -35,7 +37,7 @@ impl<'s, R: Row> Collection<'s, R> {
             }
             None => rows,
         };
-        flow.persisted(rows)
+        flow.persisted(rows).determined_by(determined)
     }
 }
 

@@ -183,6 +183,7 @@ impl Job {
             dataflow: "word-count".into(),
             options: String::new(),
             collections: vec!["words".into()],
+            types: Default::default(),
             inputs: [("lines".to_owned(), Vec::new())].into(),
             cluster: None,
             topics: Default::default(),
@@ -223,7 +224,7 @@ impl Job {
                 max_bytes: 1 << 20,
                 in_flight: self.rng.random_range(1..=3),
             },
-            outputs: vec![Binding { at_end: false, sinks: sinks("counts") }],
+            outputs: vec![Binding { sinks: sinks("counts"), ..Binding::default() }],
             dead_letters: sinks(DEAD_LETTERS),
             cuts: Some(books.cuts),
             state: Some(job::State {
