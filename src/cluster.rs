@@ -119,7 +119,9 @@ impl Cluster {
                     let (index, fingerprint) = match read_greeting(&mut socket) {
                         Ok(greeting) => greeting,
                         Err(error) => {
-                            tracing::warn!("a connection from {from} is no Cutwater process: {error}");
+                            tracing::warn!(
+                                "a connection from {from} is not one of a Cutwater process: {error}"
+                            );
                             continue;
                         }
                     };
@@ -128,7 +130,7 @@ impl Cluster {
                     self.check(&from.to_string(), index, fingerprint)?;
                     ensure!(
                         waiting.remove(&index),
-                        "process {index} at {from} has come twice, or is none of the {} of this cluster",
+                        "process {index} at {from} has come twice, or is not one of the {} of this cluster",
                         self.addresses.len()
                     );
                     sockets[index] = Some(socket);
@@ -240,11 +242,14 @@ pub struct LostPeer(usize, std::io::Error);
 
 impl std::fmt::Display for LostPeer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "the connection to process {} is lost ({}): it has ended or is out of reach",
-            self.0, self.1
-        )
+        let LostPeer(process, error) = self;
+        write!(f, "the connection to process {process} is lost (")?;
+        match error.kind() {
+            // What the system says is of a buffer, not of a process.
+            ErrorKind::UnexpectedEof => f.write_str("it was closed there")?,
+            _ => write!(f, "{error}")?,
+        }
+        f.write_str("): it has ended or is out of reach")
     }
 }
 
@@ -260,9 +265,15 @@ enum Greeting {
 fn read_greeting(socket: &mut TcpStream) -> Result<(usize, u64)> {
     socket.set_read_timeout(Some(GREETING))?;
     let mut greeting = [0; 24];
-    socket.read_exact(&mut greeting)?;
+    socket.read_exact(&mut greeting).map_err(|error| match error.kind() {
+        ErrorKind::UnexpectedEof => anyhow!("it closed the connection before it said who it is"),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            anyhow!("it did not say who it is within {} s", GREETING.as_secs())
+        }
+        _ => error.into(),
+    })?;
     socket.set_read_timeout(None)?;
-    ensure!(greeting[..8] == MAGIC, "it speaks another protocol");
+    ensure!(greeting[..8] == MAGIC, "it does not speak the protocol of Cutwater's processes");
     let word = |at: usize| u64::from_le_bytes(greeting[at..at + 8].try_into().expect("eight bytes"));
     Ok((word(8) as usize, word(16)))
 }
@@ -299,6 +310,22 @@ mod tests {
         assert!(error.contains("process 1") && error.contains("options"), "{error}");
         let error = other.join().unwrap().unwrap();
         assert!(error.contains("process 0") && error.contains("options"), "{error}");
+    }
+
+    #[test]
+    fn a_peer_that_closes_is_said_to_do_so() {
+        let (listener, address) = (TcpListener::bind("127.0.0.1:0").unwrap(), "127.0.0.1:0".to_owned());
+        let there = listener.local_addr().unwrap();
+        let hang_up = std::thread::spawn(move || drop(listener.accept().unwrap()));
+        let error = read_greeting(&mut TcpStream::connect(there).unwrap()).unwrap_err().to_string();
+        hang_up.join().unwrap();
+        assert_eq!(error, "it closed the connection before it said who it is");
+        let (ours, theirs) = (TcpListener::bind(address).unwrap(), 1);
+        let socket = TcpStream::connect(ours.local_addr().unwrap()).unwrap();
+        drop(ours.accept().unwrap());
+        let mut connected = Connected { workers: 1, process: theirs, sockets: vec![Some(socket), None] };
+        let error = connected.share(|| unreachable!("process 0 finds it out")).unwrap_err().to_string();
+        assert!(error.contains("process 0 is lost (it was closed there)"), "{error}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crossbeam_channel::bounded;
 use cutwater_dataflows::panics;
 
 use crate::cli::log::{prefix, say};
+use crate::shown::shown;
 use crate::supervise::{LOST_PEER, is_supervised};
 
 /// How long the last line may take to be written: standard error may be a pipe that nobody reads.
@@ -15,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Prints an error: one line, with its causes.
 pub fn report(error: &anyhow::Error) {
-    last_words(&format!("{}error: {error:#}", prefix()));
+    last_words(&format!("{}error: {}", prefix(), shown(&format!("{error:#}"))));
 }
 
 /// Prints a line before the process ends; it ends even where standard error is stuck.
@@ -39,7 +40,8 @@ pub fn report_panics() {
         if panics::is_caught(panic) {
             return;
         }
-        let text = panic.payload_as_str().unwrap_or("no message");
+        let text = panics::one_line(panic.payload_as_str().unwrap_or("no message"));
+        let text = shown(&text);
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("unnamed");
         if let Some(cause) = text.strip_prefix("timely communication error: ") {
@@ -51,11 +53,7 @@ pub fn report_panics() {
             exit(if is_supervised() { LOST_PEER.into() } else { 1 });
         }
         let (file, line) = panic.location().map_or(("", 0), |place| (place.file(), place.line()));
-        say(&format!(
-            "{}error: {}",
-            prefix(),
-            whose(panics::dataflow(), file, line, thread, &panics::one_line(text))
-        ));
+        say(&format!("{}error: {}", prefix(), whose(panics::dataflow(), file, line, thread, &text)));
         if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
             say(&std::backtrace::Backtrace::force_capture().to_string());
         }

@@ -13,10 +13,11 @@
 //! - [`produce`]: the other way, lines into a topic
 //! - [`status`], [`fault`], [`retry`], [`stopping`], [`signals`], [`exit`]: figures, the first error, what waits for
 //!   better times, the wish to stop, and the end; [`crash`]: an end for tests
-//! - [`fold`], [`shown`]: warnings that repeat, and foreign text in messages
+//! - [`address`]: `HOST:PORT`, as typed; [`fold`], [`shown`]: warnings that repeat, and foreign text in messages
 //! - [`demo`]: all of it at work, with an in-process broker and generated text; [`mod@bench`]: how fast it is, beside a bare
 //!   consumer
 
+pub mod address;
 #[cfg(feature = "bench")]
 pub mod bench;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! Foreign text in messages: what a broker, a server, a file or a record says must not steer the terminal.
+//! What messages show: foreign text, which must not steer the terminal, and numbers of things.
 
 use std::borrow::Cow;
 
@@ -20,6 +20,23 @@ pub fn shown_but(text: &str, allowed: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// False iff an error of the TLS library says that what answered was not TLS.
+pub fn speaks_tls(error: &str) -> bool {
+    !error.contains("InvalidContentType")
+}
+
+/// `1 file`, `2 files`, `1,234 files`.
+pub fn count(number: u64, one: &str) -> String {
+    let number_shown = indicatif::HumanCount(number);
+    // The words that are counted here have a plural in s, or es.
+    let s = match one {
+        _ if number == 1 => "",
+        one if one.ends_with('s') || one.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{number_shown} {one}{s}")
+}
+
 /// Control characters, and those of Unicode that end lines or change the direction of text.
 fn steers(c: char) -> bool {
     c.is_control()
@@ -30,6 +47,15 @@ fn steers(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!(
+            [0, 1, 2, 1234].map(|n| count(n, "file")),
+            ["0 files", "1 file", "2 files", "1,234 files"]
+        );
+        assert_eq!(count(2, "process"), "2 processes");
+    }
 
     #[test]
     fn what_steers_a_terminal_is_escaped() {

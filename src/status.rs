@@ -9,6 +9,7 @@ use cutwater_dataflows::source::{Moved, Report};
 use hdrhistogram::Histogram;
 use indicatif::{HumanBytes, HumanCount};
 
+use crate::shown::count;
 use crate::time::micros_since_epoch;
 
 /// Figures of a run, over all processes, as of the last published epoch. Clones share them.
@@ -44,6 +45,8 @@ pub struct Figures {
     pub latencies: Histogram<u64>,
     /// Records behind the end, by topic and partition.
     pub lag: BTreeMap<(String, i32), i64>,
+    /// The offset up to which all is published, by topic and partition.
+    pub next: BTreeMap<(String, i32), i64>,
 }
 
 impl Default for Figures {
@@ -63,6 +66,7 @@ impl Default for Figures {
             // Two digits of an hour in microseconds; longer ones count as an hour.
             latencies: Histogram::new_with_max(3_600_000_000, 2).expect("the bounds are valid"),
             lag: BTreeMap::new(),
+            next: BTreeMap::new(),
         }
     }
 }
@@ -85,6 +89,7 @@ impl Status {
         figures.changes += changes;
         for Moved { topic, partition, next, end, .. } in reports.iter().flat_map(|report| &report.moved) {
             figures.lag.insert((topic.clone(), *partition), end - next);
+            figures.next.insert((topic.clone(), *partition), *next);
         }
         // An epoch is read again by all workers, or by none.
         if reports.iter().any(|report| report.again) {
@@ -124,39 +129,85 @@ impl Figures {
 
     /// One line for people: what was read, how fast, and how far behind.
     pub fn line(&self) -> String {
-        let seconds = self.started.elapsed().as_secs_f64().max(1e-6);
-        let rate = |count: u64| HumanCount((count as f64 / seconds) as u64);
         let mut line = format!(
-            "{} records ({}/s), {}, {} rows ({}/s), {} epoch{}, lag {}",
-            HumanCount(self.records),
-            rate(self.records),
+            "{} ({}/s), {}, {} ({}/s), {}, lag {}",
+            count(self.records, "record"),
+            self.per_second(self.records),
             HumanBytes(self.bytes),
-            HumanCount(self.rows),
-            rate(self.rows),
-            HumanCount(self.epochs),
-            if self.epochs == 1 { "" } else { "s" },
+            count(self.rows, "row"),
+            self.per_second(self.rows),
+            count(self.epochs, "epoch"),
             HumanCount(self.total_lag().max(0) as u64),
         );
         if self.reread_epochs > 0 {
-            line += &format!(
-                ", re-read {} record{} of {} epoch{}",
-                HumanCount(self.reread),
-                if self.reread == 1 { "" } else { "s" },
-                HumanCount(self.reread_epochs),
-                if self.reread_epochs == 1 { "" } else { "s" },
-            );
+            let (records, epochs) = (count(self.reread, "record"), count(self.reread_epochs, "epoch"));
+            line += &format!(", re-read {records} of {epochs}");
         }
         if !self.latencies.is_empty() {
-            let at = |quantile| self.latencies.value_at_quantile(quantile) as f64 / 1000.0;
-            line += &format!(", epoch latency p50 {:.1} ms p99 {:.1} ms", at(0.5), at(0.99));
+            line +=
+                &format!(", epoch latency p50 {:.1} ms p99 {:.1} ms", self.millis(0.5), self.millis(0.99));
         }
         if self.dead_letters > 0 {
-            line += &format!(
-                ", {} dead letter{}",
-                HumanCount(self.dead_letters),
-                if self.dead_letters == 1 { "" } else { "s" }
-            );
+            line += &format!(", {}", count(self.dead_letters, "dead letter"));
         }
         line
+    }
+
+    /// The same in at most `width` columns: as much of it as fits, what matters most first.
+    pub fn short(&self, width: usize) -> String {
+        let mut parts = vec![
+            format!("{} ({}/s)", count(self.records, "record"), self.per_second(self.records)),
+            format!("lag {}", HumanCount(self.total_lag().max(0) as u64)),
+        ];
+        if self.dead_letters > 0 {
+            parts.push(count(self.dead_letters, "dead letter"));
+        }
+        if self.reread_epochs > 0 {
+            parts.push(format!("re-read {}", count(self.reread, "record")));
+        }
+        if !self.latencies.is_empty() {
+            parts.push(format!("p50 {:.1} ms", self.millis(0.5)));
+            parts.push(format!("p99 {:.1} ms", self.millis(0.99)));
+        }
+        parts.push(count(self.epochs, "epoch"));
+        parts.push(HumanBytes(self.bytes).to_string());
+        let mut line = String::new();
+        for part in parts {
+            let gap = if line.is_empty() { "" } else { ", " };
+            if line.len() + gap.len() + part.len() <= width {
+                line = line + gap + &part;
+            }
+        }
+        line
+    }
+
+    fn per_second(&self, count: u64) -> HumanCount {
+        HumanCount((count as f64 / self.started.elapsed().as_secs_f64().max(1e-6)) as u64)
+    }
+
+    /// A quantile of the latencies.
+    fn millis(&self, quantile: f64) -> f64 {
+        self.latencies.value_at_quantile(quantile) as f64 / 1000.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_line_fits_and_has_what_matters_most() {
+        let mut figures = Figures { records: 12_345_678_901, rows: 99, epochs: 1, ..Figures::default() };
+        figures.dead_letters = 1;
+        figures.latencies.record(1_234_567).unwrap();
+        figures.lag.insert(("lines".into(), 0), 9_876_543);
+        for width in 0..200 {
+            assert!(figures.short(width).len() <= width, "{}", figures.short(width));
+        }
+        let line = figures.short(80);
+        for wanted in ["12,345,678,901 records (", "lag 9,876,543", "1 dead letter"] {
+            assert!(line.contains(wanted), "{line}");
+        }
+        assert!(figures.short(200).ends_with(", 1 epoch, 0 B"), "{}", figures.short(200));
     }
 }

@@ -102,8 +102,8 @@ pub(super) struct Counted {
 
 /// The records a second in the line `done: 5,000,000 records (2,311,969/s), …`.
 fn rate(line: &str) -> Option<f64> {
-    let (_, rest) = line.split_once("done: ")?.1.split_once(" records (")?;
-    rest.split_once("/s)")?.0.replace(',', "").parse().ok()
+    let (_, rest) = line.split_once("done: ")?.1.split_once(" record")?;
+    rest.trim_start_matches('s').strip_prefix(" (")?.split_once("/s)")?.0.replace(',', "").parse().ok()
 }
 
 /// A file that only this user can read. It is removed when this is dropped.
@@ -142,6 +142,7 @@ mod tests {
         let line = format!("done: {}", Status::default().figures().line());
         assert_eq!(rate(&line), Some(0.0), "{line}");
         assert_eq!(rate("done: 5,000,000 records (2,311,969/s), 33 MiB"), Some(2_311_969.0));
+        assert_eq!(rate("done: 1 record (7/s), 33 B"), Some(7.0));
         assert_eq!(rate("error: no records (1/s)"), None);
     }
 

@@ -32,10 +32,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use indicatif::HumanBytes;
 
 use crate::cli::{log, out};
 use crate::job::Stop;
 use crate::kafka::client::Settings;
+use crate::shown::count;
 use crate::signals;
 use broker::{Broker, Topic};
 use command::{Counted, WordCount};
@@ -130,6 +132,7 @@ pub fn run(options: &Options) -> Result<()> {
             offered: Vec::new(),
         },
     };
+    bench.announce();
     bench.stop.begin();
     let result = bench.until_end().and_then(|()| bench.offered());
     let (report, stopped) = (&bench.report, bench.stop.is_requested());
@@ -174,6 +177,38 @@ impl Bench<'_> {
         }
     }
 
+    /// Says what will be written, and where, before it is.
+    fn announce(&self) {
+        let Options { workload, records, rates, time, .. } = self.options;
+        let place = match &self.options.cluster {
+            Some(settings) => format!("the cluster at {}", settings.brokers),
+            None => "an in-process broker (--brokers names a cluster)".to_owned(),
+        };
+        let bytes = HumanBytes((*records as f64 * workload.bytes()) as u64);
+        let offered = match rates {
+            Rates::None => String::new(),
+            Rates::These(rates) => {
+                let records: f64 = rates.iter().map(|rate| rate * time.as_secs_f64()).sum();
+                format!(
+                    "; then {} at {}, each to a topic of its own, and the counts",
+                    count(records as u64, "record"),
+                    count(rates.len() as u64, "rate")
+                )
+            }
+            Rates::Auto => format!(
+                "; then records at rising rates, {} s each to a topic of its own, and the counts",
+                time.as_secs()
+            ),
+        };
+        self.say(&format!(
+            "on {place}: {} (about {bytes}) to a new topic {}-0-lines of {}{offered}. All topics {}-* are deleted at the end",
+            count(*records, "record"),
+            self.broker.prefix(),
+            count(workload.partitions.unsigned_abs().into(), "partition"),
+            self.broker.prefix(),
+        ));
+    }
+
     /// Fills a topic and has each contestant read it to its end, in turn.
     fn until_end(&mut self) -> Result<()> {
         let Options { workload, records, rounds, .. } = self.options;
@@ -181,7 +216,8 @@ impl Bench<'_> {
         let mut text = Text::new(workload, Placing::InTurn);
         let start = Instant::now();
         Load::open(self.broker.settings(), &topic, false, &self.stop)?.fill(&mut text, *records)?;
-        self.say(&format!("{} records written in {:.1} s", records, start.elapsed().as_secs_f64()));
+        let written = count(*records, "record");
+        self.say(&format!("{written} written in {:.1} s", start.elapsed().as_secs_f64()));
         let contestants = [
             (Contestant::Ceiling, self.workers()),
             (Contestant::Single, self.workers()),

@@ -18,6 +18,12 @@ const LINES: [Line; 3] = [
     ("p99", RGBColor(213, 94, 0), |quantiles| quantiles.p99),
 ];
 
+/// A kind of points: what it means, and how it is drawn.
+type Point = (&'static str, fn() -> ShapeStyle);
+/// What points mean.
+const POINTS: [Point; 2] =
+    [("sustained", || BLACK.filled()), ("behind, or not offered in full", || BLACK.stroke_width(1))];
+
 /// Draws the offers without state. Filled points are of rates that were sustained.
 ///
 /// # Errors
@@ -61,6 +67,8 @@ fn paint(
     let mut chart = ChartBuilder::on(&area)
         .caption(caption, ("sans-serif", 18))
         .margin(15)
+        // The last label of the axis is wider than the tick that it is centred on.
+        .margin_right(45)
         .x_label_area_size(45)
         .y_label_area_size(60)
         .build_cartesian_2d(rates.log_scale(), latencies.log_scale())?;
@@ -80,9 +88,16 @@ fn paint(
             .label(name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(2)));
         chart.draw_series(offers.iter().map(|offer| {
-            let style = if offer.sustained { color.filled() } else { color.stroke_width(1) };
-            Circle::new(point(offer), 4, style)
+            // Hollow ones cover their line: that they are hollow is to be seen.
+            let inside = if offer.sustained { color } else { WHITE };
+            EmptyElement::at(point(offer))
+                + Circle::new((0, 0), 4, inside.filled())
+                + Circle::new((0, 0), 4, color.stroke_width(1))
         }))?;
+    }
+    for (name, style) in POINTS {
+        let none = None::<Circle<(f64, f64), i32>>;
+        chart.draw_series(none)?.label(name).legend(move |(x, y)| Circle::new((x + 10, y), 4, style()));
     }
     chart
         .configure_series_labels()
@@ -104,8 +119,9 @@ mod tests {
     fn each_offer_is_a_point_of_each_line() {
         let svg = draw(&report(vec![offered(1e3, true), offered(4e3, false), offered(2e3, true)])).unwrap();
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"), "{svg}");
-        assert_eq!(svg.matches("<circle").count(), 9, "{svg}");
-        for text in ["p50", "p95", "p99", "records a second", "--epoch 10 ms"] {
+        // Nine points of two circles each, and two in the legend.
+        assert_eq!(svg.matches("<circle").count(), 2 * 9 + 2, "{svg}");
+        for text in ["p50", "p95", "p99", "records a second", "--epoch 10 ms", "sustained", "behind"] {
             assert!(svg.contains(text), "{text}");
         }
     }

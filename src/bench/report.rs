@@ -7,6 +7,7 @@ use indicatif::HumanCount;
 use serde::Serialize;
 
 use super::workload::{Law, Spec};
+use crate::shown::count;
 
 /// All that a run has measured.
 #[derive(Clone, Debug, Serialize)]
@@ -154,14 +155,15 @@ impl Report {
             Law::Zipf => "Zipf",
         };
         let mut out = format!(
-            "{law} words of {}, {words} a record; {partitions} partitions; {}; {} cores; librdkafka {}\n",
+            "{law} words of {}, {words} a record; {}; {}; {}; librdkafka {}\n",
             HumanCount(*vocabulary as u64),
+            count(partitions.unsigned_abs().into(), "partition"),
             if self.in_process {
                 "librdkafka's in-process broker: a quick look only"
             } else {
                 "a real broker"
             },
-            self.cores,
+            count(self.cores as u64, "core"),
             self.librdkafka,
         );
         if let Some(first) = self.until_end.first() {

@@ -20,7 +20,7 @@ impl FromStr for Rates {
             // As many as are offered in the shortest time, and fewer than anything could offer.
             Ok(rate) if (1.0..=1e8).contains(&rate) => Ok(rate),
             _ => Err(format!(
-                "{text:?} is no rate: expected auto, none, or records a second from 1 to 100000000"
+                "{text:?} is not a rate: expected auto, none, or records a second from 1 to 100000000"
             )),
         };
         match text {

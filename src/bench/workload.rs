@@ -9,6 +9,8 @@ use rand_distr::Distribution;
 use rand_distr::weighted::WeightedAliasIndex;
 use serde::{Deserialize, Serialize};
 
+use crate::shown::count;
+
 /// How often words come.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -32,6 +34,17 @@ pub struct Spec {
     pub partitions: i32,
     /// The same seed gives the same records.
     pub seed: u64,
+}
+
+impl Spec {
+    /// Bytes of a record, about: words with a space between.
+    pub(super) fn bytes(&self) -> f64 {
+        let word = match self.law {
+            Law::Uniform => 7.0,
+            Law::Zipf => 6.0,
+        };
+        (word + 1.0) * self.words as f64 - 1.0
+    }
 }
 
 /// Where records go.
@@ -145,12 +158,12 @@ impl Text {
         if let Some((word, drawn)) = wrong.first() {
             let found = counts.get(*word).copied().unwrap_or(0);
             return Some(format!(
-                "{} words are counted wrongly: {word:?} was sent {drawn} times and counted {found} times",
-                wrong.len()
+                "{} counted wrongly: {word:?} was sent {drawn} times and counted {found} times",
+                count(wrong.len() as u64, "word")
             ));
         }
         let more = counts.len() - expected.count();
-        (more > 0).then(|| format!("{more} words are counted that were never sent"))
+        (more > 0).then(|| format!("{} counted but never sent", count(more as u64, "word")))
     }
 }
 
@@ -199,6 +212,17 @@ mod tests {
     }
 
     #[test]
+    fn the_size_is_known_before() {
+        for (law, words) in [(Law::Uniform, 1), (Law::Uniform, 3), (Law::Zipf, 10)] {
+            let spec = spec(law, words);
+            let mut text = Text::new(&spec, Placing::InTurn);
+            draw(&mut text, 2000);
+            let (told, drawn) = (2000.0 * spec.bytes(), text.bytes() as f64);
+            assert!((told / drawn - 1.0).abs() < 0.15, "{law:?} {words}: {told} instead of {drawn}");
+        }
+    }
+
+    #[test]
     fn what_was_drawn_is_what_the_records_hold() {
         for (law, words) in [(Law::Uniform, 1), (Law::Zipf, 10)] {
             let mut text = Text::new(&spec(law, words), Placing::InTurn);
@@ -211,7 +235,7 @@ mod tests {
             assert_eq!(text.total(), counts.values().sum::<u64>());
             let word = text.words()[0].clone();
             *counts.get_mut(&word).unwrap() += 1;
-            assert!(text.differs_from(&counts).unwrap().contains("1 words are counted wrongly"));
+            assert!(text.differs_from(&counts).unwrap().contains("1 word counted wrongly"));
             counts.remove(&word);
             assert!(text.differs_from(&counts).unwrap().contains("counted 0 times"));
         }
@@ -221,7 +245,7 @@ mod tests {
     fn a_word_that_was_never_sent_is_found() {
         let text = Text::new(&spec(Law::Uniform, 1), Placing::InTurn);
         let wrong = text.differs_from(&HashMap::from([("word".to_owned(), 1)])).unwrap();
-        assert_eq!(wrong, "1 words are counted that were never sent");
+        assert_eq!(wrong, "1 word counted but never sent");
     }
 
     #[test]

@@ -8,13 +8,14 @@ use anyhow::Result;
 use indicatif::HumanCount;
 
 use super::kafka::{KafkaArgs, duration};
-use super::options::LogArgs;
+use super::options::{LogArgs, MOST_WORKERS, number, workers};
 use super::usage;
 use crate::bench::{self, Law, Options, Rates, Spec};
 
 /// What `--help` says above the options.
 pub(super) const ABOUT: &str = "Measure word-count's throughput and latency, beside a bare consumer\n\n\
-     On the cluster that --brokers names it makes topics of its own, and deletes them. It fills one and has it read to \
+     On the cluster that --brokers names it makes topics of its own, says what it will write to them, and deletes them. \
+     CUTWATER_BROKERS names none here: what fills topics is to be told where. It fills one and has it read to \
      its end, in turn and each by a process of its own, by bare consumers that drop what they read (as many as there \
      are workers, with many messages a call: the ceiling), by as many with one message a call, by a hand-written \
      program that splits and counts in one hash map in one thread, and by word-count. Then it offers \
@@ -52,13 +53,13 @@ pub(super) struct BenchArgs {
     pub seed: u64,
 
     /// Worker threads a process
-    #[arg(short, long, value_name = "N", default_value = "1", help_heading = "Measurement")]
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = workers, help_heading = "Measurement")]
     pub workers: NonZeroUsize,
     /// Processes of word-count; several are compared with one that has as many workers
-    #[arg(short = 'n', long, value_name = "N", default_value = "1", help_heading = "Measurement")]
+    #[arg(short = 'n', long, value_name = "N", default_value = "1", value_parser = workers, help_heading = "Measurement")]
     pub processes: NonZeroUsize,
     /// How often the topic is read by each; the median counts
-    #[arg(long, value_name = "N", default_value = "3", help_heading = "Measurement")]
+    #[arg(long, value_name = "N", default_value = "3", value_parser = number, help_heading = "Measurement")]
     pub rounds: NonZeroUsize,
     /// Records a second to offer: R1,R2,..., none, or auto: doubled up to the highest that is sustained, then half
     #[arg(long, value_name = "RATES", default_value = "auto", help_heading = "Measurement")]
@@ -95,7 +96,12 @@ pub(super) fn bench(args: &BenchArgs, general: &LogArgs) -> Result<()> {
     if args.contestant {
         return bench::serve_contestant();
     }
-    bench::run(&options(args, general.quiet)?)
+    let options = options(args, general.quiet)?;
+    if options.cluster.is_none() && std::env::var_os("CUTWATER_BROKERS").is_some_and(|name| !name.is_empty())
+    {
+        tracing::info!("CUTWATER_BROKERS is not used here: --brokers names a cluster to measure on");
+    }
+    bench::run(&options)
 }
 
 fn options(args: &BenchArgs, quiet: bool) -> Result<Options> {
@@ -106,6 +112,12 @@ fn options(args: &BenchArgs, quiet: bool) -> Result<Options> {
         }
         _ => None,
     };
+    if args.workers.get() * args.processes.get() > MOST_WORKERS {
+        return Err(usage(format!(
+            "--workers {} of --processes {}: more than {MOST_WORKERS} workers in all",
+            args.workers, args.processes
+        )));
+    }
     let zipf = args.workload == Law::Zipf;
     let words = args.words.unwrap_or(if zipf { 10 } else { 1 }) as usize;
     let vocabulary = args.vocabulary.unwrap_or(if zipf { 200_000 } else { 5_000 }) as usize;
@@ -123,7 +135,7 @@ fn options(args: &BenchArgs, quiet: bool) -> Result<Options> {
             let records = records.unwrap_or(capacity);
             if records > capacity {
                 return Err(usage(format!(
-                    "--records {records}: the in-process broker keeps {} of these; name a real one with --brokers",
+                    "--records {records}: the in-process broker keeps {} of these; name a cluster with --brokers",
                     HumanCount(capacity)
                 )));
             }
@@ -138,7 +150,7 @@ fn options(args: &BenchArgs, quiet: bool) -> Result<Options> {
         && let Some(rate) = rates.iter().find(|&&rate| rate * f64::from(seconds) > MOST)
     {
         return Err(usage(format!(
-            "--rates {rate} --seconds {seconds}: more than {} records; what becomes of each is kept in memory",
+            "--rates {rate} --seconds {seconds}: that is more than {} records; what becomes of each is kept in memory",
             HumanCount(MOST as u64)
         )));
     }

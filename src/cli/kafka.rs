@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::usage;
+use crate::address;
 use crate::kafka::client::Settings;
 
 /// The longest duration an option takes: clocks can't count to the end of all that can be written.
@@ -18,6 +19,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         Err(error) => Err(error.to_string()),
     }
 }
+
+/// The properties of librdkafka that name brokers.
+const SERVERS: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];
 
 /// How to reach a cluster.
 #[derive(clap::Args, Clone, Debug)]
@@ -50,10 +54,17 @@ impl KafkaArgs {
             .iter()
             .map(|property| match property.split_once('=') {
                 Some(("group.id", "")) => Err(usage("--set group.id=: the group's name is empty")),
-                Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+                Some((key, value)) if !key.is_empty() => {
+                    if SERVERS.contains(&key) {
+                        address::check_brokers(value)
+                            .map_err(|error| usage(format!("--set {property}: {error}")))?;
+                    }
+                    Ok((key.to_owned(), value.to_owned()))
+                }
                 _ => Err(usage(format!("--set {property}: expected KEY=VALUE"))),
             })
             .collect::<Result<_>>()?;
+        address::check_brokers(&brokers).map_err(|error| usage(format!("--brokers {brokers}: {error}")))?;
         let settings = Settings { brokers, properties, connect_timeout: self.connect_timeout };
         settings.check().map_err(|error| usage(format!("{error:#}")))?;
         Ok(settings)

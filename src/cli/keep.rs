@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use cutwater_dataflows::{Build, Shape};
@@ -26,6 +27,11 @@ use crate::state::resume::Resume;
 use crate::state::storage;
 use crate::time::{MachineTime, Time, micros_since_epoch};
 
+/// `--checkpoint` where nothing is said.
+const CHECKPOINT: Duration = Duration::from_secs(30);
+/// `--ledger-retention` where nothing is said.
+const LEDGER_RETENTION: Duration = Duration::from_secs(60 * 60);
+
 /// How state is to be kept.
 pub(super) fn terms(args: &RunArgs, place: &str, shape: &Shape, name: &str) -> Result<Terms> {
     if let Some(operator) = shape.forgets.first() {
@@ -42,7 +48,10 @@ pub(super) fn terms(args: &RunArgs, place: &str, shape: &Shape, name: &str) -> R
             output.name
         );
     }
-    Ok(Terms { every: args.checkpoint, retention: args.ledger_retention })
+    Ok(Terms {
+        every: args.checkpoint.unwrap_or(CHECKPOINT),
+        retention: args.ledger_retention.unwrap_or(LEDGER_RETENTION),
+    })
 }
 
 /// Whose state it is.

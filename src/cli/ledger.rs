@@ -9,6 +9,7 @@ use clap::builder::NonEmptyStringValueParser;
 
 use super::log;
 use super::out::{self, Closed};
+use crate::shown::count;
 use crate::state::cut::Cut;
 use crate::state::identity::Identity;
 use crate::state::ledger::{FOLDER, Found, Reading, Verified, verify};
@@ -48,7 +49,7 @@ pub(super) fn ledger(args: &LedgerArgs) -> Result<()> {
         Err(error) if error.is::<Closed>() => {}
         checked => checked?,
     }
-    ensure!(problems == 0, "the ledger in {} is damaged: {problems} problems", storage.place());
+    ensure!(problems == 0, "the ledger in {} is damaged: {}", storage.place(), count(problems, "problem"));
     Ok(())
 }
 
@@ -136,7 +137,8 @@ fn check(storage: &dyn Storage, out: &mut dyn Write, problems: &mut u64) -> Resu
     }
     if *problems == 0 {
         let (first, last) = range.unwrap_or_default();
-        writeln!(out, "{place}: no problem in {epochs} epochs, {first} to {last}, in {segments} files")?;
+        let (epochs, files) = (count(epochs, "epoch"), count(segments as u64, "file"));
+        writeln!(out, "{place}: no problem in {epochs}, {first} to {last}, in {files}")?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::options::LogArgs;
 use super::usage;
+use crate::shown::shown_but;
 
 /// All that is drawn on standard error.
 static PROGRESS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
@@ -76,15 +77,15 @@ pub fn prefix() -> &'static str {
     PREFIX.get().map_or("", String::as_str)
 }
 
-/// A line that shows the state of a run, where standard error is a terminal and rows don't go to one.
+/// A line on standard error that shows the state of a run.
 #[must_use]
-pub fn spinner(quiet: bool) -> Option<ProgressBar> {
-    if quiet || !io::stderr().is_terminal() || io::stdout().is_terminal() {
-        return None;
-    }
+pub fn spinner() -> ProgressBar {
     let bar = PROGRESS.add(ProgressBar::new_spinner());
+    // Cut at the width of the terminal: what wraps would stay there when the line is drawn again.
+    let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is valid");
+    bar.set_style(style);
     bar.enable_steady_tick(Duration::from_millis(200));
-    Some(bar)
+    bar
 }
 
 /// A bar that shows how much of `total` bytes is done; without a total, how much is done.
@@ -117,11 +118,14 @@ struct Line;
 
 impl Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // What others say must not steer the terminal; the escapes of our colours may, and tracing has escaped those in
+        // what is logged.
+        let text = String::from_utf8_lossy(line);
+        let text = shown_but(text.strip_suffix('\n').unwrap_or(&text), |c| c == '\u{1b}');
         // One write a line: lines of several processes must not mix.
-        let whole = [prefix().as_bytes(), line].concat();
         // A log that can't be written (a full disk, a reader that has gone) is no reason to end, and the subscriber would
         // tell the error on the same standard error, by a macro that panics.
-        let _ = write(&whole);
+        let _ = write(format!("{}{text}\n", prefix()).as_bytes());
         Ok(line.len())
     }
     fn flush(&mut self) -> io::Result<()> {

@@ -11,6 +11,7 @@ pub mod log;
 mod options;
 pub mod out;
 mod produce;
+mod progress;
 mod run;
 mod state;
 
@@ -19,6 +20,8 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::builder::{OsStr, Resettable};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use cutwater_dataflows::Entry;
 
@@ -112,8 +115,13 @@ fn print_clap(clap: &clap::Error) -> Result<ExitCode> {
 }
 
 fn try_main(registry: &[Entry], args: Vec<OsString>) -> Result<()> {
-    let command = config::apply(command(registry), &args)?;
-    let matches = command.try_get_matches_from(args)?;
+    let (command, applied) = config::apply(command(registry), &args)?;
+    let matches = command.try_get_matches_from(args).map_err(|error| which_dataflow(error, registry))?;
+    serve(registry, &matches).map_err(|error| applied.locate(error, &matches))
+}
+
+/// Does what the arguments say.
+fn serve(registry: &[Entry], matches: &ArgMatches) -> Result<()> {
     let (name, matches) = matches.subcommand().expect("clap requires a subcommand");
     log::start(&LogArgs::from_arg_matches(matches)?)?;
     match name {
@@ -129,6 +137,36 @@ fn try_main(registry: &[Entry], args: Vec<OsString>) -> Result<()> {
         "ledger" => ledger::ledger(&LedgerArgs::from_arg_matches(matches)?),
         "list" => out::print(|out| list::list(registry, out)),
         name => unreachable!("clap knows no subcommand {name}"),
+    }
+}
+
+/// A dataflow that is missing or unknown, as a user would call it: not a subcommand of `run`.
+fn which_dataflow(error: clap::Error, registry: &[Entry]) -> anyhow::Error {
+    let names: Vec<&str> = registry.iter().map(Entry::name).collect();
+    let there = match &names[..] {
+        [] => "this program has none".to_owned(),
+        names => format!("there is {}", names.join(", ")),
+    };
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::MissingSubcommand if text(ContextKind::InvalidSubcommand) == Some("cutwater run") => {
+            usage(format!(
+                "name a dataflow: cutwater run DATAFLOW; {there}. `cutwater list` tells of each, `cutwater run --help` \
+                 of all options"
+            ))
+        }
+        // Of all commands, `run` alone is not checked against those that clap knows.
+        ErrorKind::InvalidSubcommand if error.render().to_string().contains("cutwater run ") => {
+            let name = text(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let close = names.iter().map(|known| (strsim::jaro_winkler(known, name), known));
+            let close = close.filter(|&(likeness, _)| likeness > 0.75).max_by(|a, b| a.0.total_cmp(&b.0));
+            let hint = close.map(|(_, known)| format!("; did you mean {known}?")).unwrap_or_default();
+            usage(format!("there is no dataflow {name:?}{hint}: {there}"))
+        }
+        _ => error.into(),
     }
 }
 
@@ -158,7 +196,6 @@ fn command(registry: &[Entry]) -> Command {
              `cutwater run DATAFLOW --help` lists these options and the dataflow's own.",
         )
         .subcommand_required(true)
-        .arg_required_else_help(true)
         .subcommand_value_name("DATAFLOW")
         .subcommand_help_heading("Dataflows")
         .disable_help_subcommand(true)
@@ -176,7 +213,7 @@ fn command(registry: &[Entry]) -> Command {
              On a terminal, a live table shows it; elsewhere, a line a second on standard error. The demo ends when \
              its time is over, or with q or Ctrl-C. Then it counts what is left, compares all counts with an \
              independent recount of what was generated, prints the 10 most frequent words, as the rows that they \
-             are, to standard output, and fails if any count is wrong.",
+             are, to standard output where that is not a terminal with the table, and fails if any count is wrong.",
         );
     LogArgs::augment_args(Command::new("cutwater"))
         .version(env!("CARGO_PKG_VERSION"))
@@ -193,6 +230,8 @@ fn command(registry: &[Entry]) -> Command {
                 .long_about(produce::ABOUT),
             #[cfg(feature = "bench")]
             BenchArgs::augment_args(Command::new("bench"))
+                // It fills topics: a cluster that a variable happens to name is not one to be filled.
+                .mut_arg("brokers", |arg| arg.env(Resettable::<OsStr>::Reset))
                 .about(bench::ABOUT.lines().next())
                 .long_about(bench::ABOUT),
             StateArgs::augment_args(Command::new("state"))

@@ -30,10 +30,10 @@ pub(super) struct RunArgs {
     pub on_data_loss: OnDataLoss,
 
     /// Worker threads a process
-    #[arg(short, long, value_name = "N", default_value = "1", help_heading = "Cluster")]
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = workers, help_heading = "Cluster")]
     pub workers: NonZeroUsize,
     /// Processes; without --process all are started here
-    #[arg(short = 'n', long, value_name = "N", default_value = "1", help_heading = "Cluster")]
+    #[arg(short = 'n', long, value_name = "N", default_value = "1", value_parser = workers, help_heading = "Cluster")]
     pub processes: NonZeroUsize,
     /// Run only process I of them; needs --hostfile
     #[arg(short, long, value_name = "I", help_heading = "Cluster")]
@@ -50,24 +50,24 @@ pub(super) struct RunArgs {
     #[arg(short, long, value_name = "DURATION", value_parser = duration, help_heading = "Epochs")]
     pub epoch: Option<Duration>,
     /// Records of a worker after which an epoch closes earlier
-    #[arg(long, value_name = "N", default_value_t = at_least_one(EpochOptions::default().max_records), help_heading = "Epochs")]
+    #[arg(long, value_name = "N", default_value_t = at_least_one(EpochOptions::default().max_records), value_parser = number, help_heading = "Epochs")]
     pub max_records: NonZeroUsize,
     /// Bytes of a worker's records, or of what they decode to, after which an epoch closes earlier
-    #[arg(long, value_name = "N", default_value_t = at_least_one(EpochOptions::default().max_bytes), help_heading = "Epochs")]
+    #[arg(long, value_name = "N", default_value_t = at_least_one(EpochOptions::default().max_bytes), value_parser = number, help_heading = "Epochs")]
     pub max_bytes: NonZeroUsize,
     /// Closed epochs that may be unfinished
-    #[arg(long, value_name = "N", default_value_t = at_least_one(EpochOptions::default().in_flight), help_heading = "Epochs")]
+    #[arg(long, value_name = "N", default_value_t = at_least_one(EpochOptions::default().in_flight), value_parser = number, help_heading = "Epochs")]
     pub in_flight: NonZeroUsize,
 
     /// Keep ledger and checkpoints there and go on from them: a folder, file://PATH or s3://BUCKET/PREFIX
     #[arg(short, long, value_name = "DIR|URL", help_heading = "State")]
     pub state: Option<String>,
-    /// Time between checkpoints
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "State")]
-    pub checkpoint: Duration,
-    /// How long to keep the ledger of epochs that no restart needs
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration, help_heading = "State")]
-    pub ledger_retention: Duration,
+    /// Time between checkpoints; needs --state [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "State")]
+    pub checkpoint: Option<Duration>,
+    /// How long to keep the ledger of epochs that no restart needs; needs --state [default: 1h]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "State")]
+    pub ledger_retention: Option<Duration>,
 
     /// Send an output to stdout, kafka:TOPIC, file:PATH, webhook:URL or none; SINK alone binds the only output;
     /// repeatable [default: stdout]
@@ -104,11 +104,27 @@ pub(super) struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub seed: u64,
     /// Worker threads
-    #[arg(short, long, value_name = "N", default_value = "2")]
+    #[arg(short, long, value_name = "N", default_value = "2", value_parser = workers)]
     pub workers: NonZeroUsize,
     /// Lines a second at most [default: as many as are read]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
+}
+
+/// Workers over all processes. Each has a channel to each for every exchange: far fewer than this are of use.
+pub(super) const MOST_WORKERS: usize = 1024;
+
+/// Reads a whole number of 1 or more.
+pub(super) fn number(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 1 to {}", usize::MAX))
+}
+
+/// Reads a number of workers or processes.
+pub(super) fn workers(text: &str) -> Result<NonZeroUsize, String> {
+    match text.parse::<NonZeroUsize>() {
+        Ok(number) if number.get() <= MOST_WORKERS => Ok(number),
+        _ => Err(format!("expected a whole number from 1 to {MOST_WORKERS}")),
+    }
 }
 
 fn at_least_one(number: usize) -> NonZeroUsize {

@@ -39,7 +39,7 @@ pub(super) struct ProduceArgs {
     pub topic: String,
     /// Make the topic with N partitions where it is missing; one that is there is left as it is. Without this a
     /// missing topic is an error, unless the cluster makes topics when they are named
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..), help_heading = "Records")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=100_000), help_heading = "Records")]
     pub partitions: Option<i32>,
     /// What is before the first SEPARATOR of a line is the record's key, what follows its value; a line without
     /// one is an error. \t is a tab

@@ -9,8 +9,10 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::keep::{go_on, identity, terms};
 use super::log;
-use super::options::{LogArgs, RunArgs};
+use super::options::{LogArgs, MOST_WORKERS, RunArgs};
+use super::progress::Progress;
 use super::usage;
+use crate::address;
 use crate::cluster::Cluster;
 use crate::epoch::EpochOptions;
 use crate::fault::Fault;
@@ -19,6 +21,7 @@ use crate::job::{self, Binding, DEAD_LETTERS, Job, Stop};
 use crate::kafka::client::Settings;
 use crate::kafka::topics::{Making, Pattern};
 use crate::publish::Cuts;
+use crate::shown::count;
 use crate::sink::{Emit, Opener, Sink, Target};
 use crate::state::joining::Joining;
 use crate::status::Status;
@@ -55,6 +58,7 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
     };
     // The sinks of worker 0 take all rows; the other processes open none.
     let (outputs, dead_letters) = plan.open(process == 0, terms.is_some(), &fault)?;
+    let to_stdout = plan.targets().any(|target| *target == Target::Stdout);
     let group = plan.reading.group.clone();
     // The process that writes them looks after them.
     let written = if process == 0 { plan.written() } else { Vec::new() };
@@ -81,11 +85,11 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
         state,
         status: status.clone(),
     };
-    let bar = (process == 0).then(|| Progress::start(general.quiet, status.clone())).flatten();
+    let progress = (process == 0 && !general.quiet).then(|| Progress::start(to_stdout, status.clone()));
     let result = job::run(job, workers, &stop, &fault);
     let well = result.is_ok();
     let result = result.and(fault.bound(move || {
-        drop(bar);
+        drop(progress);
         match kept {
             Some((kept, _lock)) if well => kept.end(),
             // What hangs there may still write. The lock on the state is let go when the process has ended.
@@ -173,6 +177,7 @@ impl Plan {
         if args.emit == Some(Emit::Final) && !args.until_end {
             return Err(usage("--emit final shows the rows after the end: it needs --until-end"));
         }
+        check_state(args)?;
         check_cluster(args)?;
         let group = args
             .kafka
@@ -212,8 +217,12 @@ impl Plan {
 
     /// The topics that are written.
     fn written(&self) -> Vec<String> {
-        let targets = self.outputs.iter().flatten().chain(&self.dead_letter);
-        targets.filter_map(Target::topic).map(str::to_owned).collect()
+        self.targets().filter_map(Target::topic).map(str::to_owned).collect()
+    }
+
+    /// All sinks.
+    fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.outputs.iter().flatten().chain(&self.dead_letter)
     }
 
     /// Opens the sinks, where rows arrive here.
@@ -330,8 +339,19 @@ pub(super) fn bind<'a>(
     }
 }
 
-/// Workers over all processes. Each has a channel to each for every exchange: far fewer than this are of use.
-const MOST_WORKERS: usize = 1024;
+/// Refuses options of a state where none is kept.
+fn check_state(args: &RunArgs) -> Result<()> {
+    let typed = [("--checkpoint", args.checkpoint), ("--ledger-retention", args.ledger_retention)];
+    if args.state.as_ref().is_some_and(String::is_empty) {
+        return Err(usage("--state: the folder's name is empty"));
+    }
+    match typed.into_iter().find_map(|(option, value)| value.map(|_| option)) {
+        Some(option) if args.state.is_none() => {
+            Err(usage(format!("{option} is of a state, but none is kept: say where with --state DIR|URL")))
+        }
+        _ => Ok(()),
+    }
+}
 
 fn check_cluster(args: &RunArgs) -> Result<()> {
     let processes = args.processes.get();
@@ -348,7 +368,10 @@ fn check_cluster(args: &RunArgs) -> Result<()> {
         Some(_) if processes > 1 && args.hostfile.is_none() && !supervise::is_supervised() => {
             Err(usage("--process needs --hostfile: where do the other processes listen?"))
         }
-        None if args.hostfile.is_some() && processes > 1 => {
+        _ if args.hostfile.is_some() && processes == 1 => {
+            Err(usage("--hostfile is for several processes: say how many there are with --processes"))
+        }
+        None if args.hostfile.is_some() => {
             Err(usage("--hostfile is for processes on several hosts: say with --process which one this is"))
         }
         _ => Ok(()),
@@ -360,19 +383,23 @@ fn hosts(args: &RunArgs) -> Result<Vec<String>> {
     let (processes, Some(path)) = (args.processes.get(), &args.hostfile) else { return Ok(Vec::new()) };
     let shown = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("reading --hostfile {shown}"))?;
-    let hosts: Vec<String> = text
-        .lines()
-        .map(|line| line.split('#').next().unwrap_or_default().trim())
-        .filter(|line| !line.is_empty())
-        .map(str::to_owned)
-        .collect();
-    if let Some(wrong) =
-        hosts.iter().find(|host| host.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()))
-    {
-        bail!("--hostfile {shown}: {wrong:?} is no host:port");
+    let mut hosts: Vec<String> = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let host = line.split('#').next().unwrap_or_default().trim();
+        if host.is_empty() {
+            continue;
+        }
+        address::check(host).map_err(|error| usage(format!("--hostfile {shown}, line {number}: {error}")))?;
+        if hosts.iter().any(|known| known == host) {
+            return Err(usage(format!("--hostfile {shown}, line {number}: {host} is there twice")));
+        }
+        hosts.push(host.to_owned());
     }
     if hosts.len() < processes {
-        bail!("--hostfile {shown} has {} lines, but there are {processes} processes", hosts.len());
+        bail!(
+            "--hostfile {shown} names {}, but there are {processes} processes (--processes)",
+            count(hosts.len() as u64, "host")
+        );
     }
     Ok(hosts.into_iter().take(processes).collect())
 }
@@ -388,36 +415,4 @@ fn fingerprint(args: &RunArgs, dataflow: &dyn Build) -> u64 {
         )
         .as_bytes(),
     )
-}
-
-/// Shows the status while it lives.
-struct Progress {
-    ended: crossbeam_channel::Sender<()>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Progress {
-    fn start(quiet: bool, status: Status) -> Option<Self> {
-        let bar = log::spinner(quiet)?;
-        let (ended, end) = crossbeam_channel::bounded::<()>(0);
-        let thread = std::thread::spawn(move || {
-            while let Err(crossbeam_channel::RecvTimeoutError::Timeout) =
-                end.recv_timeout(std::time::Duration::from_millis(200))
-            {
-                bar.set_message(status.figures().line());
-            }
-            bar.finish_and_clear();
-        });
-        Some(Progress { ended, thread: Some(thread) })
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        // Dropping the sender ends the thread.
-        self.ended = crossbeam_channel::bounded(0).0;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }

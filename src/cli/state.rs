@@ -5,9 +5,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
 use clap::builder::NonEmptyStringValueParser;
-use indicatif::{HumanBytes, HumanCount};
+use indicatif::HumanBytes;
 
 use super::out::{self, Closed};
+use crate::shown::{count as counted, shown};
 use crate::state::checkpoint::manifest::{self, Manifest};
 use crate::state::identity::Identity;
 use crate::state::survey::{Files, Survey};
@@ -44,7 +45,7 @@ pub(super) fn state(args: &StateArgs) -> Result<()> {
         shown => shown?,
     }
     let problems = survey.problems.len();
-    ensure!(problems == 0, "the state {place} is damaged: {problems} problem{}", plural(problems as u64));
+    ensure!(problems == 0, "the state {place} is damaged: {}", counted(problems as u64, "problem"));
     Ok(())
 }
 
@@ -67,11 +68,12 @@ fn show(survey: &Survey, verified: bool, mut out: &mut dyn Write) -> Result<()> 
     let all = all.fold(Files::default(), |a, b| Files { count: a.count + b.count, bytes: a.bytes + b.bytes });
     line(&mut out, "size", &of_files(all))?;
     if survey.unnamed.count > 0 {
-        let unnamed = of_files(survey.unnamed);
+        // A stop makes no checkpoint: what was written since the last one is left, and read from the topic again.
+        let since = of_files(survey.unnamed);
         line(
             &mut out,
             "",
-            &format!("{unnamed}, that no checkpoint names: a run writes them, or has left them"),
+            &format!("{since} of it written since the last checkpoint, as usual; a later one replaces them"),
         )?;
     }
     for problem in &survey.problems {
@@ -103,24 +105,20 @@ fn show_checkpoint(checkpoint: &Manifest, out: &mut impl Write) -> Result<()> {
     let Manifest { epoch, time, collections, .. } = checkpoint;
     line(out, manifest::FOLDER.trim_end_matches('s'), &format!("epoch {epoch}, {}", when(*time)))?;
     for (name, rows) in collections {
-        let (count, bytes, runs) = (HumanCount(rows.rows), HumanBytes(rows.bytes), rows.runs.len());
-        let runs = format!("{runs} run{}", plural(runs as u64));
-        line(out, "", &format!("{name}: {count} row{}, {bytes}, {runs}", plural(rows.rows)))?;
+        // A row that has changed is in several runs until they are merged: these are not the collection's rows.
+        let (changes, runs) = (counted(rows.rows, "stored change"), counted(rows.runs.len() as u64, "run"));
+        line(out, "", &format!("{name}: {changes} of rows, {}, {runs}", HumanBytes(rows.bytes)))?;
     }
     Ok(())
 }
 
 fn line(out: &mut impl Write, name: &str, text: &str) -> Result<()> {
-    Ok(writeln!(out, "{name:<11} {text}")?)
-}
-
-fn plural(count: u64) -> &'static str {
-    if count == 1 { "" } else { "s" }
+    Ok(writeln!(out, "{name:<11} {}", shown(text))?)
 }
 
 fn of_files(files: Files) -> String {
     let Files { count, bytes } = files;
-    format!("{} in {} file{}", HumanBytes(bytes), HumanCount(count), plural(count))
+    format!("{} in {}", HumanBytes(bytes), counted(count, "file"))
 }
 
 /// A moment in microseconds since the Unix epoch, and how long ago it is.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -36,9 +36,19 @@ pub(super) struct Topic {
     pub(super) partitions: i32,
 }
 
+impl Topic {
+    /// The lines of each partition, when so many have been generated: they go to each in turn.
+    pub(super) fn lines_of(&self, lines: u64) -> impl Iterator<Item = (i32, u64)> + use<> {
+        let partitions = self.partitions as u64;
+        (0..partitions)
+            .map(move |partition| (partition as i32, (lines + partitions - 1 - partition) / partitions))
+    }
+}
+
 /// The generator's thread.
 pub(super) struct Generator {
     stop: Arc<AtomicBool>,
+    lines: Arc<AtomicU64>,
     thread: JoinHandle<Result<Recount>>,
 }
 
@@ -108,19 +118,26 @@ impl Generator {
         let producer = config.create_with_context(Deliveries::default()).context("making a producer")?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let lines = Arc::new(AtomicU64::new(0));
+        let generated = Arc::clone(&lines);
         let thread = std::thread::Builder::new()
             .name("cutwater:generate".into())
             .spawn(move || {
                 let recount = Recount::new(seed);
-                Run { producer, topic, status, rate, recount }.run(&stopped)
+                Run { producer, topic, status, rate, recount, generated }.run(&stopped)
             })
             .context("starting the generator's thread")?;
-        Ok(Generator { stop, thread })
+        Ok(Generator { stop, lines, thread })
     }
 
     /// Has it stop after the line it is at.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// How many lines it has generated so far. Shared, for who outlives it.
+    pub(super) fn lines(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.lines)
     }
 
     /// True once it has ended: all was delivered, or it has failed.
@@ -143,6 +160,8 @@ struct Run {
     status: Status,
     rate: Option<u32>,
     recount: Recount,
+    /// The lines of `recount`, for others.
+    generated: Arc<AtomicU64>,
 }
 
 impl Run {
@@ -161,6 +180,7 @@ impl Run {
                 self.send(&mut line)?;
             }
             let paused = self.recount.lines == before;
+            self.generated.store(self.recount.lines, Ordering::Relaxed);
             self.producer.poll(if paused { PAUSE } else { Duration::ZERO });
             check(self.producer.context())?;
             if paused {
@@ -231,6 +251,13 @@ mod tests {
             report.bytes += line.len() as u64;
         }
         report
+    }
+
+    #[test]
+    fn lines_go_to_each_partition_in_turn() {
+        let topic = Topic { name: "t".into(), partitions: 3 };
+        let of = |lines| topic.lines_of(lines).map(|(_, lines)| lines).collect::<Vec<_>>();
+        assert_eq!((of(0), of(1), of(5)), (vec![0, 0, 0], vec![1, 0, 0], vec![2, 2, 1]));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,7 @@ use crate::feed::kafka::{From, KafkaFeeds, OnDataLoss, Reading};
 use crate::job::{self, Binding, Job, Stop};
 use crate::kafka::client::Settings;
 use crate::kafka::topics::Pattern;
+use crate::shown::count;
 use crate::signals;
 use crate::status::{Figures, Status};
 use counts::{Counts, Row};
@@ -87,14 +89,17 @@ pub fn run(options: &Options) -> Result<()> {
         (Status::default(), Stop::default(), Fault::default(), Counts::default());
     let running = start(options, settings.clone(), status.clone(), &stop, &fault, counts.clone())?;
     let topic = Topic { name: TOPIC.to_owned(), partitions: PARTITIONS };
-    let generator = Generator::start(options.seed, options.rate, topic, &settings, status.clone())?;
+    let generator = Generator::start(options.seed, options.rate, topic.clone(), &settings, status.clone())?;
     let screen = Screen::open(options.quiet, signals)?;
+    let table = screen.is_table();
     let start = Instant::now();
     let demo = Demo {
         options,
         status: status.clone(),
         counts: counts.clone(),
         running: Some(running),
+        topic,
+        generated: generator.lines(),
         screen,
         asked: 0,
         start,
@@ -107,10 +112,13 @@ pub fn run(options: &Options) -> Result<()> {
     if !options.quiet {
         log::say(&format!("done: {}", figures.line()));
     }
-    match out::print(|out| print_top(&counts, out)) {
-        // Ctrl-C ends the reader of a pipe, too.
-        Err(error) if error.is::<Closed>() => {}
-        result => result?,
+    // The table that stays on the terminal has them.
+    if !table {
+        match out::print(|out| print_top(&counts, out)) {
+            // Ctrl-C ends the reader of a pipe, too.
+            Err(error) if error.is::<Closed>() => {}
+            result => result?,
+        }
     }
     if !options.quiet {
         log::say(&format!(
@@ -191,6 +199,9 @@ struct Demo<'a> {
     counts: Counts,
     /// The job's thread, until it is joined.
     running: Option<JoinHandle<Result<()>>>,
+    topic: Topic,
+    /// Lines that the generator has generated.
+    generated: Arc<AtomicU64>,
     screen: Screen,
     /// How often somebody asked to stop.
     asked: u32,
@@ -214,7 +225,7 @@ impl Demo<'_> {
             self.drain(deadline, Some(recount.lines))?;
         }
         stop.request();
-        let last = self.picture(Phase::Done, self.status.figures());
+        let last = self.picture(Phase::Done, self.figures());
         self.screen.close(&last)?;
         join(self.running)?;
         Ok(recount)
@@ -251,7 +262,7 @@ impl Demo<'_> {
             join(self.running.take())?;
             bail!("the job ended before it was asked to");
         }
-        let figures = self.status.figures();
+        let figures = self.figures();
         self.rates.update(Instant::now(), &figures);
         if self.screen.is_due() {
             let picture = self.picture(phase, figures);
@@ -261,10 +272,23 @@ impl Demo<'_> {
         Ok(())
     }
 
+    /// The run's figures, with the lag as the generator knows it: what is generated and not yet counted. The end that the
+    /// consumer knows is that of its last fetch, which it has read by the time that an epoch is published.
+    fn figures(&self) -> Figures {
+        let generated = self.generated.load(Ordering::Relaxed);
+        let mut figures = self.status.figures();
+        for (partition, lines) in self.topic.lines_of(generated) {
+            let place = (self.topic.name.clone(), partition);
+            let counted = figures.next.get(&place).copied().unwrap_or(0);
+            figures.lag.insert(place, (lines as i64 - counted).max(0));
+        }
+        figures
+    }
+
     fn picture(&self, phase: Phase, figures: Figures) -> Picture {
         let Options { length, seed, workers, .. } = *self.options;
         Picture {
-            title: format!("{workers} workers, {PARTITIONS} partitions, seed {seed}"),
+            title: format!("{}, {PARTITIONS} partitions, seed {seed}", count(workers.get() as u64, "worker")),
             phase,
             elapsed: self.start.elapsed(),
             length,

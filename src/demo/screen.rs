@@ -129,7 +129,8 @@ impl Screen {
         if table { leave(last).context("writing to the terminal") } else { Ok(()) }
     }
 
-    fn is_table(&self) -> bool {
+    /// True iff a table is drawn, and left on the terminal in the end.
+    pub(super) fn is_table(&self) -> bool {
         matches!(self.view, View::Table(_))
     }
 }

@@ -23,7 +23,7 @@ const LAGS: u16 = 28;
 /// The height of the figures.
 const BLOCK: u16 = 5;
 /// The lag that fills a bar, in records.
-const FULL: i64 = 10_000;
+const FULL: i64 = 100_000;
 
 /// Draws the picture into `area`, whatever its size.
 pub(super) fn draw(picture: &Picture, area: Rect, buffer: &mut Buffer) {
@@ -138,7 +138,7 @@ fn figures(picture: &Picture, area: Rect, buffer: &mut Buffer) {
 }
 
 fn lags(picture: &Picture, area: Rect, buffer: &mut Buffer) {
-    let mut lines = vec![Line::styled("lag by partition, records", QUIET)];
+    let mut lines = vec![Line::styled("not yet counted, records", QUIET)];
     for ((_, partition), &lag) in &picture.figures.lag {
         lines.push(Line::from(vec![
             Span::raw(format!("{partition:>3} {:>8} ", HumanCount(lag.max(0) as u64).to_string())),

@@ -234,11 +234,13 @@ impl Client {
     }
 
     fn failed(&self, text: &str) {
-        let mut outage = self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if outage.since.is_some() && text.contains("brokers are down") {
-            // The consequence of what was told before, which says more.
+        if text.contains("brokers are down") {
+            // The consequence of what was told before, which says more. Where nothing was, nothing has failed: it is
+            // also said by a client that closes its only connection.
+            tracing::debug!(target: "librdkafka", "{text}");
             return;
         }
+        let mut outage = self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let now = Instant::now();
         outage.since.get_or_insert(now);
         text.clone_into(&mut outage.last);
@@ -333,5 +335,16 @@ mod tests {
         let expected = ("a-b_c".to_owned(), "F81xaCFHS5u-50XPRFtl_w".to_owned());
         assert_eq!(client.changed_ids(), [expected]);
         assert!(client.changed_ids().is_empty(), "each is told once");
+    }
+
+    #[test]
+    fn that_all_brokers_are_down_is_no_failure_by_itself() {
+        let client = Client::default();
+        let down = KafkaError::Global(RDKafkaErrorCode::AllBrokersDown);
+        client.error(down.clone(), "1/1 brokers are down");
+        assert_eq!(client.last_failure(), None, "as at the end of a client's life");
+        client.log(RDKafkaLogLevel::Error, "FAIL", "[thrd:x]: x:1/1: Connect failed: Connection refused");
+        client.error(down, "1/1 brokers are down");
+        assert_eq!(client.last_failure().as_deref(), Some("x:1/1: Connect failed: Connection refused"));
     }
 }

@@ -12,6 +12,7 @@ use rdkafka::metadata::Metadata;
 use regex::Regex;
 
 use super::client::{Client, Settings};
+use crate::shown::count;
 
 /// Topics that an input is bound to: one by its name, or all whose names match.
 #[derive(Clone, Debug)]
@@ -214,7 +215,7 @@ pub fn create(
     let Making { partitions, replication } = making;
     let doing = || {
         let copies = replication.map_or_else(String::new, |copies| format!(", {copies} copies of each"));
-        format!("making topic {name:?} with {partitions} partitions{copies}")
+        format!("making topic {name:?} with {}{copies}", count(partitions.unsigned_abs().into(), "partition"))
     };
     let options = AdminOptions::new().request_timeout(Some(CREATE)).operation_timeout(Some(CREATE));
     // -1: as many copies as the cluster makes by default.
@@ -321,6 +322,7 @@ pub fn missing(name: &str, all: &[Topic]) -> String {
     let hint = if close.is_empty() {
         match all.iter().filter(|(topic, _)| !topic.starts_with("__")).count() {
             0 => "the cluster has no topics".to_owned(),
+            1 => "the cluster's only topic has another name".to_owned(),
             n => format!("none of the cluster's {n} topics has a name like it"),
         }
     } else {

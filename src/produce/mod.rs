@@ -16,6 +16,7 @@ use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use crate::kafka::client::{Settings, refused};
 use crate::kafka::deliveries::{Deliveries, Failure, reason};
 use crate::kafka::topics::{self, Making};
+use crate::shown::count;
 use lines::Source;
 use pace::{Pace, Rate};
 use place::Places;
@@ -98,8 +99,8 @@ impl Outcome {
     pub fn line(&self) -> String {
         let seconds = self.time.as_secs_f64().max(1e-6);
         format!(
-            "{} records ({}/s), {} ({:.2} MB/s) in {seconds:.2} s",
-            HumanCount(self.records),
+            "{} ({}/s), {} ({:.2} MB/s) in {seconds:.2} s",
+            count(self.records, "record"),
             HumanCount((self.records as f64 / seconds) as u64),
             DecimalBytes(self.bytes),
             self.bytes as f64 / 1e6 / seconds,
@@ -126,13 +127,15 @@ impl Production {
             (None, Some(wanted)) => {
                 let making = Making { partitions: wanted, replication: None };
                 topics::create(&client, settings, topic, making, &[])?;
-                tracing::info!("made topic {topic}, {wanted} partitions");
+                tracing::info!("made topic {topic}, {}", count(wanted.unsigned_abs().into(), "partition"));
             }
             (Some(there), Some(wanted)) if there != wanted => tracing::warn!(
-                "topic {topic} is there already and keeps its {there} partitions; --partitions {wanted} is for a \
-                 missing one"
+                "topic {topic} is there already and keeps its {}; --partitions {wanted} is for a missing one",
+                count(there.unsigned_abs().into(), "partition")
             ),
-            (Some(there), _) => tracing::info!("topic {topic}, {there} partitions"),
+            (Some(there), _) => {
+                tracing::info!("topic {topic}, {}", count(there.unsigned_abs().into(), "partition"))
+            }
         }
         let mut config = settings.producer()?;
         for (key, value) in DEFAULTS {
@@ -162,10 +165,13 @@ impl Production {
         let (records, bytes) = deliveries.acknowledged();
         let delivered = flushed.and_then(|()| match deliveries.first_failure() {
             None if records == sent => Ok(()),
-            None => Err(anyhow!("{} of {sent} records were not acknowledged", sent - records)),
+            None => {
+                Err(anyhow!("{} of {} not acknowledged", HumanCount(sent - records), count(sent, "record")))
+            }
             Some(failure) => Err(anyhow!(
-                "{} of {sent} records did not get to topic {}; the first is {}",
+                "{} of {} did not get to topic {}; the first is {}",
                 HumanCount(sent - records),
+                count(sent, "record"),
                 self.order.topic,
                 describe(&failure, &places),
             )),
@@ -283,9 +289,9 @@ fn describe(failure: &Failure, places: &Places) -> String {
         _ => failure.outage.as_ref().map_or_else(String::new, |outage| format!("; {outage}")),
     };
     format!(
-        "{} ({} bytes): {}{hint}",
+        "{} ({}): {}{hint}",
         places.of(failure.record as u64),
-        HumanCount(failure.bytes as u64),
+        count(failure.bytes as u64, "byte"),
         failure.reason(),
     )
 }

@@ -65,7 +65,7 @@ impl FromStr for Target {
             // What is wrong with it is told later, without its password.
             Some(("webhook", url)) if !url.is_empty() => Ok(Target::Webhook(webhook::Url::typed(url))),
             _ => Err(format!(
-                "{text:?} is no sink: expected stdout, file:PATH, kafka:TOPIC, webhook:URL or none"
+                "{text:?} is not a sink: expected stdout, file:PATH, kafka:TOPIC, webhook:URL or none"
             )),
         }
     }

@@ -24,7 +24,7 @@ pub struct Survey {
     pub checkpoints: Vec<Manifest>,
     /// The files of each folder, and their bytes; those beside the folders under the empty name.
     pub files: BTreeMap<String, Files>,
-    /// Run files that no checkpoint names: they are being written, or left by a run that was killed.
+    /// Run files that no checkpoint names: written since the last one, by a run that goes on or has ended.
     pub unnamed: Files,
     /// What is wrong.
     pub problems: Vec<String>,

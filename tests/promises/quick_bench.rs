@@ -56,7 +56,11 @@ fn a_quick_look_is_a_table_a_report_and_a_picture() {
     }
     let svg = std::fs::read_to_string(&svg).expect("a picture");
     assert!(svg.starts_with("<svg"), "{svg}");
-    assert_eq!(svg.matches("<circle").count(), 6, "a point of each rate and line: {svg}");
+    assert_eq!(
+        svg.matches("<circle").count(),
+        2 * 6 + 2,
+        "a point of each rate and line, and the legend: {svg}"
+    );
 }
 
 #[test]
@@ -111,4 +115,24 @@ fn asked_to_stop_it_tells_what_it_has() {
     let ended = running.wait().expect(0);
     ended.says(&["stopped"]);
     assert!(ended.stdout.iter().any(|line| line.contains("bare consumer")), "{:?}", ended.stdout);
+}
+
+/// A variable that names a cluster for other commands must not have this one fill it.
+#[test]
+fn only_an_argument_names_a_cluster_to_fill() {
+    let ended = cutwater(["bench"])
+        .with("--records 100 --rounds 1 --rates 50 --seconds 1")
+        .env("CUTWATER_BROKERS", "127.0.0.1:1")
+        .run()
+        .expect(0);
+    ended.says(&["CUTWATER_BROKERS is not used", "--brokers"]);
+    // Before it is written, what will be.
+    let told = ended.says(&[
+        "an in-process broker",
+        "100 records (about 700 B)",
+        "4 partitions",
+        "50 records at 1 rate",
+    ]);
+    let at = |text: &str| ended.stderr.iter().position(|line| line.contains(text));
+    assert!(at("(about 700 B)") < at("100 records written"), "{told}: {:?}", ended.stderr);
 }

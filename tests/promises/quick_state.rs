@@ -101,11 +101,11 @@ fn a_state_is_shown_and_left_as_it_is() {
         "group       cutwater-word-count",
         "ledger      epochs 1 to 9, ",
         "checkpoint  epoch 8, 2023-11-14T22:13:20Z (",
-        "            words: 1,001 rows, ",
+        "            words: 1,001 stored changes of rows, ",
         "checkpoint  epoch 5, 2023-11-14T22:13:20Z (",
-        "            words: 1,000 rows, ",
+        "            words: 1,000 stored changes of rows, ",
         "size        ",
-        "            296 B in 1 file, that no checkpoint names: ",
+        "            296 B in 1 file of it written since the last checkpoint, as usual",
         "verified    no problem",
     ];
     assert_eq!(rows.len(), begins.len(), "{rows:#?}");

@@ -39,7 +39,13 @@ fn wrong_usage_is_said_in_a_line() {
     wrong("run word-count -b x:1 -t lines -X no.such.property=1", &["no.such.property"]);
     wrong("run word-count -b x:1 -t lines -X enable.partition.eof=false", &["enable.partition.eof=true"]);
     wrong("run word-count -b x:1 -t lines -e 5parsecs", &["--epoch", "5parsecs"]);
-    wrong("run word-count -b x:1 -t lines -w 0", &["--workers"]);
+    wrong("run word-count -b x:1 -t lines -w 0", &["--workers", "from 1 to 1024"]);
+    wrong("run word-count -b x:1 -t lines -n 99999999999999999999", &["--processes", "from 1 to 1024"]);
+    wrong("run word-count -b x:1 -t lines --max-records 0", &["--max-records", "whole number"]);
+    wrong("run word-count -b x:1 -t lines -o file:", &["file:", "is not a sink"]);
+    wrong("demo -w 100000", &["--workers", "from 1 to 1024"]);
+    wrong("bench -w 1000 -n 2", &["--workers 1000", "1024"]);
+    wrong("produce -b x:1 -t lines --partitions 100001", &["--partitions", "100000"]);
     wrong("run word-count -b x:1 -t lines --from yesterday", &["--from", "yesterday"]);
     wrong("run word-count -b x:1 -t lines --log =x=", &["--log"]);
     wrong("run word-count -b x:1 -t lines --tokenizer spaces", &["--tokenizer", "spaces"]);
@@ -47,9 +53,46 @@ fn wrong_usage_is_said_in_a_line() {
     wrong("run word-count -b x:1 -t lines -n 2 -p 2 --hostfile f", &["--process 2"]);
     wrong("run word-count -b x:1 -t lines -n 2 -p 1", &["--hostfile"]);
     wrong("run word-count -b x:1 -t lines -n 2 --hostfile f", &["--process"]);
-    wrong("run word-cuont -b x:1 -t lines", &["word-cuont"]);
+    wrong("run word-cuont -b x:1 -t lines", &["no dataflow", "word-cuont", "did you mean word-count?"]);
+    wrong("run zebra -b x:1", &["no dataflow", "zebra", "there is word-count"]);
+    wrong("run", &["name a dataflow", "word-count", "cutwater run --help"]);
+    wrong("run -b x:1 -t lines", &["name a dataflow", "word-count"]);
+    wrong("run word-count -b x:1 -t lines --checkpoint 5s", &["--checkpoint", "--state"]);
+    wrong("run word-count -b x:1 -t lines --ledger-retention 5m", &["--ledger-retention", "--state"]);
+    wrong("run word-count -b x:1 -t lines --hostfile f", &["--hostfile", "--processes"]);
     wrong("ledger --repair dir", &["--repair"]);
     wrong("rnu", &["rnu"]);
+}
+
+/// A port that is none would be taken as another one: 99999 as 34463.
+#[test]
+fn ports_are_checked_wherever_they_are_typed() {
+    let port = "is not a number from 1 to 65535";
+    for brokers in ["x:99999", "x:0", "x:kafka", "a:1,x:65536", "SSL://x:99999"] {
+        for command in ["run word-count -t lines", "produce -t lines", "bench"] {
+            wrong(&format!("{command} -b {brokers}"), &["--brokers", brokers, port]);
+        }
+    }
+    wrong("run word-count -b x:1 -t lines -X bootstrap.servers=y:99999", &["y:99999", port]);
+    wrong(
+        "run word-count -b x:1 -t lines -o webhook:http://me:pw@host:99999/rows",
+        &["http://host:99999/rows", port],
+    );
+    wrong("run word-count -b x:1 -t lines --dead-letter webhook:https://host:0", &["https://host:0", port]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("hosts").display().to_string();
+    for (hosts, says) in [
+        ("a:1\n# b\nb:99999\n", ["line 3", "b:99999", port]),
+        ("a:1\nb\n", ["line 2", "\"b\"", "has no port"]),
+        ("a:1\na:1\n", ["line 2", "a:1", "twice"]),
+        ("a:1\n", ["1 host", "2 processes", "--processes"]),
+    ] {
+        std::fs::write(&path, hosts).expect("a file");
+        let args = format!("run word-count -b x:1 -t lines -n 2 -p 0 --hostfile {path}");
+        let ended = cutwater(args.split_whitespace()).run();
+        assert!(!ended.status.success());
+        ended.says(&[&says[..], &["--hostfile", &path]].concat());
+    }
 }
 
 #[test]
@@ -73,10 +116,14 @@ fn a_missing_topic_is_an_error_that_tells_how_to_make_it() {
 
 #[test]
 fn no_arguments_show_the_help() {
-    for args in [vec![], vec!["run"]] {
-        let ended = cutwater(args).run().expect(2);
-        ended.says(&["Usage: cutwater"]);
-    }
+    cutwater([""; 0]).run().expect(2).says(&["Usage: cutwater"]);
+}
+
+/// What a topic is called, a file or a dataflow says must not steer the terminal.
+#[test]
+fn what_is_foreign_does_not_steer_the_terminal() {
+    let ended = cutwater(["run", "word-count", "-b", "x:1", "-t", "^(\u{1b}[31m"]).run();
+    ended.fails(2, &["not a regular expression", "\\u{1b}[31m"]);
 }
 
 #[test]
@@ -85,16 +132,21 @@ fn a_wrong_configuration_file_is_named() {
     let path = folder.path().join("job.toml");
     let path = path.to_str().expect("text");
     for (text, says) in [
-        ("worker = 2", ["worker:", "did you mean workers?"]),
-        ("colour = \"red\"", ["colour:", "no such option"]),
-        ("workers = \"two\"", ["two", "--workers"]),
-        ("workers = ", ["TOML", "workers"]),
-        ("brokers = \"${CUTWATER_NO_SUCH}\"", ["CUTWATER_NO_SUCH", "environment"]),
+        ("worker = 2", ["line 1: worker:", "did you mean workers?"]),
+        ("\ncolour = \"red\"", ["line 2: colour:", "no such option"]),
+        ("topic = \"t\"\nworkers = \"two\"", ["line 2: workers:", "two"]),
+        ("quiet = false\nworkers = ", ["line 2:", "TOML"]),
+        ("brokers = \"${CUTWATER_NO_SUCH}\"", ["line 1: brokers:", "CUTWATER_NO_SUCH"]),
+        ("until-end = 7", ["line 1: until-end:", "true or false"]),
+        ("tokenizer = \"spaces\"", ["line 1: tokenizer:", "whitespace"]),
+        ("workers = [1, 2]", ["line 1: workers:", "one value"]),
+        ("# found later\nto = \"stdin\"", ["--to stdin", "line 2"]),
+        ("checkpoint = \"5s\"", ["--checkpoint", "line 1"]),
+        ("[set]\n\"no.such.property\" = 1", ["no.such.property", "line 1"]),
     ] {
         std::fs::write(path, text).expect("a file");
-        let ended = cutwater(["run", "word-count", "-b", "x:1", "-t", "lines", "-c", path]).run().expect(2);
-        assert!(ended.stderr.join("\n").contains(says[0]), "{text}: {:?}", ended.stderr);
-        assert!(ended.stderr.join("\n").contains(says[1]), "{text}: {:?}", ended.stderr);
+        let ended = cutwater(["run", "word-count", "-b", "x:1", "-t", "lines", "-c", path]).run();
+        ended.fails(2, &[path, says[0], says[1]]);
     }
     let ended = cutwater(["run", "word-count", "-b", "x:1", "-t", "lines", "-c", "/no/such/file"]).run();
     ended.fails(1, &["/no/such/file"]);

@@ -1,6 +1,8 @@
 //! Rows to a web server.
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::TcpListener;
 use std::path::Path;
 
 use crate::support::broker::mock;
@@ -160,4 +162,39 @@ fn a_server_that_takes_less_is_told_with_the_option() {
     let server = Server::start(vec![Some(REFUSED)]);
     let ended = program().with("--webhook-max-bytes 1").args(["-o", &url(&server)]).run();
     ended.fails(1, &["413", "one row", "raise the server's limit"]);
+}
+
+/// What a server answers must not steer the terminal of who reads the log.
+#[test]
+fn an_answer_is_shown_without_its_control_characters() {
+    let topic = mock().topic(1);
+    topic.send(["a b"]);
+    let answer = "400 Bad Request\r\nContent-Length: 14\r\n\r\n\u{1b}[31mred\u{1b}[2J\u{7}";
+    let server = Server::start(vec![Some(answer)]);
+    let url = format!("webhook:http://{}/rows", server.address);
+    let ended = word_count(&topic.address, &topic.name).with("--until-end").args(["-o", &url]).run();
+    let ended = ended.fails(1, &["400 Bad Request: \\u{1b}[31mred\\u{1b}[2J\\u{7}"]);
+    let steers = |line: &&String| line.chars().any(|c| c.is_control());
+    assert_eq!(ended.stderr.iter().find(steers), None);
+}
+
+/// The libraries' words for it, `InvalidContentType`, are of their insides.
+#[test]
+fn the_wrong_scheme_is_said() {
+    let topic = mock().topic(1);
+    topic.send(["a b"]);
+    let plain = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = plain.local_addr().expect("it listens");
+    std::thread::spawn(move || {
+        for stream in plain.incoming() {
+            let mut stream = stream.expect("a connection");
+            // Fails where the other has gone.
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        }
+    });
+    let url = format!("webhook:https://{address}/rows");
+    let run = word_count(&topic.address, &topic.name).with("--until-end").args(["-o", &url]).start();
+    let line = run.wait_stderr("does not speak TLS");
+    assert!(line.contains("http:// instead of https://") && !line.contains("InvalidContentType"), "{line}");
 }

@@ -18,6 +18,7 @@ use crate::kafka::client::Settings;
 use crate::kafka::identity::Pinned;
 use crate::kafka::insist::insist;
 use crate::kafka::topics::{self, Missing, Pattern};
+use crate::shown::count;
 use crate::state::cut::Topics;
 use discovery::{Discovery, Search};
 use partitions::KafkaFeed;
@@ -128,6 +129,7 @@ impl KafkaFeeds {
                     .filter(|(topic, _)| pattern.matches(topic))
                     .map(|(_, partitions)| partitions)
                     .sum();
+                let count = |partitions: i32| count(partitions.unsigned_abs().into(), "partition");
                 match pattern {
                     Pattern::Regex { typed, .. } if partitions == 0 && reading.until_end => bail!(
                         "input {input}: no topic matches {typed}: --until-end reads what is there now, and that is \
@@ -137,10 +139,10 @@ impl KafkaFeeds {
                         tracing::warn!("input {input}: no topic matches {typed} yet; looking for new ones");
                     }
                     Pattern::Regex { typed, .. } => {
-                        tracing::info!("input {input}: topics {typed}, {partitions} partitions")
+                        tracing::info!("input {input}: topics {typed}, {}", count(partitions))
                     }
                     Pattern::Name(name) => {
-                        tracing::info!("input {input}: topic {name}, {partitions} partitions")
+                        tracing::info!("input {input}: topic {name}, {}", count(partitions))
                     }
                 }
             }

@@ -9,6 +9,7 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::{From, OnDataLoss, Reading};
 use crate::kafka::client::Client;
+use crate::shown::count;
 
 /// How long a request for committed offsets may take: those that an open transaction holds back are asked for again, and
 /// it is said that they are waited for.
@@ -123,9 +124,9 @@ pub(super) fn available(
     }
     match on_data_loss {
         OnDataLoss::Fail => bail!(
-            "{topic} partition {partition}: offset {wanted} was wanted, but the first available is {first}: {} \
-             records have expired; --on-data-loss continue goes on without them",
-            first - wanted
+            "{topic} partition {partition}: offset {wanted} was wanted, but the first available is {first}: {}; \
+             --on-data-loss continue goes on without them",
+            expired(first - wanted)
         ),
         OnDataLoss::Continue => {
             let again = if again {
@@ -135,11 +136,16 @@ pub(super) fn available(
                 ""
             };
             tracing::warn!(
-                "{topic} partition {partition}: {} records have expired; going on at offset {first} instead of \
+                "{topic} partition {partition}: {}; going on at offset {first} instead of \
                  {wanted}{again}",
-                first - wanted
+                expired(first - wanted)
             );
             Ok(first)
         }
     }
+}
+
+fn expired(records: i64) -> String {
+    let have = if records == 1 { "has" } else { "have" };
+    format!("{} {have} expired", count(records.unsigned_abs(), "record"))
 }

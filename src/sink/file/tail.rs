@@ -63,7 +63,7 @@ impl Tail {
     /// epoch, and not taken.
     fn take(&mut self, start: u64, head: &[u8]) -> Result<bool> {
         let Some(epoch) = epoch(head) else {
-            bail!("at byte {start} is a line that is no row of Cutwater's, which begin with their epoch");
+            bail!("at byte {start} is a line that is not a row of Cutwater's, which begin with their epoch");
         };
         if self.epoch == 0 {
             self.epoch = epoch;
@@ -136,7 +136,7 @@ mod tests {
         for text in ["\n", "hello\n", "{\"epoch\":0,\"x\":1}\n", "{\"epoch\":x,\"x\":1}\n", "{\"epoch\":7"] {
             let text = format!("{}{text}\n", line(3, 1));
             let error = tail(&text).unwrap_err().to_string();
-            assert!(error.contains("is no row"), "{text}: {error}");
+            assert!(error.contains("is not a row"), "{text}: {error}");
         }
         let error = tail(&(line(3, 1) + &line(2, 1))).unwrap_err().to_string();
         assert!(error.contains("at byte 0 is a line of epoch 3"), "{error}");

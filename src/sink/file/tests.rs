@@ -87,7 +87,7 @@ fn a_file_that_can_not_be_this_jobs_is_refused() {
     let five = whole(5, Emit::Changes);
     resume(&five, job(2, 4, 5)).unwrap();
     fails(&five, job(2, 4, 4), "holds epoch 5, but the job's ledger ends at epoch 4");
-    fails(b"something else\n", job(2, 4, 5), "is no row of Cutwater's");
+    fails(b"something else\n", job(2, 4, 5), "is not a row of Cutwater's");
     // Another value in a line of the last epoch; one line more than this job writes.
     let last = String::from_utf8(five).unwrap().replacen("\"v\":5", "\"v\":6", 1);
     fails(last.as_bytes(), job(2, 4, 5), "was changed by something else");

@@ -25,6 +25,7 @@ pub use url::Url;
 use super::{Emit, Sink, lines};
 use crate::fault::Fault;
 use crate::retry::Retry;
+use crate::shown::{shown, speaks_tls};
 use crate::state::resume::Resume;
 use parts::{Part, parts};
 use url::Place;
@@ -68,7 +69,7 @@ impl Webhook {
     /// bytes at most, if it has several rows. It is no longer waited for the server once `fault` is raised.
     ///
     /// # Errors
-    /// If it is no URL of http or https.
+    /// If it is not a URL of http or https.
     pub fn open(url: &Url, emit: Emit, run: Option<&str>, most: usize, fault: &Fault) -> Result<Self> {
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
         let config = Agent::config_builder()
@@ -146,7 +147,7 @@ impl Webhook {
             Err(error @ (ureq::Error::BadUri(_) | ureq::Error::Http(_))) => {
                 return Err(Refusal::Final(error.to_string()));
             }
-            Err(error) => return Err(Refusal::Again(error.to_string(), Duration::ZERO)),
+            Err(error) => return Err(Refusal::Again(failure(&error), Duration::ZERO)),
         };
         let status = response.status();
         // Read to its end, so that the connection can be used again.
@@ -163,6 +164,21 @@ impl Webhook {
         }
         let asked = response.headers().get("Retry-After").and_then(|value| value.to_str().ok());
         Err(Refusal::Again(why, asked.and_then(|text| wait(text, SystemTime::now())).unwrap_or_default()))
+    }
+}
+
+/// Why there was no answer. Where the scheme seems to be the wrong one it says so: what the libraries say of that is of
+/// their insides.
+fn failure(error: &ureq::Error) -> String {
+    let text = error.to_string();
+    if !speaks_tls(&text) {
+        return "the server does not speak TLS there: is it http:// instead of https://?".to_owned();
+    }
+    match error {
+        ureq::Error::Protocol(_) => {
+            format!("the answer is not HTTP: is it https:// instead of http://? ({text})")
+        }
+        _ => text,
     }
 }
 
@@ -204,7 +220,7 @@ fn start(response: &mut Response<ureq::Body>) -> String {
     // What can't be read is not shown.
     let _ = response.body_mut().as_reader().take(SHOWN).read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ");
-    if text.is_empty() { text } else { format!(": {text}") }
+    if text.is_empty() { text } else { format!(": {}", shown(&text)) }
 }
 
 impl Sink for Webhook {

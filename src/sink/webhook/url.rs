@@ -7,6 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use ureq::http::Uri;
 
+use crate::address;
+
 /// A URL as typed. It is shown without what may be secret in it: user, password, query.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url(String);
@@ -37,12 +39,15 @@ impl Url {
     pub(super) fn place(&self) -> Result<Place, String> {
         let (scheme, user, rest) = self.parts();
         if !["http", "https"].contains(&scheme) {
-            return Err(format!("{self} is no URL that begins with http:// or https://"));
+            return Err(format!("{self} is not a URL that begins with http:// or https://"));
         }
         let uri: Uri =
-            format!("{scheme}://{rest}").parse().map_err(|error| format!("{self} is no URL: {error}"))?;
+            format!("{scheme}://{rest}").parse().map_err(|error| format!("{self} is not a URL: {error}"))?;
         if uri.host().is_none_or(str::is_empty) {
             return Err(format!("{self} names no host"));
+        }
+        if let Some(authority) = uri.authority() {
+            address::check_authority(authority.as_str()).map_err(|error| format!("{self}: {error}"))?;
         }
         let authorization = user.map(|user| {
             let (name, password) = user.split_once(':').unwrap_or((user, ""));
@@ -111,7 +116,17 @@ mod tests {
 
     #[test]
     fn other_things_are_refused() {
-        for wrong in ["", "host/rows", "ftp://host", "http://", "http:///rows", "https://a b"] {
+        for wrong in [
+            "",
+            "host/rows",
+            "ftp://host",
+            "http://",
+            "http:///rows",
+            "https://a b",
+            "http://host:99999",
+            "http://host:0/rows",
+            "http://me:pw@host:x",
+        ] {
             assert!(Url::typed(wrong).check().is_err(), "{wrong}");
         }
     }

@@ -16,6 +16,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::runtime::Runtime;
 
 use super::{S3, Storage, Writing};
+use crate::address;
+use crate::shown::speaks_tls;
 
 /// Where credentials and the rest come from, for people.
 pub const ENVIRONMENT: &str = "the object store's credentials, region and endpoint come from the environment: AWS_ACCESS_KEY_ID and \
@@ -46,9 +48,15 @@ impl Objects {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = AmazonS3Builder::new();
         for (name, value) in variables {
-            if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
-                && let Some(key) =
-                    name.starts_with("AWS_").then(|| name.to_ascii_lowercase().parse().ok()).flatten()
+            let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
+            if name.starts_with("AWS_") && name.contains("ENDPOINT") {
+                if value.is_empty() {
+                    continue;
+                }
+                check_endpoint(value).map_err(|error| anyhow!("{name}: {error}"))?;
+            }
+            if let Some(key) =
+                name.starts_with("AWS_").then(|| name.to_ascii_lowercase().parse().ok()).flatten()
             {
                 builder = builder.with_config(key, value);
             }
@@ -93,6 +101,15 @@ impl Objects {
     fn context<T>(&self, doing: &str, name: &str, result: Result<T, Error>) -> Result<T> {
         result.map_err(explain).with_context(|| format!("{doing} {}", self.shown(name)))
     }
+}
+
+/// Checks a URL before the crate does, which panics where it is not one.
+fn check_endpoint(url: &str) -> Result<(), String> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let Some(rest) = rest else {
+        return Err(format!("{url:?} is not a URL that begins with http:// or https://"));
+    };
+    address::check_authority(rest.split(['/', '?', '#']).next().unwrap_or_default())
 }
 
 /// Bucket and prefix of a URL.
@@ -229,6 +246,16 @@ fn explain(error: Error) -> anyhow::Error {
     }
     let line = text.lines().next().unwrap_or_default().trim_end();
     let cause = anyhow::Error::new(error).root_cause().to_string();
+    if !speaks_tls(&cause) {
+        return anyhow!(
+            "the store does not speak TLS there: is it http:// instead of https:// in AWS_ENDPOINT?"
+        );
+    }
+    if cause.contains("invalid HTTP version") {
+        return anyhow!(
+            "the answer is not HTTP: is it https:// instead of http:// in AWS_ENDPOINT? ({cause})"
+        );
+    }
     if line.contains(&cause) { anyhow!("{line}") } else { anyhow!("{line}: {cause}") }
 }
 
@@ -247,6 +274,17 @@ mod tests {
         for wrong in ["s3://", "s3:///a"] {
             assert!(parse(wrong).unwrap_err().to_string().contains("names no bucket"));
         }
+    }
+
+    #[test]
+    fn an_endpoint_that_is_none_is_an_error_with_its_variable() {
+        for wrong in ["nonsense", "http://", "http://h:99999", "https://h:x/", "ftp://h"] {
+            for name in ["AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3"] {
+                let error = Objects::open("s3://b", [(name.into(), wrong.into())]).err().unwrap().to_string();
+                assert!(error.starts_with(name), "{error}");
+            }
+        }
+        assert_eq!(check_endpoint("http://[::1]:9000/path"), Ok(()));
     }
 
     #[test]
