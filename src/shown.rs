@@ -31,7 +31,7 @@ pub fn count(number: u64, one: &str) -> String {
     // The words that are counted here have a plural in s, or es.
     let s = match one {
         _ if number == 1 => "",
-        one if one.ends_with('s') || one.ends_with("ch") => "es",
+        one if one.ends_with('s') => "es",
         _ => "s",
     };
     format!("{number_shown} {one}{s}")

@@ -42,11 +42,17 @@ pub(super) fn draw(report: &Report) -> Result<String> {
     Ok(svg)
 }
 
-/// A range that holds all of `values`, with some room.
+/// A range that holds all of `values`, with some room, and two powers of ten at the least: only these are ticks.
 fn around(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     let (least, most) =
         values.fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(value), most.max(value)));
-    least / 1.5..most * 1.5
+    let range = least / 1.5..most * 1.5;
+    let (below, above) = (range.start.log10(), range.end.log10());
+    if above.floor() - below.ceil() >= 1.0 {
+        return range;
+    }
+    // A little more, so that the ticks at both ends are inside.
+    10f64.powf(below.floor()) * 0.98..10f64.powf(above.ceil()) * 1.02
 }
 
 fn paint(
@@ -123,6 +129,16 @@ mod tests {
         assert_eq!(svg.matches("<circle").count(), 2 * 9 + 2, "{svg}");
         for text in ["p50", "p95", "p99", "records a second", "--epoch 10 ms", "sustained", "behind"] {
             assert!(svg.contains(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_axis_has_ticks() {
+        assert_eq!(around([10.0, 1000.0].into_iter()), 10.0 / 1.5..1500.0);
+        for (least, most) in [(182.0, 541.0), (5.0, 33.0), (0.1, 0.1), (2e5, 3e5)] {
+            let range = around([least, most].into_iter());
+            let ticks = (-3..9).filter(|&power| range.contains(&10f64.powi(power))).count();
+            assert!(ticks >= 2 && range.contains(&least) && range.contains(&most), "{range:?}");
         }
     }
 

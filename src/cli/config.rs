@@ -82,13 +82,12 @@ impl Applied {
             let rest = text.strip_prefix("--").and_then(|text| text.strip_prefix(long));
             rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'))
         };
-        let mut innermost = matches;
-        while let Some((_, below)) = innermost.subcommand() {
-            innermost = below;
-        }
+        let levels = std::iter::successors(Some(matches), |matches| Some(matches.subcommand()?.1));
+        let levels: Vec<&ArgMatches> = levels.collect();
         let ours = |id: &clap::Id| {
-            let source = innermost.try_contains_id(id.as_str()).ok().and(innermost.value_source(id.as_str()));
-            source == Some(ValueSource::DefaultValue)
+            let known = levels.iter().filter(|matches| matches.try_contains_id(id.as_str()).is_ok());
+            let mut sources = known.filter_map(|matches| matches.value_source(id.as_str())).peekable();
+            sources.peek().is_some() && sources.all(|source| source == ValueSource::DefaultValue)
         };
         match self.options.iter().find(|(id, long, _)| named(long) && ours(id)) {
             Some((_, long, line)) => usage(format!("{text} ({long} is set in {}, line {line})", self.file)),

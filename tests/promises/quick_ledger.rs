@@ -60,7 +60,7 @@ fn a_ledger_is_shown_with_what_moved_in_each_epoch() {
     );
     let verified = shown(&state).with("--verify").rows();
     let place = text(state.path());
-    assert_eq!(verified, [format!("{place}: no problem in 4 epochs, 1 to 4, in 1 files")]);
+    assert_eq!(verified, [format!("{place}: no problem in 4 epochs, 1 to 4, in 1 file")]);
 }
 
 #[test]
