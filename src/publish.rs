@@ -5,6 +5,7 @@
 //! the second renders the rows and hands them to the sinks. The operator holds the epoch's capability until the last
 //! is done with it: the probe behind it shows what is *published*, and a slow sink is felt as back-pressure.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +17,7 @@ use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::flow::Render;
 use cutwater_dataflows::operators::accumulate::END;
 use cutwater_dataflows::source::Report;
-use cutwater_dataflows::{Epoch, SyncActivator};
+use cutwater_dataflows::{Epoch, SyncActivator, dead_letter};
 use timely::dataflow::channels::pact::{Exchange, ExchangeCore};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::{Capability, Concatenate};
@@ -24,8 +25,10 @@ use timely::dataflow::{Scope, Stream};
 
 use crate::crash;
 use crate::fault::{Fault, Waiting};
+use crate::fold::Folded;
 use crate::sink::Sink;
 use crate::sink::keys::Keys;
+use crate::sink::too_large::TooLarge;
 use crate::state::checkpoint::Checkpoints;
 use crate::state::resume::Resume;
 use crate::status::Status;
@@ -121,7 +124,9 @@ pub fn stages(
     let names = outlets.iter().map(|outlet| outlet.name.clone()).collect();
     let noting = Noting { inbox, noted, cuts, done: done.clone(), first, names };
     let waiting = fault.waiting();
-    let publishing = Publishing { inbox: outbox, outlets, checkpoints, status, done, wake: None, waiting };
+    let said = Folded::new("epochs with rows too large for a sink");
+    let publishing =
+        Publishing { inbox: outbox, outlets, checkpoints, status, done, wake: None, waiting, said };
     Ok((publisher, noting, publishing))
 }
 
@@ -191,6 +196,8 @@ pub struct Publishing {
     wake: Option<SyncActivator>,
     /// What a sink is about to take: it may take long.
     waiting: Waiting,
+    /// Rows too large for their sinks, as they were said.
+    said: Folded,
 }
 
 /// An outlet with, for each sink, the epoch up to which it needs nothing.
@@ -251,25 +258,7 @@ impl Publishing {
     }
 
     fn publish(&mut self, epoch: Epoch, content: &Content) -> Result<()> {
-        let mut changes = 0;
-        for (index, batches) in &content.changes {
-            let outlet = &mut self.outlets[*index];
-            let wanted = outlet.wanting(epoch).next().is_some();
-            if !wanted && outlet.keys.is_none() {
-                continue;
-            }
-            let rows = (outlet.render)(batches);
-            outlet.keys.iter_mut().try_for_each(|keys| keys.check(epoch, &rows))?;
-            if !wanted {
-                continue;
-            }
-            changes += rows.len() as u64;
-            let name = outlet.name.clone();
-            self.waiting.is_for(&taking(&name, epoch));
-            for sink in outlet.wanting(epoch) {
-                sink.write(epoch, &name, &rows)?;
-            }
-        }
+        let changes = self.write(epoch, content)?;
         // Every sink hears of every epoch, also of one in which its output did not change.
         for outlet in &mut self.outlets {
             self.waiting.is_for(&taking(&outlet.name, epoch));
@@ -300,6 +289,56 @@ fn taking(output: &str, epoch: Epoch) -> String {
     match epoch {
         END => format!("the sink of output {output:?} has not taken the rows after the end"),
         epoch => format!("the sink of output {output:?} has not taken epoch {epoch}"),
+    }
+}
+
+impl Publishing {
+    /// Gives the rows of an epoch to the sinks, dead letters last: rows that a sink does not take come among them.
+    /// Returns how many changes there were.
+    fn write(&mut self, epoch: Epoch, content: &Content) -> Result<u64> {
+        let mut changes = 0;
+        let mut refused = Vec::new();
+        let last = self.outlets.len().saturating_sub(1);
+        // Also where the sink itself holds the epoch, as that of dead letters may not.
+        let lettered =
+            self.outlets.get_mut(last).is_some_and(|outlet| outlet.wanting(epoch).next().is_some());
+        for (index, outlet) in self.outlets.iter_mut().enumerate() {
+            let letters = (index == last && !refused.is_empty())
+                .then(|| dead_letter::batch(refused.iter().map(TooLarge::letter)));
+            let batches = content.changes.get(&index).into_iter().flatten();
+            let batches: Cow<'_, [FlatBatch]> = match (letters, content.changes.get(&index)) {
+                (None, None) => continue,
+                (None, Some(batches)) => Cow::Borrowed(batches),
+                (Some(letters), _) => batches.cloned().chain([letters]).collect(),
+            };
+            let wanted = outlet.wanting(epoch).next().is_some();
+            if !wanted && !lettered && outlet.keys.is_none() {
+                continue;
+            }
+            let rows = (outlet.render)(&batches);
+            outlet.keys.iter_mut().try_for_each(|keys| keys.check(epoch, &rows))?;
+            if !wanted && !lettered {
+                continue;
+            }
+            changes += rows.len() as u64;
+            self.waiting.is_for(&taking(&outlet.name, epoch));
+            for (held, sink) in &mut outlet.sinks {
+                let parted = sink.refuse(&outlet.name, &rows);
+                if *held < epoch {
+                    sink.write(epoch, &outlet.name, parted.as_ref().map_or(&rows, |(taken, _)| taken))?;
+                }
+                refused.extend(parted.into_iter().flat_map(|(_, refused)| refused));
+            }
+        }
+        self.note_refused(&refused);
+        Ok(changes)
+    }
+
+    fn note_refused(&mut self, refused: &[TooLarge]) {
+        self.status.too_large(refused.len() as u64);
+        if let Some(first) = refused.first() {
+            self.said.warn(|| format!("dead letter: {}", first.reason));
+        }
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Figures {
     pub rows: u64,
     /// Records that became dead letters.
     pub dead_letters: u64,
+    /// Rows that were too large for their sinks, and became dead letters.
+    pub too_large: u64,
     /// Changes handed to sinks, those included that are made of records that were read again.
     pub changes: u64,
     /// Records that a run before had read, and that were read again.
@@ -59,6 +61,7 @@ impl Default for Figures {
             bytes: 0,
             rows: 0,
             dead_letters: 0,
+            too_large: 0,
             changes: 0,
             reread: 0,
             reread_epochs: 0,
@@ -111,6 +114,11 @@ impl Status {
         }
     }
 
+    /// Rows were too large for their sinks.
+    pub fn too_large(&self, rows: u64) {
+        self.lock().too_large += rows;
+    }
+
     /// What was accumulated until the end is published.
     pub fn ended(&self, changes: u64) {
         self.lock().changes += changes;
@@ -149,6 +157,13 @@ impl Figures {
         }
         if self.dead_letters > 0 {
             line += &format!(", {}", count(self.dead_letters, "dead letter"));
+        }
+        if self.too_large > 0 {
+            line += &format!(
+                ", {} row{} too large for a sink",
+                HumanCount(self.too_large),
+                if self.too_large == 1 { "" } else { "s" }
+            );
         }
         line
     }

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::dataflow::OutputShape;
+use crate::flat::FlatBatch;
 use crate::flow::Render;
 use crate::record::{Malformed, Record};
 use crate::row::{Row, Text};
@@ -29,6 +30,23 @@ pub(crate) fn row(record: &Record<'_>, reason: &Malformed) -> DeadLetter {
     )
 }
 
+/// The dead letter of a row that its sink, here a topic, does not take. Row and key are those that it would have had
+/// there; it is of no partition and no offset (-1).
+pub fn of_row(topic: &str, key: &[u8], row: &[u8], reason: &str) -> DeadLetter {
+    ((topic.into(), -1, -1), (None, Text::from(reason), (Some(base64(key)), Some(base64(row)))))
+}
+
+/// Dead letters, each once, as [`render`] takes them.
+pub fn batch(letters: impl IntoIterator<Item = DeadLetter>) -> FlatBatch {
+    let (mut batch, mut bytes) = (FlatBatch::default(), Vec::new());
+    for letter in letters {
+        bytes.clear();
+        DeadLetter::encode(letter.borrow(), &mut bytes);
+        batch.push(&bytes, 1);
+    }
+    batch
+}
+
 /// Shows dead letters.
 pub fn render() -> Render {
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
@@ -49,7 +67,6 @@ fn base64(bytes: &[u8]) -> Text {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flat::FlatBatch;
     use crate::record::NoHeaders;
 
     #[test]
@@ -63,11 +80,7 @@ mod tests {
             value: Some(b"\xff\x00"),
             headers: &NoHeaders,
         };
-        let mut bytes = Vec::new();
-        DeadLetter::encode(row(&record, &Malformed::because("bad")).borrow(), &mut bytes);
-        let mut batch = FlatBatch::default();
-        batch.push(&bytes, 1);
-        let shown = render()(&[batch]);
+        let shown = render()(&[batch([row(&record, &Malformed::because("bad"))])]);
         assert_eq!(&shown[0].key[..], br#"{"topic":"t","partition":3,"offset":7}"#);
         let whole = concat!(
             r#"{"topic":"t","partition":3,"offset":7,"#,

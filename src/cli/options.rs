@@ -8,6 +8,7 @@ use super::kafka::{KafkaArgs, duration};
 use crate::epoch::EpochOptions;
 use crate::feed::kafka::{From, OnDataLoss};
 use crate::kafka::topics::Making;
+use crate::sink::too_large::OnTooLarge;
 use crate::sink::{Emit, Target, WEBHOOK_MAX_BYTES};
 
 /// The options of `cutwater run`.
@@ -91,6 +92,9 @@ pub(super) struct RunArgs {
     /// Make output and dead-letter topics that are missing; without REPLICATION, as many copies as the cluster makes
     #[arg(long, value_name = "PARTITIONS[:REPLICATION]", help_heading = "Output")]
     pub create_topics: Option<Making>,
+    /// What to do with a row that is larger than its topic takes; dead-letter needs --dead-letter
+    #[arg(long, value_enum, value_name = "fail|dead-letter", default_value_t = OnTooLarge::Fail, hide_possible_values = true, help_heading = "Output")]
+    pub on_too_large: OnTooLarge,
 }
 
 /// The options of `cutwater demo`.

@@ -22,6 +22,7 @@ use crate::kafka::client::Settings;
 use crate::kafka::topics::{Making, Pattern};
 use crate::publish::Cuts;
 use crate::shown::count;
+use crate::sink::too_large::OnTooLarge;
 use crate::sink::{Emit, Opener, Sink, Target};
 use crate::state::joining::Joining;
 use crate::status::Status;
@@ -136,6 +137,7 @@ struct Plan {
     emit: Option<Emit>,
     webhook_max_bytes: usize,
     create_topics: Option<Making>,
+    on_too_large: OnTooLarge,
 }
 
 impl Plan {
@@ -178,6 +180,11 @@ impl Plan {
             return Err(usage("--emit final shows the rows after the end: it needs --until-end"));
         }
         check_state(args)?;
+        if args.on_too_large == OnTooLarge::DeadLetter && args.dead_letter.is_none() {
+            return Err(usage(
+                "--on-too-large dead-letter: say where dead letters go, with --dead-letter SINK",
+            ));
+        }
         check_cluster(args)?;
         let group = args
             .kafka
@@ -212,6 +219,7 @@ impl Plan {
             emit: args.emit,
             webhook_max_bytes: args.webhook_max_bytes.get(),
             create_topics: args.create_topics,
+            on_too_large: args.on_too_large,
         })
     }
 
@@ -227,9 +235,9 @@ impl Plan {
 
     /// Opens the sinks, where rows arrive here.
     fn open(&self, here: bool, durable: bool, fault: &Fault) -> Result<Sinks> {
-        let mut opener =
-            Opener::new(&self.settings, &self.reading.group, durable, self.webhook_max_bytes, fault)
-                .creating(self.create_topics);
+        let opener =
+            Opener::new(&self.settings, &self.reading.group, durable, self.webhook_max_bytes, fault);
+        let mut opener = opener.creating(self.create_topics).on_too_large(self.on_too_large);
         let mut open = |target: &Target, emit: Emit| -> Result<Option<Box<dyn Sink>>> {
             if here { opener.open(target, emit) } else { Ok(None) }
         };
@@ -251,9 +259,12 @@ impl Plan {
             .collect::<Result<_>>()?;
         // Dead letters never change: what --emit says of rows that do is not for them.
         let dead_letters = match &self.dead_letter {
-            Some(target) => open(target, target.default_emit()).context(DEAD_LETTERS)?.into_iter().collect(),
-            None => Vec::new(),
+            Some(target) if here => {
+                opener.open_dead_letters(target).context(DEAD_LETTERS)?.into_iter().collect()
+            }
+            _ => Vec::new(),
         };
+        opener.start()?;
         Ok((outputs, dead_letters))
     }
 }

@@ -36,18 +36,20 @@ const OURS: [(&str, &str); 4] = [
 /// fetching, and by default for a second; here for a millisecond. The queue is bounded in bytes for large records and in
 /// number for small ones, whose bookkeeping outweighs them: what is fetched at a time, a quarter of a megabyte of a
 /// partition, is then still in the processor's cache when it is read.
-const FETCH: [(&str, &str); 5] = [
+const FETCH: [(&str, &str); 6] = [
     ("queued.min.messages", "30000"),
     ("queued.max.messages.kbytes", "65536"),
     ("max.partition.fetch.bytes", "262144"),
     ("fetch.queue.backoff.ms", "1"),
     ("isolation.level", "read_committed"),
+    // librdkafka does not look at them by default: what a disk or a network has damaged would be counted.
+    ("check.crcs", "true"),
 ];
 
 /// What short transactions need. With librdkafka's defaults one takes 70 ms and more on an idle broker: most of it is
 /// waiting, after the broker has said that the transaction before is not quite over, and for small packets that are
 /// held back. Here the first wait is 5 ms; later ones grow as they do by default.
-const TRANSACTIONS: [(&str, &str); 5] = [
+const TRANSACTIONS: [(&str, &str); 6] = [
     ("linger.ms", "0"),
     // Those that arrived are not told of one by one: the commit waits for all of them.
     ("delivery.report.only.error", "true"),
@@ -55,7 +57,12 @@ const TRANSACTIONS: [(&str, &str); 5] = [
     ("socket.nagle.disable", "true"),
     // How long a transaction may be open before the broker aborts it.
     ("transaction.timeout.ms", "60000"),
+    // The topic decides which record is too large, up to what a broker takes in one request by default.
+    ("message.max.bytes", LARGEST),
 ];
+
+/// The most bytes that a record may have for our producers, unless the user says otherwise.
+pub const LARGEST: &str = "100000000";
 
 impl Settings {
     /// A consumer of `group`.
@@ -73,6 +80,11 @@ impl Settings {
         let debug = config.get("debug").map_or_else(String::new, |of_user| format!("{of_user},"));
         config.set("debug", format!("{debug}metadata")).set_log_level(RDKafkaLogLevel::Debug);
         config.create_with_context(Client::default()).map_err(refused).context("making a consumer")
+    }
+
+    /// The user's value of a property; `None` where they set none.
+    pub fn property(&self, key: &str) -> Option<&str> {
+        self.properties.iter().rev().find(|(of_user, _)| of_user == key).map(|(_, value)| value.as_str())
     }
 
     /// Checks the properties, without a connection.
@@ -108,16 +120,18 @@ impl Settings {
     }
 
     /// The configuration of a producer of transactions. Of all producers with the same `id`, the newest is the only
-    /// one that can write.
+    /// one that can write. Several records are sent together up to `most` bytes, before they are compressed: a topic
+    /// that takes so many takes them all.
     ///
     /// # Errors
     /// If a property that must be ours is set otherwise.
-    pub fn transactions(&self, id: &str) -> Result<ClientConfig> {
+    pub fn transactions(&self, id: &str, most: usize) -> Result<ClientConfig> {
         let mut config = self.base();
         config.set("compression.type", "lz4");
         for (key, value) in TRANSACTIONS {
             config.set(key, value);
         }
+        config.set("batch.size", most.to_string());
         self.complete(&mut config, &[("enable.idempotence", "true"), ("transactional.id", id)])?;
         Ok(config)
     }
@@ -189,6 +203,13 @@ pub fn refused(error: KafkaError) -> anyhow::Error {
 /// How often, at most, an outage is logged.
 const REMIND: Duration = Duration::from_secs(10);
 
+/// What librdkafka says where an answer has more bytes than `receive.message.max.bytes`. It then connects and asks again,
+/// for ever.
+const OVERSIZED: [&str; 2] = ["Invalid frame size", "increase receive.message.max.bytes"];
+
+/// What librdkafka says where it gives up a connection as a request has timed out.
+const SLOW: &str = "request(s) timed out";
+
 /// Takes the logs of a client. Of an unreachable broker it tells once in a while, not at every attempt.
 #[derive(Default)]
 pub struct Client {
@@ -197,6 +218,8 @@ pub struct Client {
     ids: Mutex<Vec<(String, String)>>,
     /// True iff there are any.
     changed: AtomicBool,
+    oversized: AtomicBool,
+    unreachable: AtomicBool,
 }
 
 #[derive(Default)]
@@ -233,12 +256,25 @@ impl Client {
         }
     }
 
+    /// True once a broker's answer had more bytes than the client takes: it will each time.
+    pub fn met_oversized(&self) -> bool {
+        self.oversized.load(Ordering::Relaxed)
+    }
+
+    /// True once a connection to a broker has failed, otherwise than by a request that was slow.
+    pub fn was_unreachable(&self) -> bool {
+        self.unreachable.load(Ordering::Relaxed)
+    }
+
     fn failed(&self, text: &str) {
         if text.contains("brokers are down") {
             // The consequence of what was told before, which says more. Where nothing was, nothing has failed: it is
             // also said by a client that closes its only connection.
             tracing::debug!(target: "librdkafka", "{text}");
             return;
+        }
+        if OVERSIZED.iter().any(|sign| text.contains(sign)) {
+            self.oversized.store(true, Ordering::Relaxed);
         }
         let mut outage = self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let now = Instant::now();
@@ -255,6 +291,9 @@ impl ClientContext for Client {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         // librdkafka begins its lines with `[thrd:NAME]: `.
         let text = text.split_once("]: ").map_or(text, |(_, text)| text);
+        if facility == "FAIL" && !text.contains(SLOW) {
+            self.unreachable.store(true, Ordering::Relaxed);
+        }
         if matches!(level, RDKafkaLogLevel::Debug) {
             if let Some(changed) = changed_id(text) {
                 self.ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(changed);

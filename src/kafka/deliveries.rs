@@ -20,6 +20,7 @@ pub struct Deliveries {
     bytes: AtomicU64,
     hopeless: AtomicBool,
     first: Mutex<Option<Failure>>,
+    too_large: Mutex<Option<Failure>>,
 }
 
 /// A record that was not delivered.
@@ -63,6 +64,16 @@ impl Deliveries {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Of the records that failed as they are too large for client or topic, the one with the lowest number.
+    pub fn too_large(&self) -> Option<Failure> {
+        self.too_large.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// True once a broker was out of reach.
+    pub fn was_unreachable(&self) -> bool {
+        self.client.was_unreachable()
+    }
+
     /// The cluster has answered: what was heard of brokers out of reach is over.
     pub fn answered(&self) {
         self.client.answered();
@@ -70,14 +81,22 @@ impl Deliveries {
 
     /// This record was not delivered.
     pub fn failed(&self, record: usize, bytes: usize, error: KafkaError) {
+        let failure = Failure { record, bytes, error, outage: self.client.last_failure() };
         // A record that is too large says nothing about the others.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+        if failure.error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+            keep_first(&self.too_large, &failure);
+        } else {
             self.hopeless.store(true, Ordering::Relaxed);
         }
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        if first.as_ref().is_none_or(|first| record < first.record) {
-            *first = Some(Failure { record, bytes, error, outage: self.client.last_failure() });
-        }
+        keep_first(&self.first, &failure);
+    }
+}
+
+/// Keeps the failure of the record with the lowest number.
+fn keep_first(place: &Mutex<Option<Failure>>, failure: &Failure) {
+    let mut first = place.lock().unwrap_or_else(PoisonError::into_inner);
+    if first.as_ref().is_none_or(|first| failure.record < first.record) {
+        *first = Some(failure.clone());
     }
 }
 
@@ -122,14 +141,16 @@ mod tests {
         assert!(!deliveries.hopeless());
         deliveries.failed(5, 3, error(RDKafkaErrorCode::MessageTimedOut));
         assert!(deliveries.hopeless());
-        assert_eq!(
-            deliveries.first_failure(),
-            Some(Failure {
-                record: 3,
-                bytes: 2,
-                error: error(RDKafkaErrorCode::MessageSizeTooLarge),
-                outage: None
-            })
-        );
+        let large = Failure {
+            record: 3,
+            bytes: 2,
+            error: error(RDKafkaErrorCode::MessageSizeTooLarge),
+            outage: None,
+        };
+        assert_eq!(deliveries.first_failure(), Some(large.clone()));
+        // Which of them is too large is known whatever became of the others.
+        deliveries.failed(0, 3, error(RDKafkaErrorCode::PurgeInflight));
+        assert_eq!(deliveries.first_failure().map(|first| first.record), Some(0));
+        assert_eq!(deliveries.too_large(), Some(large));
     }
 }

@@ -13,8 +13,9 @@ use indicatif::{DecimalBytes, HumanCount, ProgressBar};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 
-use crate::kafka::client::{Settings, refused};
+use crate::kafka::client::{LARGEST, Settings, refused};
 use crate::kafka::deliveries::{Deliveries, Failure, reason};
+use crate::kafka::limits::Limit;
 use crate::kafka::topics::{self, Making};
 use crate::shown::count;
 use lines::Source;
@@ -26,7 +27,7 @@ const DEFAULTS: [(&str, &str); 6] = [
     // Spread over several partitions, few records gather in 2 ms: twice as many a second go with 20.
     ("linger.ms", "20"),
     // The broker decides which record is too large.
-    ("message.max.bytes", "100000000"),
+    ("message.max.bytes", LARGEST),
     // Room for the longest line. By default a gigabyte may wait.
     ("queue.buffering.max.kbytes", "131072"),
     ("queue.buffering.max.messages", "500000"),
@@ -142,6 +143,10 @@ impl Production {
             if settings.properties.iter().all(|(of_user, _)| of_user != key) {
                 config.set(key, value);
             }
+        }
+        if settings.property("batch.size").is_none() {
+            // A topic that takes little takes batches that are as small.
+            config.set("batch.size", Limit::of(&client, settings, topic).batch().to_string());
         }
         let producer = config
             .create_with_context(Deliveries::default())

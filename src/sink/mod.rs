@@ -5,6 +5,7 @@ pub mod kafka;
 pub mod keys;
 mod lines;
 pub mod stdout;
+pub mod too_large;
 pub mod webhook;
 
 use std::str::FromStr;
@@ -18,6 +19,7 @@ use crate::fault::Fault;
 use crate::kafka::client::Settings;
 use crate::kafka::topics::Making;
 use crate::state::resume::Resume;
+use too_large::{OnTooLarge, TooLarge};
 
 /// Lines that are kept before they are written, in bytes.
 const BUFFER: usize = 1 << 20;
@@ -126,6 +128,13 @@ pub trait Sink: Send {
     fn resume(&mut self, from: &Resume) -> Result<Epoch> {
         Ok(from.published)
     }
+
+    /// Parts the changes of an epoch, where some have rows that are too large for the sink and are to become dead
+    /// letters: what is to be written instead of all of them, and those rows. `None`: it takes them all. The same changes
+    /// are always parted in the same way.
+    fn refuse(&self, _output: &str, _changes: &[Change]) -> Option<(Vec<Change>, Vec<TooLarge>)> {
+        None
+    }
 }
 
 /// Opens the sinks of a run.
@@ -140,6 +149,7 @@ pub struct Opener<'a> {
     kafka: Option<kafka::Shared>,
     /// How missing topics are made; without it they are an error.
     making: Option<Making>,
+    on_too_large: OnTooLarge,
 }
 
 impl<'a> Opener<'a> {
@@ -154,12 +164,18 @@ impl<'a> Opener<'a> {
         fault: &'a Fault,
     ) -> Self {
         let run = (!durable).then(|| format!("{}{:016x}", UNKEPT, rand::random::<u64>()));
-        Opener { settings, group, run, webhook_max_bytes, fault, kafka: None, making: None }
+        let on_too_large = OnTooLarge::Fail;
+        Opener { settings, group, run, webhook_max_bytes, fault, kafka: None, making: None, on_too_large }
     }
 
     /// Makes topics that are missing, where this says how.
     pub fn creating(self, making: Option<Making>) -> Self {
         Opener { making, ..self }
+    }
+
+    /// What sinks do about rows that are too large for them, unless it is to fail.
+    pub fn on_too_large(self, on_too_large: OnTooLarge) -> Self {
+        Opener { on_too_large, ..self }
     }
 
     /// Opens a sink; `None` for [`Target::None`].
@@ -175,19 +191,47 @@ impl<'a> Opener<'a> {
             }
             Target::File(path) => Some(Box::new(file::File::keep(path, emit, self.fault))),
             Target::Kafka(topic) => {
-                let shared = match (&self.kafka, run) {
-                    (Some(shared), _) => shared.clone(),
-                    (None, Some(run)) => kafka::Shared::start(self.settings, self.group, run, self.fault)?,
-                    (None, None) => kafka::Shared::prepare(self.settings, self.group, self.fault)?,
-                };
-                let shared = self.kafka.insert(shared);
-                Some(Box::new(kafka::Kafka::open(shared, topic, self.making, emit)?))
+                let (making, on_too_large) = (self.making, self.on_too_large);
+                Some(Box::new(kafka::Kafka::open(self.kafka()?, topic, making, emit, on_too_large)?))
             }
             Target::Webhook(url) => {
                 Some(Box::new(webhook::Webhook::open(url, emit, run, self.webhook_max_bytes, self.fault)?))
             }
             Target::None => None,
         })
+    }
+
+    /// As [`Opener::open`], for dead letters. They never change: sinks get them as they come.
+    ///
+    /// # Errors
+    /// As [`Opener::open`].
+    pub fn open_dead_letters(&mut self, target: &Target) -> Result<Option<Box<dyn Sink>>> {
+        match target {
+            Target::Kafka(topic) => {
+                let making = self.making;
+                Ok(Some(Box::new(kafka::Kafka::open_dead_letters(self.kafka()?, topic, making)?)))
+            }
+            target => self.open(target, target.default_emit()),
+        }
+    }
+
+    /// All sinks are open. Without state they can write after this; else after [`Sink::resume`].
+    ///
+    /// # Errors
+    /// If they can't start.
+    pub fn start(&self) -> Result<()> {
+        match (&self.kafka, &self.run) {
+            (Some(shared), Some(run)) => shared.start(run),
+            _ => Ok(()),
+        }
+    }
+
+    fn kafka(&mut self) -> Result<&kafka::Shared> {
+        let shared = match self.kafka.take() {
+            Some(shared) => shared,
+            None => kafka::Shared::prepare(self.settings, self.group, self.fault)?,
+        };
+        Ok(self.kafka.insert(shared))
     }
 }
 

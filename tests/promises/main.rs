@@ -8,6 +8,7 @@
 #[cfg(feature = "bench")]
 mod quick_bench;
 mod quick_counts;
+mod quick_damage;
 mod quick_feeds;
 mod quick_identity;
 mod quick_input;
@@ -26,6 +27,7 @@ mod quick_webhook;
 mod real_bench;
 mod real_counts;
 mod real_cuts;
+mod real_damage;
 mod real_feeds;
 mod real_identity;
 mod real_input;

@@ -2,6 +2,7 @@
 //! keeps no offsets of transactions; that each row is there once is for a real broker to show.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::RDKafkaApiKey::{
@@ -9,7 +10,7 @@ use rdkafka::types::RDKafkaApiKey::{
 };
 use rdkafka::types::RDKafkaRespErr::{self, *};
 
-use crate::support::committed::read;
+use crate::support::committed::{letters, read};
 use crate::support::kafka::{Kafka, Topic};
 use crate::support::sinks::{Run, settings};
 use crate::support::unique;
@@ -90,4 +91,56 @@ fn what_no_try_can_change_ends_the_run() {
         error.contains("cutwater-j") && error.contains("may this user write in transactions?"),
         "{error}"
     );
+}
+
+#[test]
+fn a_transaction_that_is_too_slow_at_each_try_ends_the_run_with_the_options_that_help() {
+    let (cluster, input, output) = mock();
+    let settings = settings(&input.address, &[("transaction.timeout.ms", "1000")]);
+    let mut run = Run::open(&settings, &unique(), &input, &[&output]);
+    assert_eq!(run.resume(&run.ledger(&unique(), 0, 0)).expect("it goes on"), 0);
+    run.publish(1, 3).expect("epoch 1");
+    // Two answers take longer than a transaction may, and it needs three.
+    cluster.broker_round_trip_time(1, Duration::from_millis(700)).expect("a slow broker");
+    let error = format!("{:#}", run.publish(2, 3).expect_err("it never gets there"));
+    for text in [
+        &*output.name,
+        "epoch 2",
+        "transaction.timeout.ms=1000",
+        "--set transaction.timeout.ms",
+        "--max-records",
+    ] {
+        assert!(error.contains(text), "{error}");
+    }
+}
+
+#[test]
+fn a_dead_letter_that_is_refused_is_cut_until_it_is_taken() {
+    let (cluster, input, output) = mock();
+    let mut run = Run::open_dead_letters(&settings(&input.address, &[]), &input, &output);
+    assert_eq!(run.resume(&run.ledger(&unique(), 0, 0)).expect("it goes on"), 0);
+    // The topic does not tell beforehand what it takes.
+    cluster.request_errors(Produce, &[RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    run.write_dead_letter(1, 100_000).expect("it is sent");
+    run.commit(1).expect("it is sent again, shorter");
+    let letters = letters(&output);
+    let letter = letters.last().expect("a dead letter");
+    let value = letter.value.as_deref().expect("a value");
+    assert!((40_000..60_000).contains(&value.len()), "{}", value.len());
+    assert!(letter.message.contains(&format!("only the first {}", value.len())), "{}", letter.message);
+    assert_eq!((letter.topic.as_str(), letter.key.as_deref()), ("source", Some(b"key".as_slice())));
+}
+
+#[test]
+fn a_row_that_is_refused_is_an_error_that_names_it() {
+    let (cluster, input, output) = mock();
+    let mut run = Run::open(&settings(&input.address, &[]), &unique(), &input, &[&output]);
+    assert_eq!(run.resume(&run.ledger(&unique(), 0, 0)).expect("it goes on"), 0);
+    cluster.request_errors(Produce, &[RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    let error = format!("{:#}", run.publish(1, 1).expect_err("it is refused"));
+    for text in
+        ["output \"out\"", r#"{"k":0}"#, &output.name, "max.message.bytes", "--on-too-large dead-letter"]
+    {
+        assert!(error.contains(text), "{error}");
+    }
 }

@@ -22,6 +22,7 @@ fn wrong_usage_is_said_in_a_line() {
     wrong("run word-count -b x:1 -t lines -o stdin", &["stdin", "file:PATH"]);
     wrong("run word-count -b x:1 -t lines -o webhook:ftp://me:pw@host", &["ftp://host", "https://"]);
     wrong("run word-count -b x:1 -t lines --dead-letter webhook:host/rows", &["host/rows", "https://"]);
+    wrong("run word-count -b x:1 -t lines --on-too-large dead-letter", &["--dead-letter SINK"]);
     let twice = "-o file:/no/such/f -o counts=file:/no/such/f";
     wrong(&format!("run word-count -b x:1 -t lines {twice}"), &["same file", "/no/such/f"]);
     wrong("run word-count -b x:1 -t lp -o kafka:lp", &["topic lp", "read by input", "written by output"]);

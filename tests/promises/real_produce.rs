@@ -6,7 +6,7 @@ use crate::support::broker::real;
 use crate::support::kafka::Topic;
 use crate::support::program::{Program, cutwater, word_count};
 use crate::support::rows::{Counts, assert_counts, finals};
-use crate::support::text::zipf_lines;
+use crate::support::text::{noise, zipf_lines};
 use crate::support::unique;
 
 fn produce(topic: &str) -> Program {
@@ -93,4 +93,18 @@ fn what_can_not_be_sent_is_an_error() {
         .run()
         .fails(1, &["1 of 2 records", "standard input:1"]);
     assert!(values(&topic).contains(&"short".to_owned()), "one that is too large does not stop the others");
+}
+
+#[test]
+fn a_topic_that_takes_little_gets_small_batches() {
+    let topic = real().narrow_topic(5000);
+    let lines: Vec<String> = (0..2000).map(|number| format!("line {number} {}", noise(100))).collect();
+    produce(&topic.name)
+        .args(["-X", "compression.type=none"])
+        .input(lines.join("\n").as_bytes())
+        .run()
+        .expect(0);
+    let mut sent = lines;
+    sent.sort();
+    assert_eq!(values(&topic), sent);
 }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::support::broker::real;
+use crate::support::committed::letters;
+use crate::support::kafka::Topic;
 use crate::support::program::word_count;
 use crate::support::rows::{Change, Counts, Replay, Row, assert_counts, finals, recount};
-use crate::support::text::zipf_lines;
+use crate::support::text::{noise, zipf_lines};
 use crate::support::unique;
 
 const SHAPES: [&str; 2] = ["-w 2", "-w 1 -n 2"];
@@ -88,4 +90,51 @@ fn a_topic_that_is_missing_is_an_error() {
     let program = word_count(&topic.address, &topic.name).with("--until-end");
     let ended = program.args(["-o", &format!("kafka:{}-counts", topic.name)]).run();
     ended.fails(1, &["there is no topic", &format!("{}-counts", topic.name)]);
+}
+
+/// What the newest rows of a topic count.
+fn counts(topic: &Topic) -> Counts {
+    let row = |value: String| serde_json::from_str::<Row>(&value).expect("a row");
+    let rows =
+        topic.records().into_iter().map(|record| row(record.value.expect("counts are never withdrawn")));
+    rows.map(|row| (row.word, row.count)).collect()
+}
+
+#[test]
+fn a_row_that_the_topic_takes_gets_there_however_large_it_is_before_it_is_compressed() {
+    let (topic, output) = (real().topic(1), real().topic(1));
+    // Twice in its record: in the key, and in the row.
+    let lines = ["x".repeat(600_000), "small".to_owned()];
+    topic.send(&lines);
+    let to = format!("kafka:{}", output.name);
+    word_count(&topic.address, &topic.name).with("--until-end").args(["-o", &to]).run().expect(0);
+    assert_counts(&counts(&output), &recount(&lines));
+}
+
+#[test]
+fn a_row_that_the_topic_refuses_ends_the_run_or_becomes_a_dead_letter() {
+    let (topic, output) = (real().topic(1), real().narrow_topic(20_000));
+    let large = noise(60_000);
+    let small = zipf_lines(9, 20_000);
+    topic.send(small.iter().chain([&large]));
+    let to = format!("kafka:{}", output.name);
+    let program = || word_count(&topic.address, &topic.name).with("--until-end").args(["-o", &to]);
+    let ended = program().run();
+    let key = format!(r#"{{"word":"{}"#, &large[..20]);
+    let texts = ["output \"counts\"", &key, "max.message.bytes=20000", "--on-too-large dead-letter"];
+    ended.fails(1, &texts);
+
+    for dead in [real().topic(1), real().narrow_topic(2000)] {
+        let dead_to = format!("kafka:{}", dead.name);
+        let args = ["--on-too-large", "dead-letter", "--dead-letter", &dead_to, "--emit", "upserts"];
+        let ended = program().args(args).run().expect(0);
+        ended.says(&["done: ", "1 row too large for a sink"]);
+        assert_counts(&counts(&output), &recount(&small));
+        let letters = letters(&dead);
+        assert_eq!(letters.len(), 1, "{letters:?}");
+        assert_eq!((letters[0].topic.as_str(), letters[0].partition), (output.name.as_str(), -1));
+        assert!(letters[0].message.contains("max.message.bytes=20000"), "{}", letters[0].message);
+        let kept = letters[0].key.as_deref().expect("a key");
+        assert!(kept.starts_with(key.as_bytes()), "{}", kept.escape_ascii());
+    }
 }

@@ -1,5 +1,6 @@
 //! The Kafka feed: partitions by `assign`, read in batches, from and to offsets that are known before.
 
+mod damage;
 mod discovery;
 mod partition;
 mod partitions;

@@ -23,6 +23,8 @@ pub(super) struct Partition {
     limit: i64,
     /// What lies here or beyond is never handed over.
     stop: i64,
+    /// The limit that holds when the partition is no longer halted; `None` while it is not.
+    halted: Option<i64>,
     /// All below was handed over by the client, or is a gap; that may hold for more, up to `next`.
     passed: i64,
     /// Records that were handed over and lie at the limit or beyond.
@@ -63,6 +65,7 @@ impl Partition {
             next,
             limit: stop,
             stop,
+            halted: None,
             passed: first,
             stash: VecDeque::new(),
             bytes: 0,
@@ -151,14 +154,36 @@ impl Partition {
         }
     }
 
+    /// Something has failed and the client has passed over it: nothing that it hands over counts until
+    /// [`Partition::release`].
+    pub(super) fn halt(&mut self) {
+        if self.halted.is_none() {
+            // All records lie beyond it, so those that are handed on pay nothing for this.
+            self.halted = Some(std::mem::replace(&mut self.limit, i64::MIN));
+        }
+    }
+
+    /// What the client hands over counts again.
+    pub(super) fn release(&mut self) {
+        if let Some(limit) = self.halted.take() {
+            self.limit = limit;
+        }
+    }
+
     /// All below `first` was handed over by the client, or is a gap.
     pub(super) fn pass(&mut self, first: i64) {
+        if self.halted.is_some() {
+            return;
+        }
         self.passed = self.passed.max(first);
         self.settle();
     }
 
     /// Takes a record that lies beyond the limit.
     pub(super) fn stash(&mut self, offset: i64, size: usize, message: Lent<'_, Client>) {
+        if self.halted.is_some() {
+            return;
+        }
         if offset >= self.stop {
             // It is not ours, but says that all before the stop was handed over.
             self.pass(self.stop);

@@ -17,6 +17,7 @@ use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::super::{Budget, Feed, Place, Polled, Waker};
+use super::damage::{self, Damage, Trouble, is_of_a_place};
 use super::discovery::Found;
 use super::partition::{Partition, Spot};
 use super::start::{Start, Wanted, available, starts};
@@ -70,6 +71,7 @@ pub(super) struct KafkaFeed {
     stashing: bool,
     uncommitted: BTreeMap<(String, i32), i64>,
     committed: Instant,
+    damage: Damage,
 }
 
 impl KafkaFeed {
@@ -101,6 +103,7 @@ impl KafkaFeed {
             stashing: false,
             uncommitted: BTreeMap::new(),
             committed: Instant::now(),
+            damage: Damage::default(),
         }
     }
 
@@ -291,9 +294,20 @@ impl KafkaFeed {
         }
     }
 
+    /// Has a partition that was halted fetched again from where it is read: librdkafka has passed over what has failed.
+    fn reread(&mut self, slot: usize) -> Result<()> {
+        let partition = &mut self.partitions[slot];
+        partition.release();
+        let (topic, number, position) = (partition.topic.clone(), partition.partition, partition.position());
+        // Without waiting. Nothing that was fetched before comes after this.
+        self.consumer()
+            .seek(&topic, number, Offset::Offset(position), Duration::ZERO)
+            .with_context(|| format!("going back to {topic} partition {number} offset {position}"))
+    }
+
     /// The wanted offset of a partition is gone, or an error of the partition ends the run.
     fn trouble(&mut self, trouble: Trouble) -> Result<()> {
-        let Trouble { topic, partition, code, text } = trouble;
+        let Trouble { ref topic, partition, code, ref text, .. } = trouble;
         let Some(&slot) = self.slots.get(&(topic.clone(), partition)) else {
             // Of the whole client; unreachable brokers are told by its log.
             tracing::debug!("consumer error: {text} ({code})");
@@ -301,7 +315,7 @@ impl KafkaFeed {
         };
         match code {
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
-                let (first, end) = match self.consumer().fetch_watermarks(&topic, partition, LATER) {
+                let (first, end) = match self.consumer().fetch_watermarks(topic, partition, LATER) {
                     Ok(offsets) => offsets,
                     Err(error) => {
                         // The broker is away. Assigned anew, the partition gives the same error when it is back.
@@ -311,7 +325,7 @@ impl KafkaFeed {
                 };
                 let wanted = self.partitions[slot].position();
                 let (loss, again) = (self.reading.on_data_loss, self.bounded);
-                let start = available(loss, (&topic, partition), wanted, (first, end), again)?;
+                let start = available(loss, (topic, partition), wanted, (first, end), again)?;
                 self.partitions[slot].pass(start);
                 self.assign()
             }
@@ -321,9 +335,13 @@ impl KafkaFeed {
             RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed => {
                 bail!("{topic} partition {partition}: {text}; may this user read it?")
             }
-            code => {
+            code if is_of_a_place(code) => {
+                self.damage.again(&trouble, &self.settings)?;
+                self.reread(slot)
+            }
+            _ => {
                 // librdkafka tries again by itself.
-                tracing::warn!("{topic} partition {partition}: {text} ({code}); trying again");
+                self.damage.warn(&trouble);
                 Ok(())
             }
         }
@@ -408,14 +426,6 @@ impl KafkaFeed {
     }
 }
 
-/// An error that a batch held; handled after the batch.
-struct Trouble {
-    topic: String,
-    partition: i32,
-    code: RDKafkaErrorCode,
-    text: String,
-}
-
 impl Feed for KafkaFeed {
     fn wake(&mut self, waker: Waker) {
         self.found.wake(Arc::clone(&waker));
@@ -474,8 +484,13 @@ impl Feed for KafkaFeed {
                         partition.into_iter().for_each(|partition| partition.pass(offset));
                         return;
                     }
-                    Event::Error { topic, partition, code, text } => {
-                        troubles.push(Trouble { topic: topic.to_owned(), partition, code, text });
+                    Event::Error { topic, partition: number, offset, code, text } => {
+                        if is_of_a_place(code) {
+                            partition.into_iter().for_each(Partition::halt);
+                        }
+                        // Handled after the batch.
+                        let topic = topic.to_owned();
+                        troubles.push(Trouble { topic, partition: number, offset, code, text });
                         return;
                     }
                 };
@@ -488,6 +503,7 @@ impl Feed for KafkaFeed {
             for trouble in troubles {
                 self.trouble(trouble)?;
             }
+            damage::check_answers(self.consumer().context(), &self.settings)?;
             if read > 0 {
                 self.consumer().context().answered();
             }

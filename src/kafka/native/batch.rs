@@ -42,8 +42,8 @@ pub(crate) enum Event<'a> {
     Record(Record<'a>),
     /// The end of its partition: all below `offset` was handed over or is a gap.
     End { offset: i64 },
-    /// An error, of one partition where `topic` is not empty.
-    Error { topic: &'a str, partition: i32, code: RDKafkaErrorCode, text: String },
+    /// An error, of one partition where `topic` is not empty; of one place of it where `offset` is not negative.
+    Error { topic: &'a str, partition: i32, offset: i64, code: RDKafkaErrorCode, text: String },
 }
 
 impl<C: ConsumerContext> Batches<C> {
@@ -324,7 +324,7 @@ impl Message {
                     // SAFETY: not null, so a C string.
                     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
                 };
-                Event::Error { topic, partition, code, text }
+                Event::Error { topic, partition, offset: raw.offset, code, text }
             }
         }
     }

@@ -4,15 +4,20 @@
 //! - this module: the records of an output
 //! - `transactions`: what all outputs of a run share: an epoch's records, and its transaction
 //! - `kept`: the records of the open epoch
-//! - `writer`: a producer, and what its errors ask for
+//! - `letter`: dead letters in Kafka's own form
+//! - `target`: a topic that is written to, and how large a record it takes
+//! - `writer`: a producer, and what its errors ask for; `calls`: those that may not come back
 //! - `group`: the group's committed offsets, which say what the topics hold
 //! - `judge`: whether a transaction was committed that may have been
 //! - `resume`: what follows from them for a job that goes on
 
+mod calls;
 mod group;
 mod judge;
 mod kept;
+mod letter;
 mod resume;
+mod target;
 mod transactions;
 mod writer;
 
@@ -23,6 +28,7 @@ use cutwater_dataflows::source::Report;
 
 pub use transactions::Shared;
 
+use super::too_large::{OnTooLarge, TooLarge};
 use super::{Emit, Sink, lines, upserts};
 use crate::kafka::topics::Making;
 use crate::state::resume::Resume;
@@ -32,7 +38,17 @@ pub struct Kafka {
     shared: Shared,
     /// The topic's number in `shared`.
     topic: usize,
-    emit: Emit,
+    form: Form,
+    on_too_large: OnTooLarge,
+}
+
+/// What records say.
+#[derive(Clone, Copy)]
+enum Form {
+    /// What `--emit` says.
+    Rows(Emit),
+    /// Dead letters: the records that they were.
+    DeadLetters,
 }
 
 impl Kafka {
@@ -40,18 +56,37 @@ impl Kafka {
     ///
     /// # Errors
     /// If no broker answers in time, or the topic is not there, or can't be made.
-    pub fn open(shared: &Shared, topic: &str, making: Option<Making>, emit: Emit) -> Result<Self> {
-        Ok(Kafka { topic: shared.lock().topic(topic, making)?, shared: shared.clone(), emit })
+    pub fn open(
+        shared: &Shared,
+        topic: &str,
+        making: Option<Making>,
+        emit: Emit,
+        on_too_large: OnTooLarge,
+    ) -> Result<Self> {
+        let topic = shared.lock().topic(topic, making)?;
+        Ok(Kafka { topic, shared: shared.clone(), form: Form::Rows(emit), on_too_large })
+    }
+
+    /// As [`Kafka::open`], for dead letters: each is the record that it was, with headers that say where that was and
+    /// why it is here. Where the topic does not take so many bytes, its value is cut.
+    ///
+    /// # Errors
+    /// As [`Kafka::open`].
+    pub fn open_dead_letters(shared: &Shared, topic: &str, making: Option<Making>) -> Result<Self> {
+        let topic = shared.lock().topic(topic, making)?;
+        Ok(Kafka { topic, shared: shared.clone(), form: Form::DeadLetters, on_too_large: OnTooLarge::Fail })
     }
 }
 
 impl Sink for Kafka {
     fn write(&mut self, epoch: Epoch, output: &str, changes: &[Change]) -> Result<()> {
         let mut transactions = self.shared.lock();
+        output.clone_into(&mut transactions.target(self.topic).output);
         let mut keep = |key: &[u8], value: Option<&[u8]>| transactions.keep(self.topic, key, value);
-        match self.emit {
-            Emit::Upserts => upserts(changes).for_each(|(key, row)| keep(key, row)),
-            Emit::Changes => {
+        let there = || changes.iter().flat_map(|change| (0..change.diff).map(move |_| change));
+        match self.form {
+            Form::Rows(Emit::Upserts) => upserts(changes).for_each(|(key, row)| keep(key, row)),
+            Form::Rows(Emit::Changes) => {
                 let mut value = Vec::new();
                 for change in changes {
                     value.clear();
@@ -59,10 +94,13 @@ impl Sink for Kafka {
                     keep(&change.key, Some(&value));
                 }
             }
-            Emit::Final => changes
-                .iter()
-                .flat_map(|change| (0..change.diff).map(move |_| change))
-                .for_each(|change| keep(&change.key, Some(&change.row))),
+            Form::Rows(Emit::Final) => there().for_each(|change| keep(&change.key, Some(&change.row))),
+            Form::DeadLetters => {
+                for change in there() {
+                    let letter::Read { letter, key, value } = letter::read(&change.row)?;
+                    transactions.keep_letter(self.topic, key.as_deref(), value.as_deref(), letter);
+                }
+            }
         }
         transactions.send_kept(epoch)
     }
@@ -73,5 +111,37 @@ impl Sink for Kafka {
 
     fn resume(&mut self, from: &Resume) -> Result<Epoch> {
         self.shared.lock().resume(from)
+    }
+
+    fn refuse(&self, output: &str, changes: &[Change]) -> Option<(Vec<Change>, Vec<TooLarge>)> {
+        let Form::Rows(emit) = self.form else { return None };
+        if self.on_too_large == OnTooLarge::Fail {
+            return None;
+        }
+        let mut transactions = self.shared.lock();
+        let target = transactions.target(self.topic);
+        let most = target.most_of_a_row(output);
+        let size = |change: &Change| change.key.len() + change.row.len();
+        if changes.iter().all(|change| size(change) <= most) {
+            return None;
+        }
+        let (mut taken, mut refused) = (Vec::new(), Vec::new());
+        for change in changes {
+            if size(change) <= most {
+                taken.push(change.clone());
+            } else if change.diff > 0 {
+                let reason = format!(
+                    "output {output:?}: the row has {} bytes, and topic {} takes fewer ({})",
+                    size(change),
+                    target.name,
+                    target.limit
+                );
+                refused.push(TooLarge { topic: target.name.clone(), change: change.clone(), reason });
+            } else if emit == Emit::Upserts && change.key.len() <= most {
+                // The row never was in the topic. But an earlier one of this key may be, and is gone as well.
+                taken.push(change.clone());
+            }
+        }
+        Some((taken, refused))
     }
 }

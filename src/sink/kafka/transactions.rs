@@ -17,14 +17,19 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::topic_partition_list::Offset;
 
+use super::calls::Calls;
 use super::group::{Committed, Group, Mark, Partition};
 use super::judge::judge;
 use super::kept::Kept;
+use super::letter::Letter;
 use super::resume::{held, others};
+use super::target::Target;
 use super::writer::{Outgoing, Trouble, Writer};
 use crate::crash;
 use crate::fault::Fault;
+use crate::fold::Folded;
 use crate::kafka::client::Settings;
+use crate::kafka::limits::BATCH;
 use crate::kafka::topics::{self, Making};
 use crate::retry::Retry;
 use crate::state::resume::Resume;
@@ -33,6 +38,8 @@ use crate::state::resume::Resume;
 const LONGEST: Duration = Duration::from_secs(5);
 /// How many producers write in turn.
 const WRITERS: usize = 2;
+/// How many transactions of an epoch may fail as they are open for too long.
+const OVERDUE: u32 = 3;
 
 /// Whose turn an epoch is. All runs of a job agree on it, so that each has to fence the others before it writes an epoch
 /// that they may be writing.
@@ -48,17 +55,16 @@ fn turn(epoch: Epoch) -> usize {
 pub struct Shared(Arc<Mutex<Transactions>>);
 
 impl Shared {
-    /// Transactions of a run without state, which has this name, with the offsets of a consumer group.
+    /// Starts the transactions of a run without state, which has this name: all its sinks are open. A job that keeps
+    /// state starts them when it is known what it resumes from.
     ///
     /// # Errors
     /// If no broker answers in time, or it allows no transactions.
-    pub fn start(settings: &Settings, group: &str, run: &str, fault: &Fault) -> Result<Self> {
-        let shared = Shared::prepare(settings, group, fault)?;
-        shared.lock().start(run)?;
-        Ok(shared)
+    pub fn start(&self, run: &str) -> Result<()> {
+        self.lock().start(run)
     }
 
-    /// As [`Shared::start`], for a job that keeps state: they start when it is known what the job goes on from.
+    /// Transactions with the offsets of a consumer group, to be started.
     ///
     /// # Errors
     /// If librdkafka does not take a property.
@@ -71,6 +77,7 @@ impl Shared {
             topics: Vec::new(),
             job: String::new(),
             writers: [const { None }; WRITERS],
+            calls: Calls::new(fault),
             kept: Kept::default(),
             sent: 0,
             trouble: None,
@@ -78,6 +85,7 @@ impl Shared {
             committed: 0,
             done: None,
             gone: BTreeSet::new(),
+            said: Folded::new("failed transactions"),
         };
         Ok(Shared(Arc::new(Mutex::new(transactions))))
     }
@@ -93,11 +101,12 @@ pub(super) struct Transactions {
     /// Ends everything that waits.
     fault: Fault,
     membership: Arc<ConsumerGroupMetadata>,
-    topics: Vec<String>,
+    topics: Vec<Target>,
     /// The job, or the run where it keeps no state; empty until they have started.
     job: String,
     /// They write in turn: see [`turn`]. `None` until they have started, and while one is replaced.
     writers: [Option<Writer>; WRITERS],
+    calls: Calls,
     /// The records of the open epoch.
     kept: Kept,
     /// How many of them were sent in the open transaction.
@@ -112,6 +121,8 @@ pub(super) struct Transactions {
     done: Option<Epoch>,
     /// Topics that were read and then deleted: the group takes no offsets of them.
     gone: BTreeSet<String>,
+    /// Failed transactions that were said.
+    said: Folded,
 }
 
 impl Transactions {
@@ -133,29 +144,41 @@ impl Transactions {
             topics::create(&probe, settings, name, making, &[])?;
             tracing::info!("made topic {name}, {} partitions", making.partitions);
         }
-        self.topics.push(name.to_owned());
+        self.topics.push(Target::find(&probe, settings, name));
         Ok(self.topics.len() - 1)
+    }
+
+    /// A topic that will be written to, by its number.
+    pub(super) fn target(&mut self, topic: usize) -> &mut Target {
+        &mut self.topics[topic]
+    }
+
+    /// The most bytes to send together to any of the topics.
+    fn most(&self) -> usize {
+        self.topics.iter().map(|target| target.limit.batch()).min().unwrap_or(BATCH)
     }
 
     /// Starts, as the only run of this job that can write from now on.
     fn start(&mut self, job: &str) -> Result<()> {
         job.clone_into(&mut self.job);
-        let (settings, fault) = (&self.group.settings, &self.fault);
+        let settings = &self.group.settings;
         topics::connect(&settings.metadata()?, settings)?;
         let deadline = Instant::now() + settings.connect_timeout;
         // All of them, before anything is read of what the topics hold: none of a former run can write after that. Each
         // waits for its coordinator, so they start side by side.
         let ids: [String; WRITERS] = std::array::from_fn(|turn| self.id(turn));
+        let (most, calls) = (self.most(), &self.calls);
         let started = std::thread::scope(|scope| {
-            let threads =
-                ids.each_ref().map(|id| scope.spawn(|| Writer::start(settings, id, Some(deadline), fault)));
+            let threads = ids
+                .each_ref()
+                .map(|id| scope.spawn(|| Writer::start(settings, id, most, calls, Some(deadline))));
             threads.map(|thread| thread.join())
         });
         for (place, started) in self.writers.iter_mut().zip(started) {
             match started.map_err(|_| anyhow!("a thread that starts a producer has panicked"))? {
                 Ok(writer) => *place = Some(writer),
                 Err(Trouble::End(error)) => return Err(error),
-                Err(Trouble::Lost(why)) => {
+                Err(Trouble::Lost(why) | Trouble::TooLarge { why, .. }) => {
                     bail!("{why}; does another run of this job start?")
                 }
             }
@@ -192,7 +215,18 @@ impl Transactions {
 
     /// Takes a record of the open epoch.
     pub(super) fn keep(&mut self, topic: usize, key: &[u8], value: Option<&[u8]>) {
-        self.kept.push(topic, key, value);
+        self.kept.push(topic, Some(key), value, None);
+    }
+
+    /// Takes a dead letter of the open epoch.
+    pub(super) fn keep_letter(
+        &mut self,
+        topic: usize,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        letter: Letter,
+    ) {
+        self.kept.push(topic, key, value, Some(letter));
     }
 
     /// Sends the records that it has taken. What goes wrong with them is found out about when the epoch is committed.
@@ -219,13 +253,15 @@ impl Transactions {
         }
         // What is sent once, after the end, belongs to no epoch.
         let number = (epoch != END).then(|| epoch.to_string());
-        for (topic, key, value) in &self.kept.records[self.sent..] {
-            writer.send(&Outgoing {
-                topic: &self.topics[*topic],
-                key: &self.kept.bytes[key.clone()],
-                value: value.clone().map(|value| &self.kept.bytes[value]),
-                epoch: number.as_deref(),
-            })?;
+        for record in &self.kept.records[self.sent..] {
+            let target = &self.topics[record.topic];
+            let (key, value) = (self.kept.key(record), self.kept.value(record));
+            let fit = record.letter.as_ref().map(|letter| letter.fit(key, value, target.most()));
+            let (letter, key, value) = match &fit {
+                Some((letter, key, value)) => (Some(letter), *key, *value),
+                None => (None, key, value),
+            };
+            writer.send(&Outgoing { topic: &target.name, key, value, epoch: number.as_deref(), letter })?;
             self.sent += 1;
         }
         Ok(())
@@ -251,7 +287,8 @@ impl Transactions {
     }
 
     fn shown_topics(&self) -> String {
-        format!("{} {}", if self.topics.len() == 1 { "topic" } else { "topics" }, self.topics.join(", "))
+        let names: Vec<&str> = self.topics.iter().map(|target| target.name.as_str()).collect();
+        format!("{} {}", if names.len() == 1 { "topic" } else { "topics" }, names.join(", "))
     }
 
     /// The offsets that the epoch's transaction commits: those that moved. One of them at least stands with every
@@ -302,14 +339,23 @@ impl Transactions {
         };
         let mut retry = Retry::new(&self.fault, LONGEST, None);
         let mut missing = BTreeSet::new();
+        let mut overdue = 0;
         loop {
             let mut asked = false;
             let why = match self.attempt(epoch, offsets, &mark, &mut asked) {
                 Ok(()) => return Ok(()),
                 Err(Trouble::End(error)) => return Err(error),
                 Err(Trouble::Lost(why)) => why,
+                Err(Trouble::TooLarge { record, bytes, why }) => {
+                    self.too_large(record, bytes, &why)?;
+                    why
+                }
             };
-            tracing::info!("{why}; going on with a new producer");
+            if let Some(limit) = self.writers[turn(epoch)].as_ref().and_then(Writer::overdue) {
+                overdue += 1;
+                ensure!(overdue < OVERDUE, too_slow(&mark, limit, &why));
+            }
+            tracing::debug!("{why}; starting a new producer");
             self.forget_gone(&why, offsets, &mut missing);
             self.replace(turn(epoch), &why, offsets, &mark, &mut retry)?;
             ensure!(!asked || !offsets.is_empty(), "{why}; whether it was committed can't be found out");
@@ -317,7 +363,7 @@ impl Transactions {
                 tracing::warn!("{why}; but epoch {} was committed", mark.epoch);
                 return Ok(());
             }
-            tracing::warn!("{why}; writing epoch {} again", mark.epoch);
+            self.said.warn(|| format!("{why}; writing epoch {} again", mark.epoch));
             retry.wait(&why)?;
         }
     }
@@ -352,6 +398,19 @@ impl Transactions {
             // One of them stands with every epoch, where any is known.
             offsets.extend(self.positions.first_key_value().map(|(place, offset)| (place.clone(), *offset)));
         }
+    }
+
+    /// A record of the transaction is too large for its topic. A dead letter is cut more, for the next try.
+    ///
+    /// # Errors
+    /// If it is a row: that ends the run.
+    fn too_large(&mut self, record: usize, bytes: usize, why: &str) -> Result<()> {
+        let record = self.kept.records.get(record).with_context(|| why.to_owned())?;
+        let target = &mut self.topics[record.topic];
+        if record.letter.is_some() && target.cut_below(bytes) {
+            return Ok(());
+        }
+        Err(target.refuses(&self.group.settings, self.kept.key(record).unwrap_or_default(), bytes, why))
     }
 
     /// One try. `asked` is set before the commit is asked for: from then on, it may be committed.
@@ -396,13 +455,13 @@ impl Transactions {
                 self.judge(&committed, offsets, mark)?;
             }
             self.writers[turn] = None;
-            match Writer::start(&self.group.settings, &self.id(turn), None, &self.fault) {
+            match Writer::start(&self.group.settings, &self.id(turn), self.most(), &self.calls, None) {
                 Ok(writer) => {
                     self.writers[turn] = Some(writer);
                     return Ok(());
                 }
                 Err(Trouble::End(error)) => return Err(error),
-                Err(Trouble::Lost(again)) => {
+                Err(Trouble::Lost(again) | Trouble::TooLarge { why: again, .. }) => {
                     tracing::debug!("{again}");
                     retry.wait(why)?;
                 }
@@ -434,6 +493,18 @@ impl Transactions {
     ) -> Result<bool> {
         judge(&self.group.name, committed, offsets, mark, &self.positions)
     }
+}
+
+/// What to say of an epoch whose transaction is open for too long, at each try.
+fn too_slow(mark: &Mark, limit: Duration, why: &str) -> String {
+    let limit = limit.as_millis();
+    format!(
+        "epoch {}: its transaction was open for longer than transaction.timeout.ms={limit}, {OVERDUE} times in a row, and \
+         the broker ends those: {why}. Give it more time with --set transaction.timeout.ms=MS (the broker's \
+         transaction.max.timeout.ms is the most), or make epochs smaller with --epoch, --max-records or --max-bytes: one \
+         that is in the ledger stays as it is",
+        mark.epoch
+    )
 }
 
 fn list(offsets: &BTreeMap<Partition, i64>, mark: &Mark) -> Result<TopicPartitionList> {

@@ -6,18 +6,17 @@
 //! one for the same, and drops it. Another producer has another epoch of the id, and numbers of its own.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
-use crossbeam_channel::{bounded, select};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
-use crate::fault::Fault;
+use super::calls::Calls;
+use super::letter::Letter;
 use crate::kafka::client::{Settings, refused};
 use crate::kafka::deliveries::{Deliveries, reason};
 use crate::retry::Retry;
@@ -39,6 +38,15 @@ pub(super) enum Trouble {
     /// This producer is of no more use. Another one with its id ends what it has left open, one way or the other; then
     /// the transaction can be done anew.
     Lost(String),
+    /// A record of the transaction is larger than its topic takes, and so the transaction has failed.
+    TooLarge {
+        /// Its number among those of the transaction, from 0.
+        record: usize,
+        /// Bytes of its key and value.
+        bytes: usize,
+        /// What was said of it.
+        why: String,
+    },
     /// The run can't go on.
     End(anyhow::Error),
 }
@@ -46,23 +54,45 @@ pub(super) enum Trouble {
 /// A record to be written.
 pub(super) struct Outgoing<'a> {
     pub(super) topic: &'a str,
-    pub(super) key: &'a [u8],
+    pub(super) key: Option<&'a [u8]>,
     pub(super) value: Option<&'a [u8]>,
     /// The value of its header `epoch`, if it has one.
     pub(super) epoch: Option<&'a str>,
+    /// What its other headers say, if it is a dead letter.
+    pub(super) letter: Option<&'a Letter>,
+}
+
+impl Outgoing<'_> {
+    fn headers(&self) -> Option<OwnedHeaders> {
+        if self.epoch.is_none() && self.letter.is_none() {
+            return None;
+        }
+        let mut headers = OwnedHeaders::new();
+        if self.epoch.is_some() {
+            headers = headers.insert(Header { key: "epoch", value: self.epoch });
+        }
+        for (key, value) in self.letter.into_iter().flat_map(Letter::headers) {
+            headers = headers.insert(Header { key, value: Some(&*value) });
+        }
+        Some(headers)
+    }
 }
 
 /// Writes transactions, until one fails.
 pub(super) struct Writer {
     producer: Producing,
-    /// True between the begin and the end of a transaction.
-    open: bool,
+    /// When the open transaction was begun.
+    begun: Option<Instant>,
     /// Records sent so far, in all transactions.
     sent: usize,
+    /// Of them, those of transactions before the last one.
+    before: usize,
+    /// How long the broker lets a transaction be open.
+    limit: Duration,
 }
 
 impl Writer {
-    /// A producer of transactions under this id. From now on no older one with this id can write; what such a one
+    /// A producer of transactions under this id, with batches of up to `most` bytes. From now on no older one with this id can write; what such a one
     /// has left open is aborted, or, where its commit was under way, committed.
     ///
     /// # Errors
@@ -71,55 +101,73 @@ impl Writer {
     pub(super) fn start(
         settings: &Settings,
         id: &str,
+        most: usize,
+        calls: &Calls,
         deadline: Option<Instant>,
-        fault: &Fault,
     ) -> Result<Self, Trouble> {
-        let make = || -> Result<Sender> {
-            let config = settings.transactions(id)?;
-            config.create_with_context(Deliveries::default()).map_err(refused).context("making a producer")
+        let make = || -> Result<(Sender, Duration)> {
+            let config = settings.transactions(id, most)?;
+            let limit = config.get("transaction.timeout.ms").and_then(|ms| ms.parse().ok());
+            let limit = Duration::from_millis(limit.unwrap_or(u64::MAX));
+            let sender = config.create_with_context(Deliveries::default()).map_err(refused);
+            Ok((sender.context("making a producer")?, limit))
         };
-        let producer = Producing(Arc::new(make().map_err(Trouble::End)?), fault.clone());
+        let (sender, limit) = make().map_err(Trouble::End)?;
+        let producer = Producing { sender: Arc::new(sender), calls: calls.clone() };
         producer
             .call("starting transactions", deadline, |producer| producer.init_transactions(CALL))
             .map_err(|trouble| match trouble {
                 Trouble::End(error) => Trouble::End(error.context(format!("transactional.id {id:?}"))),
                 lost => lost,
             })?;
-        Ok(Writer { producer, open: false, sent: 0 })
+        Ok(Writer { producer, begun: None, sent: 0, before: 0, limit })
     }
 
     /// True iff a transaction is open.
     pub(super) fn is_open(&self) -> bool {
-        self.open
+        self.begun.is_some()
+    }
+
+    /// How long a transaction may be open, where the open one is for longer although no broker was out of reach.
+    pub(super) fn overdue(&self) -> Option<Duration> {
+        let overdue = self.begun.is_some_and(|begun| begun.elapsed() >= self.limit);
+        (overdue && !self.producer.sender.context().was_unreachable()).then_some(self.limit)
     }
 
     /// Begins a transaction.
     pub(super) fn begin(&mut self) -> Result<(), Trouble> {
         self.producer.guarded("beginning a transaction", |producer| producer.begin_transaction())?;
-        self.open = true;
+        (self.begun, self.before) = (Some(Instant::now()), self.sent);
         Ok(())
     }
 
     /// Sends a record in the open transaction.
     pub(super) fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), Trouble> {
-        let mut record = BaseRecord::with_opaque_to(outgoing.topic, self.sent).key(outgoing.key);
-        if outgoing.epoch.is_some() {
-            record =
-                record.headers(OwnedHeaders::new().insert(Header { key: "epoch", value: outgoing.epoch }));
+        let mut record = BaseRecord::with_opaque_to(outgoing.topic, self.sent);
+        if let Some(key) = outgoing.key {
+            record = record.key(key);
+        }
+        if let Some(headers) = outgoing.headers() {
+            record = record.headers(headers);
         }
         if let Some(value) = outgoing.value {
             record = record.payload(value);
         }
         loop {
-            match self.producer.0.send(record) {
+            match self.producer.sender.send(record) {
                 Ok(()) => {
                     self.sent += 1;
                     return Ok(());
                 }
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    self.producer.check()?;
-                    self.producer.1.pause(ROOM).map_err(Trouble::End)?;
+                    self.check()?;
+                    self.producer.calls.fault.pause(ROOM).map_err(Trouble::End)?;
                     record = back;
+                }
+                Err((error, _)) if is_too_large(&error) => {
+                    let bytes = outgoing.key.map_or(0, <[u8]>::len) + outgoing.value.map_or(0, <[u8]>::len);
+                    let record = self.sent - self.before;
+                    return Err(Trouble::TooLarge { record, bytes, why: reason(&error) });
                 }
                 Err((error, _)) => {
                     if error.rdkafka_error_code().is_some_and(is_permanent) {
@@ -129,7 +177,7 @@ impl Writer {
                             reason(&error)
                         )));
                     }
-                    self.producer.check()?;
+                    self.check()?;
                     // The transaction has failed, and takes no more records.
                     return Err(Trouble::Lost(reason(&error)));
                 }
@@ -144,39 +192,70 @@ impl Writer {
         group: &Arc<ConsumerGroupMetadata>,
     ) -> Result<(), Trouble> {
         let (offsets, group) = (offsets.clone(), Arc::clone(group));
-        self.producer.guarded("committing offsets", move |producer| {
+        let sent = self.producer.guarded("committing offsets", move |producer| {
             producer.send_offsets_to_transaction(&offsets, &group, CALL)
-        })
+        });
+        self.explained(sent)
     }
 
     /// Commits the open transaction: after this, all of it can be read. After an error it may have been committed, or
     /// not.
     pub(super) fn commit(&mut self) -> Result<(), Trouble> {
         // The commit would wait for the records as well, but in steps of 100 ms.
-        while self.producer.0.in_flight_count() > 0 {
-            self.producer.check()?;
-            self.producer.1.pause(SOON).map_err(Trouble::End)?;
+        while self.producer.sender.in_flight_count() > 0 {
+            self.check()?;
+            self.producer.calls.fault.pause(SOON).map_err(Trouble::End)?;
         }
-        self.producer.guarded("committing a transaction", |producer| producer.commit_transaction(CALL))?;
-        self.producer.0.context().answered();
-        self.open = false;
+        let committed =
+            self.producer.guarded("committing a transaction", |producer| producer.commit_transaction(CALL));
+        self.explained(committed)?;
+        self.producer.sender.context().answered();
+        self.begun = None;
         Ok(())
     }
+
+    /// Has this producer failed, or one of the transaction's records for good?
+    fn check(&self) -> Result<(), Trouble> {
+        self.too_large()?;
+        self.producer.check()
+    }
+
+    /// Was a record of the transaction refused as it is too large?
+    fn too_large(&self) -> Result<(), Trouble> {
+        let Some(failure) = self.producer.sender.context().too_large() else { return Ok(()) };
+        let record = failure.record.saturating_sub(self.before);
+        Err(Trouble::TooLarge { record, bytes: failure.bytes, why: failure.reason() })
+    }
+
+    /// A record that was refused is told as what it is, instead of by what follows from it.
+    fn explained(&self, result: Result<(), Trouble>) -> Result<(), Trouble> {
+        if result.is_err() {
+            self.too_large()?;
+        }
+        result
+    }
+}
+
+fn is_too_large(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
 }
 
 type Sender = ThreadedProducer<Deliveries>;
 
-/// The producer of a [`Writer`], and what ends its waiting.
+/// The producer of a [`Writer`], and how it is called.
 #[derive(Clone)]
-struct Producing(Arc<Sender>, Fault);
+struct Producing {
+    sender: Arc<Sender>,
+    calls: Calls,
+}
 
 impl Producing {
     /// Has this producer failed, or one of the transaction's records for good?
     fn check(&self) -> Result<(), Trouble> {
-        if let Some((code, text)) = self.0.client().fatal_error() {
+        if let Some((code, text)) = self.sender.client().fatal_error() {
             return Err(Trouble::Lost(format!("{text} ({code})")));
         }
-        match self.0.context().first_failure() {
+        match self.sender.context().first_failure() {
             Some(failure) if failure.error.rdkafka_error_code().is_some_and(is_permanent) => {
                 Err(Trouble::End(anyhow!("writing to a topic: {}", failure.reason())))
             }
@@ -193,20 +272,11 @@ impl Producing {
         what: &'static str,
         call: impl Fn(&Sender) -> KafkaResult<()> + Send + 'static,
     ) -> Result<(), Trouble> {
-        let (answer, answered) = bounded(1);
         let producer = self.clone();
-        thread::Builder::new()
-            .name("cutwater:call".into())
-            .spawn(move || drop(answer.send(producer.call(what, None, call))))
-            .map_err(|error| Trouble::End(anyhow!(error).context(what)))?;
-        select! {
-            recv(answered) -> answer => {
-                answer.unwrap_or_else(|_| Err(Trouble::End(anyhow!("{what}: its thread has panicked"))))
-            }
-            recv(self.1.heard()) -> _ => {
-                Err(Trouble::End(anyhow!("{what}: another part of the run has failed")))
-            }
-            default(STUCK + CALL) => Err(Trouble::Lost(format!("{what}: librdkafka does not come back"))),
+        match self.calls.make(what, STUCK + CALL, move || producer.call(what, None, call)) {
+            Ok(Some(result)) => result,
+            Ok(None) => Err(Trouble::Lost(format!("{what}: librdkafka does not come back"))),
+            Err(error) => Err(Trouble::End(error)),
         }
     }
 
@@ -219,9 +289,9 @@ impl Producing {
         call: impl Fn(&Sender) -> KafkaResult<()>,
     ) -> Result<(), Trouble> {
         let mut retry =
-            Retry::new(&self.1, LONGEST, Some(deadline.unwrap_or_else(|| Instant::now() + STUCK)));
+            Retry::new(&self.calls.fault, LONGEST, Some(deadline.unwrap_or_else(|| Instant::now() + STUCK)));
         loop {
-            let why = match call(&self.0) {
+            let why = match call(&self.sender) {
                 Ok(()) => return Ok(()),
                 // Records are not acknowledged yet.
                 Err(KafkaError::Flush(code)) => format!("{what}: {code}"),
@@ -246,7 +316,7 @@ impl Producing {
                 Err(error) => return Err(Trouble::End(anyhow!("{what}: {}", reason(&error)))),
             };
             retry.wait(&why).map_err(|error| match deadline {
-                None if !self.1.is_raised() => Trouble::Lost(why),
+                None if !self.calls.fault.is_raised() => Trouble::Lost(why),
                 _ => Trouble::End(error),
             })?;
         }
@@ -269,8 +339,12 @@ fn why(what: &str, error: &RDKafkaError) -> String {
 fn is_permanent(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
-        RDKafkaErrorCode::MessageSizeTooLarge
-            | RDKafkaErrorCode::InvalidRecord
+        RDKafkaErrorCode::InvalidRecord
+            | RDKafkaErrorCode::InvalidTopic
+            | RDKafkaErrorCode::InvalidTimestamp
+            | RDKafkaErrorCode::InvalidRequiredAcks
+            | RDKafkaErrorCode::UnsupportedForMessageFormat
+            | RDKafkaErrorCode::UnsupportedCompressionType
             | RDKafkaErrorCode::PolicyViolation
             | RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownPartition

@@ -1,5 +1,7 @@
 //! Brokers: a real one that all tests share, real ones of a test's own, and librdkafka's in-process one.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
@@ -15,13 +17,30 @@ use super::unique;
 
 /// The real broker that tests share. It ends with this process.
 pub fn real() -> &'static Kafka {
+    &shared().1
+}
+
+/// Changes a byte of what the real broker has on disk of a partition: the last one of `text`, which must be there once.
+pub fn damage(topic: &Topic, partition: i32, text: &[u8]) {
+    let folder = format!("broker-1/data/{}-{partition}/00000000000000000000.log", topic.name);
+    let log = shared().0.keeper.dir().join(folder);
+    let bytes = std::fs::read(&log).expect("the partition's log");
+    let places: Vec<usize> =
+        (0..bytes.len() - text.len()).filter(|&place| bytes[place..].starts_with(text)).collect();
+    assert_eq!(places.len(), 1, "{} is there as often", text.escape_ascii());
+    let place = places[0] + text.len() - 1;
+    // In its place, so that the broker, which has it open, sees it.
+    let file = OpenOptions::new().write(true).open(&log).expect("the partition's log");
+    file.write_all_at(&[bytes[place] ^ 1], place as u64).expect("a byte is written");
+}
+
+fn shared() -> &'static (Broker, Kafka) {
     static SHARED: OnceLock<(Broker, Kafka)> = OnceLock::new();
-    let (_, kafka) = SHARED.get_or_init(|| {
+    SHARED.get_or_init(|| {
         let broker = Broker::start();
         let kafka = Kafka::at(&broker.address);
         (broker, kafka)
-    });
-    kafka
+    })
 }
 
 /// A real broker, or several that are a cluster. They are killed, and their data removed, when this is dropped or this

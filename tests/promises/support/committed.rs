@@ -39,6 +39,48 @@ impl Seen {
     }
 }
 
+/// A dead letter, as its headers have it.
+#[derive(Debug)]
+pub struct Letter {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub message: String,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+}
+
+impl Letter {
+    /// The dead letter that a record is.
+    pub fn of(message: &BorrowedMessage<'_>) -> Letter {
+        let header = |name: &str| -> String {
+            let headers = message.headers().expect("headers");
+            let name = format!("__streams.errors.{name}");
+            let header = headers.iter().find(|header| header.key == name);
+            let value = header.and_then(|header| header.value).unwrap_or_else(|| panic!("no header {name}"));
+            String::from_utf8(value.to_vec()).expect("text")
+        };
+        Letter {
+            topic: header("topic"),
+            partition: header("partition").parse().expect("a number"),
+            offset: header("offset").parse().expect("a number"),
+            message: header("message"),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+        }
+    }
+}
+
+/// All dead letters that a topic holds now.
+pub fn letters(topic: &Topic) -> Vec<Letter> {
+    let mut letters = Vec::new();
+    each(topic, "read_committed", |message| {
+        assert!(epoch(message).is_some(), "a header epoch");
+        letters.push(Letter::of(message));
+    });
+    letters
+}
+
 /// All committed records that are there now: by partition, in order.
 pub fn read(topic: &Topic) -> Vec<Seen> {
     read_as(topic, "read_committed")

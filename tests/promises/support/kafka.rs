@@ -46,6 +46,11 @@ impl Kafka {
         self.make(&unique(), partitions, &compact)
     }
 
+    /// Makes a topic for this test with one partition, whose records have so many bytes at most.
+    pub fn narrow_topic(&self, bytes: usize) -> Topic {
+        self.make(&unique(), 1, &[("max.message.bytes", &bytes.to_string())])
+    }
+
     fn make(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> Topic {
         let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
         for (key, value) in config {
@@ -151,7 +156,8 @@ impl Topic {
         writer
     }
 
-    fn writer_with(&self, properties: &[(&str, &str)]) -> Writer {
+    /// Writes to this topic, with librdkafka properties.
+    pub fn writer_with(&self, properties: &[(&str, &str)]) -> Writer {
         let mut config = config(&self.address);
         config.set("enable.idempotence", "true").set("linger.ms", "1");
         // The client's limit is a little below the broker's; a line of a megabyte is for both.

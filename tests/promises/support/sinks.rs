@@ -5,15 +5,13 @@ use cutwater::kafka::client::Settings;
 use cutwater::sink::{Emit, Opener, Sink, Target, WEBHOOK_MAX_BYTES};
 use cutwater::state::cut::Cut;
 use cutwater::state::resume::{Entry, Resume};
+use cutwater_dataflows::dead_letter::{batch, of_row, render};
 use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::{Moved, Report};
 
-use rand::distr::Alphanumeric;
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-
 use super::DEADLINE;
 use super::kafka::Topic;
+use super::text::noise;
 
 /// How to reach the cluster, with librdkafka properties.
 pub fn settings(address: &str, properties: &[(&str, &str)]) -> Settings {
@@ -40,6 +38,21 @@ impl<'a> Run<'a> {
             opener.open(&target, Emit::Upserts).expect("it opens").expect("a sink")
         };
         Run { sinks: outputs.iter().map(open).collect(), input }
+    }
+
+    /// As [`Run::open`], with a sink for dead letters alone.
+    pub fn open_dead_letters(settings: &Settings, input: &'a Topic, output: &Topic) -> Run<'a> {
+        let fault = Fault::default();
+        let mut opener = Opener::new(settings, "letters", true, WEBHOOK_MAX_BYTES, &fault);
+        let target = Target::Kafka(output.name.clone());
+        Run { sinks: vec![opener.open_dead_letters(&target).expect("it opens").expect("a sink")], input }
+    }
+
+    /// Writes a dead letter with a value of so many bytes.
+    pub fn write_dead_letter(&mut self, epoch: u64, bytes: usize) -> anyhow::Result<()> {
+        let letter = of_row("source", b"key", noise(bytes).as_bytes(), "bad");
+        let changes = render()(&[batch([letter])]);
+        self.sinks.iter_mut().try_for_each(|sink| sink.write(epoch, "dead-letters", &changes))
     }
 
     /// The ledger of this job from its first epoch on, with no checkpoint.
@@ -82,8 +95,7 @@ impl<'a> Run<'a> {
 
     /// Writes a row of about so many bytes to all topics, however well it is compressed.
     pub fn write_large(&mut self, epoch: u64, bytes: usize) -> anyhow::Result<()> {
-        let mut random = StdRng::seed_from_u64(1);
-        let text: String = (0..bytes).map(|_| random.sample(Alphanumeric) as char).collect();
+        let text = noise(bytes);
         let row = format!("{{\"k\":0,\"v\":\"{text}\"}}").into_bytes();
         let changes = [Change { key: b"{\"k\":0}".as_slice().into(), row: row.into(), diff: 1 }];
         self.sinks.iter_mut().try_for_each(|sink| sink.write(epoch, "out", &changes))

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rand::SeedableRng;
+use rand::distr::Alphanumeric;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Zipf};
 
 /// The lines of all files that every Debian machine has in `/usr/share/common-licenses`.
@@ -32,6 +33,12 @@ pub fn licenses() -> &'static [String] {
 pub fn zipf() -> &'static [String] {
     static LINES: OnceLock<Vec<String>> = OnceLock::new();
     LINES.get_or_init(|| zipf_lines(1, 1_000_000))
+}
+
+/// A word of so many letters and digits, that is hardly shorter when it is compressed: the same each time.
+pub fn noise(letters: usize) -> String {
+    let mut random = StdRng::seed_from_u64(1);
+    (0..letters).map(|_| random.sample(Alphanumeric) as char).collect()
 }
 
 /// Lines of ten words each.

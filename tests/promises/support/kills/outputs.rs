@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::COMMITTED;
 use super::recount::{Count, Dead, Words};
-use crate::support::committed::{each, epoch};
+use crate::support::committed::{Letter, each, epoch};
 use crate::support::kafka::Topic;
 use crate::support::rows::{Change, Row};
 
@@ -50,17 +50,11 @@ pub fn upserts(topic: &Topic, words: &mut Words) -> Vec<Count> {
 
 /// The records that are dead letters of `input`, each once.
 pub fn dead_letters(topic: &Topic, input: &Topic) -> BTreeSet<Dead> {
-    #[derive(Deserialize)]
-    struct Letter {
-        topic: String,
-        partition: i32,
-        offset: i64,
-    }
     let mut letters = BTreeSet::new();
     let mut last = 0;
     each(topic, COMMITTED, |message| {
         let shown = || format!("{} offset {}", topic.name, message.offset());
-        let letter: Letter = json(message.payload().unwrap_or_default(), shown);
+        let letter = Letter::of(message);
         assert_eq!(letter.topic, input.name, "{}", shown());
         let epoch = epoch(message).unwrap_or_else(|| panic!("{}: no epoch", shown()));
         assert!(last <= epoch, "{}: epoch {epoch} after epoch {last}", shown());

@@ -1,0 +1,131 @@
+//! Dead letters in Kafka's own form, as Kafka Streams has it: the record's key and value as they were, and in headers
+//! where it was and why it is here.
+
+use std::borrow::Cow;
+
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+/// Characters of a reason that are kept.
+const REASON: usize = 1000;
+/// Bytes that a record has beside its key, its value and what a letter's headers say.
+const OVERHEAD: usize = 512;
+
+/// What the headers of a dead letter say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Letter {
+    pub(super) topic: String,
+    pub(super) partition: i64,
+    pub(super) offset: i64,
+    pub(super) message: String,
+}
+
+impl Letter {
+    /// The headers but for `epoch`.
+    pub(super) fn headers(&self) -> [(&'static str, Cow<'_, str>); 4] {
+        [
+            ("__streams.errors.topic", Cow::Borrowed(self.topic.as_str())),
+            ("__streams.errors.partition", Cow::Owned(self.partition.to_string())),
+            ("__streams.errors.offset", Cow::Owned(self.offset.to_string())),
+            ("__streams.errors.message", Cow::Borrowed(self.message.as_str())),
+        ]
+    }
+
+    /// What goes into a record of up to `most` bytes, all told. Where key and value are larger, the value is cut, then
+    /// the key, and the message says so.
+    pub(super) fn fit<'a>(
+        &self,
+        key: Option<&'a [u8]>,
+        value: Option<&'a [u8]>,
+        most: usize,
+    ) -> (Letter, Option<&'a [u8]>, Option<&'a [u8]>) {
+        let mut letter = self.clone();
+        let room = most.saturating_sub(OVERHEAD + self.topic.len() + self.message.len());
+        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        if length(key) + length(value) <= room {
+            return (letter, key, value);
+        }
+        let mut cut = |what: &str, bytes: Option<&'a [u8]>, room: usize| {
+            let bytes = bytes?;
+            let kept = &bytes[..bytes.len().min(room)];
+            if kept.len() < bytes.len() {
+                letter.message +=
+                    &format!("; only the first {} of the {what}'s {} bytes", kept.len(), bytes.len());
+            }
+            Some(kept)
+        };
+        let key = cut("key", key, room);
+        let value = cut("value", value, room - length(key));
+        (letter, key, value)
+    }
+}
+
+/// A dead letter, read back from its row.
+pub(super) struct Read {
+    pub(super) letter: Letter,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Option<Vec<u8>>,
+}
+
+/// Reads a dead letter's row.
+///
+/// # Errors
+/// If it is not one: that is a fault of ours.
+pub(super) fn read(row: &[u8]) -> Result<Read> {
+    #[derive(Deserialize)]
+    struct Row {
+        topic: String,
+        partition: i64,
+        offset: i64,
+        reason: String,
+        key_base64: Option<String>,
+        value_base64: Option<String>,
+    }
+    let row: Row = serde_json::from_slice(row).context("a dead letter's row")?;
+    let bytes = |text: Option<String>| text.map(|text| STANDARD.decode(text)).transpose();
+    let message = match row.reason.char_indices().nth(REASON) {
+        Some((end, _)) => format!("{}…", &row.reason[..end]),
+        None => row.reason,
+    };
+    Ok(Read {
+        letter: Letter { topic: row.topic, partition: row.partition, offset: row.offset, message },
+        key: bytes(row.key_base64).context("a dead letter's key")?,
+        value: bytes(row.value_base64).context("a dead letter's value")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter() -> Letter {
+        Letter { topic: "t".into(), partition: 3, offset: 7, message: "bad".into() }
+    }
+
+    #[test]
+    fn a_row_is_read_back() {
+        let row = br#"{"topic":"t","partition":3,"offset":7,"timestamp":5,"reason":"bad","key_base64":null,"value_base64":"/wA="}"#;
+        let read = read(row).expect("it is one");
+        assert_eq!((read.letter, read.key, read.value), (letter(), None, Some(vec![0xff, 0])));
+    }
+
+    #[test]
+    fn what_is_too_large_is_cut_and_says_so() {
+        let (key, value) = (b"key".as_slice(), vec![b'v'; 5000]);
+        let whole = letter().fit(Some(key), Some(&value), 10_000);
+        assert_eq!(whole, (letter(), Some(key), Some(&*value)));
+
+        let (said, kept, cut) = letter().fit(Some(key), Some(&value), 2000);
+        let cut = cut.expect("a value");
+        assert!(kept == Some(key) && cut.len() > 1000 && cut.len() + OVERHEAD < 2000, "{}", cut.len());
+        assert_eq!(said.message, format!("bad; only the first {} of the value's 5000 bytes", cut.len()));
+
+        let (said, kept, cut) = letter().fit(Some(&value), Some(&value), 2000);
+        assert!(kept.is_some_and(|key| key.len() > 1000) && cut == Some(b""));
+        assert!(said.message.contains("of the key's 5000") && said.message.contains("of the value's 5000"));
+
+        assert_eq!(letter().fit(None, Some(&value), 0).2, Some(b"".as_slice()));
+    }
+}
