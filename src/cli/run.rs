@@ -235,8 +235,7 @@ impl Plan {
 
     /// Opens the sinks, where rows arrive here.
     fn open(&self, here: bool, durable: bool, fault: &Fault) -> Result<Sinks> {
-        let opener =
-            Opener::new(&self.settings, &self.reading.group, durable, self.webhook_max_bytes, fault);
+        let opener = Opener::new(&self.settings, &self.reading.group, durable, self.webhook_max_bytes, fault);
         let mut opener = opener.creating(self.create_topics).on_too_large(self.on_too_large);
         let mut open = |target: &Target, emit: Emit| -> Result<Option<Box<dyn Sink>>> {
             if here { opener.open(target, emit) } else { Ok(None) }
