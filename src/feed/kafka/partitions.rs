@@ -30,8 +30,9 @@ use crate::kafka::native::batch::{Batches, Event};
 use crate::kafka::topics::Pattern;
 use crate::state::cut::Topics;
 
-/// How long the last commit may take. Nothing but the lag that others see depends on it.
-const LAST_COMMIT: Duration = Duration::from_secs(5);
+/// How long the last commit may take. Nothing but the lag that others see depends on it, and `--stop-timeout` ends a run
+/// that waits for it; a busy broker that meets a new group may take longer than a few seconds.
+const LAST_COMMIT: Duration = Duration::from_secs(30);
 /// How often offsets are committed.
 const COMMIT: Duration = Duration::from_secs(1);
 /// How long requests made while reading may take: meanwhile the worker does nothing else.
