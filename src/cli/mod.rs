@@ -152,14 +152,16 @@ fn which_dataflow(error: clap::Error, registry: &[Entry]) -> anyhow::Error {
         _ => None,
     };
     match error.kind() {
-        ErrorKind::MissingSubcommand if text(ContextKind::InvalidSubcommand) == Some("cutwater run") => {
+        ErrorKind::MissingSubcommand
+            if text(ContextKind::InvalidSubcommand).is_some_and(|name| name.ends_with(" run")) =>
+        {
             usage(format!(
                 "name a dataflow: cutwater run DATAFLOW; {there}. `cutwater list` tells of each, `cutwater run --help` \
                  of all options"
             ))
         }
-        // Of all commands, `run` alone is not checked against those that clap knows.
-        ErrorKind::InvalidSubcommand if error.render().to_string().contains("cutwater run ") => {
+        // Of all commands, `run` alone has such an argument.
+        ErrorKind::InvalidSubcommand if error.render().to_string().contains("<DATAFLOW>") => {
             let name = text(ContextKind::InvalidSubcommand).unwrap_or_default();
             let close = names.iter().map(|known| (strsim::jaro_winkler(known, name), known));
             let close = close.filter(|&(likeness, _)| likeness > 0.75).max_by(|a, b| a.0.total_cmp(&b.0));
