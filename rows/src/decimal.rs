@@ -1,0 +1,171 @@
+//! Decimals: amounts of money, say, added up without rounding.
+
+use std::fmt;
+use std::iter::Sum;
+use std::ops::{Add, Mul, Neg, Sub};
+use std::str::FromStr;
+
+use crate::order::{self, Damaged, Place};
+use crate::row::Row;
+use crate::schema::Kind;
+
+/// A decimal of a fixed scale: `SCALE` digits after the point, up to 38 in all. It is shown with all digits of its scale.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Decimal<const SCALE: u8>(i128);
+
+impl<const SCALE: u8> Decimal<SCALE> {
+    /// The decimal of so many units of the last digit: 1250 is 12.50 where the scale is 2.
+    pub const fn from_units(units: i128) -> Self {
+        Decimal(units)
+    }
+
+    /// How many units of the last digit it is.
+    pub const fn units(self) -> i128 {
+        self.0
+    }
+
+    /// The sum, unless it has more digits than a decimal holds.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Decimal)
+    }
+}
+
+/// Shows `units` of the last of `scale` digits after the point.
+pub(crate) fn show(units: i128, scale: u8, f: &mut impl fmt::Write) -> fmt::Result {
+    let (sign, digits) = (if units < 0 { "-" } else { "" }, units.unsigned_abs());
+    if scale == 0 {
+        return write!(f, "{sign}{digits}");
+    }
+    let one = 10u128.pow(u32::from(scale));
+    write!(f, "{sign}{}.{:0width$}", digits / one, digits % one, width = usize::from(scale))
+}
+
+/// Reads a decimal number as units of the last of `scale` digits after the point.
+///
+/// # Errors
+/// If it is not a number, or has more digits than that: it is never rounded.
+pub(crate) fn parse(text: &str, scale: u8) -> Result<i128, String> {
+    let number = if text.contains(['e', 'E']) {
+        rust_decimal::Decimal::from_scientific(text)
+    } else {
+        rust_decimal::Decimal::from_str_exact(text)
+    };
+    let mut number = number.map_err(|error| format!("{text:?} is not a decimal: {error}"))?;
+    let fits = |number: &rust_decimal::Decimal| number.scale() == u32::from(scale);
+    number = number.normalize();
+    if number.scale() > u32::from(scale) {
+        return Err(format!("{text:?} has more than {scale} digits after the point"));
+    }
+    number.rescale(u32::from(scale));
+    if !fits(&number) {
+        return Err(format!("{text:?} is too large for a decimal of scale {scale}"));
+    }
+    Ok(number.mantissa())
+}
+
+impl<const SCALE: u8> fmt::Display for Decimal<SCALE> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(self.0, SCALE, f)
+    }
+}
+
+impl<const SCALE: u8> fmt::Debug for Decimal<SCALE> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<const SCALE: u8> FromStr for Decimal<SCALE> {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse(text, SCALE).map(Decimal)
+    }
+}
+
+impl<const SCALE: u8> Add for Decimal<SCALE> {
+    type Output = Self;
+    /// # Panics
+    /// If the sum has more than 38 digits; [`Decimal::checked_add`] says so instead.
+    fn add(self, other: Self) -> Self {
+        self.checked_add(other).expect("a decimal has at most 38 digits")
+    }
+}
+
+impl<const SCALE: u8> Sub for Decimal<SCALE> {
+    type Output = Self;
+    /// # Panics
+    /// As the sum.
+    fn sub(self, other: Self) -> Self {
+        self + -other
+    }
+}
+
+impl<const SCALE: u8> Neg for Decimal<SCALE> {
+    type Output = Self;
+    fn neg(self) -> Self {
+        Decimal(self.0.checked_neg().expect("a decimal has at most 38 digits"))
+    }
+}
+
+impl<const SCALE: u8> Mul<i64> for Decimal<SCALE> {
+    type Output = Self;
+    /// # Panics
+    /// As the sum.
+    fn mul(self, times: i64) -> Self {
+        Decimal(self.0.checked_mul(i128::from(times)).expect("a decimal has at most 38 digits"))
+    }
+}
+
+impl<const SCALE: u8> Sum for Decimal<SCALE> {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Decimal(0), Add::add)
+    }
+}
+
+impl<const SCALE: u8> Row for Decimal<SCALE> {
+    type Ref<'a> = Self;
+    #[inline]
+    fn borrow(&self) -> Self {
+        *self
+    }
+    #[inline]
+    fn to_owned(row: Self) -> Self {
+        row
+    }
+    #[inline]
+    fn write(row: Self, _place: Place, out: &mut Vec<u8>) {
+        order::write_i128(row.0, out);
+    }
+    #[inline]
+    fn read<'a>(bytes: &mut &'a [u8], _place: Place) -> Result<Self, Damaged> {
+        order::read_i128(bytes).map(Decimal)
+    }
+    fn kind() -> Kind {
+        Kind::Decimal(SCALE)
+    }
+}
+
+crate::serialize_as_encoding!([const SCALE: u8] Decimal<SCALE>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_keep_their_scale_and_are_never_rounded() {
+        let read = |text: &str| text.parse::<Decimal<2>>().map(|decimal| decimal.to_string());
+        for (text, shown) in
+            [("12.5", "12.50"), ("-0.07", "-0.07"), ("0", "0.00"), ("1e3", "1000.00"), ("1.500", "1.50")]
+        {
+            assert_eq!(read(text).unwrap(), shown, "{text}");
+        }
+        for wrong in ["", "1.005", "x", "1.2.3", "1e400", "99999999999999999999999999999"] {
+            assert!(read(wrong).is_err(), "{wrong}: {:?}", read(wrong));
+        }
+        assert_eq!(Decimal::<0>::from_units(-7).to_string(), "-7");
+        let cents = [0.01, 0.02].map(|_| Decimal::<2>::from_units(1)).into_iter().sum::<Decimal<2>>();
+        assert_eq!((cents * -3 - cents).to_string(), "-0.08");
+        assert_eq!(Decimal::<2>::from_units(i128::MAX).checked_add(Decimal::from_units(1)), None);
+        assert!(Decimal::<38>::from_units(i128::MIN).to_string().starts_with("-1.70"));
+    }
+}
