@@ -4,7 +4,7 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::flat::FlatBatch;
-use crate::row::Row;
+use crate::rows::Row;
 use crate::short::word;
 
 /// The hash by which rows are distributed among workers. Fixed: XXH3-64 of the row's encoding, seed 0.
@@ -263,7 +263,7 @@ fn fold(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::Text;
+    use crate::rows::Text;
 
     #[test]
     fn equal_rows_are_summed_and_zeros_vanish() {

@@ -15,6 +15,7 @@ use timely::worker::{Config, Worker};
 
 use crate::flow::{Flow, Parts, Render};
 use crate::panics::caught;
+use crate::rows::Schema;
 use crate::source::{DecodeRecord, Driver, Turn};
 use crate::{Activator, Epoch, SyncActivator};
 
@@ -93,8 +94,8 @@ pub struct Shape {
     pub outputs: Vec<OutputShape>,
     /// The names of its persisted collections.
     pub persisted: Vec<String>,
-    /// The types of their rows, by name, as [`Row::describe`](crate::row::Row::describe) has them.
-    pub types: BTreeMap<String, String>,
+    /// The schemas of their rows, by name.
+    pub types: BTreeMap<String, Schema>,
     /// Operators that remember rows which are not persisted. A dataflow that has one can't be resumed.
     pub forgets: Vec<String>,
 }
@@ -104,10 +105,8 @@ pub struct Shape {
 pub struct OutputShape {
     /// The output's name.
     pub name: String,
-    /// The columns that tell one row from another.
-    pub key: Vec<String>,
-    /// The other columns.
-    pub value: Vec<String>,
+    /// Its columns: those of the key tell one row from another.
+    pub schema: Schema,
     /// True iff all its rows are made of persisted collections, so that a restart has all of them.
     pub kept: bool,
     /// True iff the way it is made shows that it has one row of a key at most. False says nothing.

@@ -2,38 +2,61 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
-use crate::dataflow::OutputShape;
 use crate::flat::FlatBatch;
 use crate::flow::Render;
 use crate::record::{Malformed, Record};
-use crate::row::{Row, Text};
+use crate::rows::{Bytes, Json, Row, Schema, Text, encode_into};
 
-/// `((topic, partition, offset), (timestamp, reason, (key, value)))`; key and value in base 64.
-pub type DeadLetter = ((Text, i64, i64), (Option<i64>, Text, (Option<Text>, Option<Text>)));
-
-/// The columns that tell one dead letter from another.
-pub const KEY: [&str; 3] = ["topic", "partition", "offset"];
-/// The other columns of a dead letter. `key_base64` and `value_base64` hold the record's bytes, null where
+/// A record that could not be decoded, or a row that its sink does not take. Its bytes are in base 64 in JSON, null where
 /// the record's are.
-pub const VALUE: [&str; 4] = ["timestamp", "reason", "key_base64", "value_base64"];
-
-const _: () = assert!(KEY.len() + VALUE.len() == <DeadLetter as Row>::WIDTH);
+#[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeadLetter {
+    /// The topic it was read from.
+    #[row(key)]
+    pub topic: Text,
+    /// The partition of that topic.
+    #[row(key)]
+    pub partition: i64,
+    /// Its offset in the partition.
+    #[row(key)]
+    pub offset: i64,
+    /// Milliseconds since the Unix epoch, where the topic keeps timestamps.
+    pub timestamp: Option<i64>,
+    /// Why it could not be decoded.
+    pub reason: Text,
+    /// Its key.
+    #[row(name = "key_base64")]
+    pub key: Option<Bytes>,
+    /// Its value.
+    #[row(name = "value_base64")]
+    pub value: Option<Bytes>,
+}
 
 /// The dead letter of a record.
 pub(crate) fn row(record: &Record<'_>, reason: &Malformed) -> DeadLetter {
-    (
-        (record.topic.into(), record.partition.into(), record.offset),
-        (record.timestamp, Text::from(&*reason.0), (record.key.map(base64), record.value.map(base64))),
-    )
+    DeadLetter {
+        topic: record.topic.into(),
+        partition: record.partition.into(),
+        offset: record.offset,
+        timestamp: record.timestamp,
+        reason: Text::from(&*reason.0),
+        key: record.key.map(Bytes::from),
+        value: record.value.map(Bytes::from),
+    }
 }
 
 /// The dead letter of a row that its sink, here a topic, does not take. Row and key are those that it would have had
 /// there; it is of no partition and no offset (-1).
 pub fn of_row(topic: &str, key: &[u8], row: &[u8], reason: &str) -> DeadLetter {
-    ((topic.into(), -1, -1), (None, Text::from(reason), (Some(base64(key)), Some(base64(row)))))
+    DeadLetter {
+        topic: topic.into(),
+        partition: -1,
+        offset: -1,
+        timestamp: None,
+        reason: reason.into(),
+        key: Some(key.into()),
+        value: Some(row.into()),
+    }
 }
 
 /// Dead letters, each once, as [`render`] takes them.
@@ -41,7 +64,7 @@ pub fn batch(letters: impl IntoIterator<Item = DeadLetter>) -> FlatBatch {
     let (mut batch, mut bytes) = (FlatBatch::default(), Vec::new());
     for letter in letters {
         bytes.clear();
-        DeadLetter::encode(letter.borrow(), &mut bytes);
+        encode_into::<DeadLetter>(letter.borrow(), &mut bytes);
         batch.push(&bytes, 1);
     }
     batch
@@ -49,19 +72,8 @@ pub fn batch(letters: impl IntoIterator<Item = DeadLetter>) -> FlatBatch {
 
 /// Shows dead letters.
 pub fn render() -> Render {
-    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-    let shape = OutputShape {
-        name: "dead-letters".to_owned(),
-        key: names(&KEY),
-        value: names(&VALUE),
-        kept: false,
-        unique: true,
-    };
-    Arc::new(move |batches| crate::render::render::<DeadLetter>(&shape, batches))
-}
-
-fn base64(bytes: &[u8]) -> Text {
-    Text::from(STANDARD.encode(bytes).as_str())
+    let json = Json::new(Schema::of::<DeadLetter>());
+    Arc::new(move |batches| crate::render::render(&json, batches))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use crate::combine::Combiner;
 use crate::record::{Malformed, Record};
-use crate::row::Row;
+use crate::rows::Row;
 
 /// Turns records into rows, inside the source operator, on the borrowed record.
 pub trait Decode: 'static {

@@ -17,7 +17,7 @@ use crate::operators::flatten::{flatten, unflatten};
 use crate::operators::since::{since, since_flat};
 use crate::persist::{Keeper, Piece};
 use crate::render::{Change, render};
-use crate::row::Row;
+use crate::rows::{Json, Row, Schema};
 use crate::source::{Driver, Report, source};
 use crate::{Diff, Epoch};
 
@@ -61,7 +61,7 @@ pub struct Parts<'s> {
     /// The names of the persisted collections, in the order of their declaration.
     pub persisted: Vec<String>,
     /// The types of their rows, by name.
-    pub types: BTreeMap<String, String>,
+    pub types: BTreeMap<String, Schema>,
     /// The pieces of checkpoints, of each persisted collection that is kept.
     pub pieces: Vec<Stream<'s, Epoch, Vec<Piece>>>,
     /// Operators that remember rows which are not persisted: they would forget them in a restart.
@@ -143,7 +143,7 @@ impl<'s> Flow<'s> {
     #[track_caller]
     pub(crate) fn keeping<R: Row>(&self, name: &str) -> Option<(Box<dyn Keeper>, Marks<'s>)> {
         let mut parts = self.parts.borrow_mut();
-        let twice = parts.types.insert(name.to_owned(), R::describe()).is_some();
+        let twice = parts.types.insert(name.to_owned(), Schema::of::<R>()).is_some();
         assert!(!twice, "collection {name:?} is persisted twice");
         parts.persisted.push(name.to_owned());
         drop(parts);
@@ -299,26 +299,19 @@ impl<'s, R: Row> Collection<'s, R> {
     /// column is named.
     #[track_caller]
     pub fn output(self, name: &str, key: &[&str], value: &[&str]) {
-        let width = key.len() + value.len();
-        assert!(
-            width == R::WIDTH,
-            "output {name:?} names {width} columns ({}); its rows have {}: {}",
-            [key, value].concat().join(", "),
-            R::WIDTH,
-            R::describe()
-        );
-        assert!(!key.is_empty(), "output {name:?} names no key column");
+        let schema = match Schema::of::<R>().named(key, value) {
+            Ok(schema) if schema.key > 0 => schema,
+            Ok(_) => panic!("output {name:?} names no key column"),
+            Err(why) => panic!("output {name:?}: {why}"),
+        };
         let parts = Rc::clone(&self.flow.parts);
+        let json = Json::new(schema.clone());
+        let render: Render = Arc::new(move |batches| render(&json, batches));
         let shape = OutputShape {
             name: name.to_owned(),
-            key: key.iter().map(|&column| column.to_owned()).collect(),
-            value: value.iter().map(|&column| column.to_owned()).collect(),
             kept: self.kept,
-            unique: self.determined.is_some_and(|columns| columns <= key.len()),
-        };
-        let render: Render = {
-            let shape = shape.clone();
-            Arc::new(move |batches| render::<R>(&shape, batches))
+            unique: self.determined.is_some_and(|columns| columns <= schema.key),
+            schema,
         };
         let changes = Box::new(|before: bool| if before { self.into_flat() } else { self.into_flat_since() });
         let mut parts = parts.borrow_mut();

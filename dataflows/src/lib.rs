@@ -32,13 +32,13 @@
 //! }
 //! # let shape = Shape::of(&Initials {}).unwrap();
 //! # assert_eq!(shape.inputs, ["lines"]);
-//! # assert_eq!(shape.outputs[0].key, ["letter"]);
+//! # assert_eq!(shape.outputs[0].schema.columns[0].name, "letter");
 //! ```
 //!
 //! # Layout
 //! In the order in which they are best read:
 //!
-//! - [`record`], [`decode`], [`split`], [`row`]: what comes in, and what it becomes
+//! - [`record`], [`decode`], [`split`], [`rows`]: what comes in, and what it becomes
 //! - [`flow`]: inputs, collections and outputs; [`operators`]: what is done to them
 //! - [`combine`], [`flat`]: equal rows summed before they leave the worker, and the batches that carry them;
 //!   `arrange`: the arrangements that hold them
@@ -59,7 +59,6 @@ pub mod panics;
 pub mod persist;
 pub mod record;
 pub mod render;
-pub mod row;
 pub(crate) mod short;
 pub mod source;
 pub mod split;
@@ -67,6 +66,7 @@ pub mod testing;
 pub mod word_count;
 
 pub use dataflow::{Build, BuildError, Dataflow, Entry, OutputShape, Shape, entry};
+pub use cutwater_rows as rows;
 pub use flow::{Collection, Flow, Input, Output, Parts};
 
 use timely::scheduling::activate;
@@ -86,7 +86,7 @@ pub mod prelude {
     pub use crate::decode::{Decode, Rows};
     pub use crate::flow::{Collection, Flow};
     pub use crate::record::{Malformed, Record};
-    pub use crate::row::{Row, Text};
+    pub use crate::rows::{Bytes, Decimal, DynRow, Float, Row, Schema, Text, Timestamp, Value};
 }
 
 /// The dataflows that come with Cutwater.

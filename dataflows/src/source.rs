@@ -16,7 +16,7 @@ use crate::decode::{Decode, Rows};
 use crate::flat::FlatBatch;
 use crate::panics::caught;
 use crate::record::{Malformed, Record};
-use crate::row::Row;
+use crate::rows::{Row, encode_into};
 use crate::{Activator, Epoch, SyncActivator};
 
 /// What one worker read for one input in one epoch: its part of the cut, and figures about it.
@@ -140,7 +140,7 @@ pub(crate) fn source<'s, D: Decode>(
                     let malformed = decode(&mut decoder, record, &mut open).err();
                     if let Some(reason) = &malformed {
                         scratch.clear();
-                        DeadLetter::encode(dead_letter::row(record, reason).borrow(), &mut scratch);
+                        encode_into::<DeadLetter>(dead_letter::row(record, reason).borrow(), &mut scratch);
                         letters.push(&scratch, 1);
                     }
                     Decoded { malformed, held: open.bytes() }
@@ -201,7 +201,7 @@ pub(crate) fn decode<D: Decode>(
 mod tests {
     use super::*;
     use crate::record::NoHeaders;
-    use crate::row::Text;
+    use crate::rows::Text;
 
     /// Pushes the words of a line up to one that is bad, or that it panics at.
     struct UpTo;

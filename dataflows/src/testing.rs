@@ -3,7 +3,7 @@
 use crate::combine::Combiner;
 use crate::decode::Decode;
 use crate::record::{Malformed, NoHeaders, Record};
-use crate::row::Row;
+use crate::rows::to_row;
 use crate::source::decode;
 
 /// The rows that `decoder` makes of a record with this value, in order, each with its count.
@@ -22,7 +22,7 @@ pub fn decoded<D: Decode>(decoder: &mut D, value: Option<&[u8]>) -> Result<Vec<(
     };
     let mut combiner = Combiner::default();
     decode(decoder, &record, &mut combiner)?;
-    let mut rows: Vec<_> = combiner.take().iter().map(|(row, count)| (D::Row::decode(row), count)).collect();
+    let mut rows: Vec<_> = combiner.take().iter().map(|(row, count)| (to_row(row), count)).collect();
     rows.sort();
     Ok(rows)
 }

@@ -4,7 +4,7 @@
 //! a tuple of rows, or a struct that derives it:
 //!
 //! ```
-//! use cutwater_rows::{Decimal, Row, Schema, Text, Timestamp, decode, encode};
+//! use cutwater_rows::{Decimal, Json, Row, Schema, Text, Timestamp, decode, encode};
 //!
 //! /// What a shop has sold.
 //! #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,19 +24,20 @@
 //! let schema = Schema::of::<Order>();
 //! assert_eq!(schema.to_string(), "Order(id: text key, price: decimal(2), at: timestamp?)");
 //! let mut json = Vec::new();
-//! schema.write_json(&bytes, &mut json)?;
+//! Json::new(schema).write(&bytes, &mut json)?;
 //! assert_eq!(json, br#"{"id":"o-1","price":"12.50","at":null}"#);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Layout
 //! In reading order: [`mod@row`], the trait; [`order`], the bytes of its values; `scalar`, `text`, `timestamp`, `decimal`,
-//! `compose`: the rows there are; [`schema`]: what columns a row has; [`value`]: a column's value, and its JSON;
+//! `compose`: the rows there are; [`schema`]: what columns a row has; [`value`], [`json`]: a column's value, and rows as JSON;
 //! [`dynamic`]: rows whose columns are known at run time only. `docs/formats.md` of the repository specifies the encoding.
 
 mod compose;
 mod decimal;
 pub mod dynamic;
+pub mod json;
 pub mod order;
 pub mod row;
 mod scalar;
@@ -48,8 +49,9 @@ pub mod value;
 pub use cutwater_rows_derive::Row;
 pub use decimal::Decimal;
 pub use dynamic::{DynRef, DynRow};
+pub use json::Json;
 pub use order::{Damaged, Place};
-pub use row::{Row, decode, encode, encode_into};
+pub use row::{Row, decode, encode, encode_into, to_row};
 pub use scalar::Float;
 pub use schema::{Column, Kind, Schema};
 pub use text::{Bytes, Text};

@@ -40,6 +40,16 @@ pub trait Row: Clone + Debug + Ord + Hash + Send + Serialize + DeserializeOwned 
     /// What columns it has.
     fn kind() -> Kind;
 
+    /// Appends the encoding at [`Place::Inner`] of the row whose whole encoding is `bytes`.
+    ///
+    /// # Errors
+    /// If the bytes are not those of such a row.
+    #[inline]
+    fn inner(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Damaged> {
+        Self::write(decode::<Self>(bytes)?, Place::Inner, out);
+        Ok(())
+    }
+
     /// Shows the row's whole encoding to `read`: that of one text is the text itself, and is not copied. `scratch` is where
     /// others are made.
     #[inline]
@@ -69,6 +79,15 @@ pub fn encode_into<R: Row>(row: R::Ref<'_>, out: &mut Vec<u8>) {
 pub fn decode<R: Row>(mut bytes: &[u8]) -> Result<R::Ref<'_>, Damaged> {
     let row = R::read(&mut bytes, Place::Last)?;
     if bytes.is_empty() { Ok(row) } else { Err(Damaged::TooLong) }
+}
+
+/// The row that has this encoding, and owns what it is made of.
+///
+/// # Panics
+/// If the bytes are not those of such a row. Rows of a collection are: this program has written them, and what it reads of
+/// files is checked by its checksum before.
+pub fn to_row<R: Row>(bytes: &[u8]) -> R {
+    R::to_owned(decode::<R>(bytes).expect("rows of a collection are encoded rows"))
 }
 
 /// Implements serde's traits for a row by its encoding, as it passes between processes where differential's own operators

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::order::{Damaged, Place};
 use crate::row::Row;
-use crate::value::{Value, read_value, write_json};
+use crate::value::{Value, read_value};
 
 /// The type of a column.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,36 +127,6 @@ impl Schema {
             failed = value.is_err();
             Some(value)
         })
-    }
-
-    /// Appends a row as a JSON object.
-    ///
-    /// # Errors
-    /// If the bytes are not those of such a row.
-    pub fn write_json(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Damaged> {
-        self.write_json_columns(bytes, self.columns.len(), out)
-    }
-
-    /// Appends the key columns of a row as a JSON object.
-    ///
-    /// # Errors
-    /// If the bytes are not those of such a row.
-    pub fn write_json_key(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Damaged> {
-        self.write_json_columns(bytes, self.key, out)
-    }
-
-    fn write_json_columns(&self, bytes: &[u8], columns: usize, out: &mut Vec<u8>) -> Result<(), Damaged> {
-        out.push(b'{');
-        for (index, (value, column)) in self.values(bytes).zip(&self.columns).take(columns).enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            write_json(Value::Text(&column.name), out)?;
-            out.push(b':');
-            write_json(value?, out)?;
-        }
-        out.push(b'}');
-        Ok(())
     }
 
     /// The first way in which the rows of `other` are not those of this schema, in words; `None` if they are.

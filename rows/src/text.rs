@@ -72,6 +72,11 @@ impl Row for Text {
         Kind::Text
     }
     #[inline]
+    fn inner(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Damaged> {
+        write_bytes(bytes, Place::Inner, out);
+        Ok(())
+    }
+    #[inline]
     fn with_encoding<T>(row: &str, _scratch: &mut Vec<u8>, read: impl FnOnce(&[u8]) -> T) -> T {
         read(row.as_bytes())
     }

@@ -1,12 +1,5 @@
-//! The value of a column, and its JSON.
+//! The value of a column.
 
-use std::fmt;
-
-use base64::Engine;
-use base64::display::Base64Display;
-use base64::engine::general_purpose::STANDARD;
-
-use crate::decimal;
 use crate::dynamic::{DynRef, DynRow};
 use crate::order::{self, Damaged, Place};
 use crate::row::Row;
@@ -84,7 +77,7 @@ fn skip<'a>(
 }
 
 /// Reads values that stand side by side.
-fn each<'a>(
+pub(crate) fn each<'a>(
     kinds: impl ExactSizeIterator<Item = &'a Kind>,
     bytes: &mut &'a [u8],
     place: Place,
@@ -96,76 +89,4 @@ fn each<'a>(
         take(index, read_value(kind, bytes, place)?)?;
     }
     Ok(())
-}
-
-/// Appends a value as JSON: integers and finite numbers as numbers, decimals as strings with their scale, timestamps as
-/// RFC 3339 in UTC, bytes in base 64, structs as objects, tuples as arrays.
-///
-/// # Errors
-/// If the bytes of a struct or tuple are damaged.
-pub fn write_json(value: Value<'_>, out: &mut Vec<u8>) -> Result<(), Damaged> {
-    match value {
-        Value::Null => out.extend_from_slice(b"null"),
-        Value::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
-        // Memory takes all that is written, and these have no keys: they can't fail.
-        Value::Int(value) => serde_json::to_writer(out, &value).expect("an integer is JSON"),
-        Value::Float(value) => serde_json::to_writer(out, &value.0).expect("a number is JSON, or null"),
-        Value::Text(text) => serde_json::to_writer(out, text).expect("text is JSON"),
-        Value::Timestamp(time) => quoted(&time, out),
-        Value::Decimal(units, scale) => quoted(&Shown(units, scale), out),
-        Value::Bytes(bytes) => quoted(&Base64Display::new(bytes, &STANDARD), out),
-        Value::Dynamic(row) => {
-            out.push(b'[');
-            for (index, value) in row.values().enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                write_json(value, out)?;
-            }
-            out.push(b']');
-        }
-        Value::Struct(schema, mut bytes, place) => {
-            out.push(b'{');
-            let kinds = schema.columns.iter().map(|column| &column.kind);
-            each(kinds, &mut bytes, place, |index, value| {
-                if index > 0 {
-                    out.push(b',');
-                }
-                write_json(Value::Text(&schema.columns[index].name), out)?;
-                out.push(b':');
-                write_json(value, out)
-            })?;
-            out.push(b'}');
-        }
-        Value::Tuple(parts, mut bytes, place) => {
-            out.push(b'[');
-            each(parts.iter(), &mut bytes, place, |index, value| {
-                if index > 0 {
-                    out.push(b',');
-                }
-                write_json(value, out)
-            })?;
-            out.push(b']');
-        }
-    }
-    Ok(())
-}
-
-/// Appends what needs no escapes, in quotes.
-fn quoted(value: &dyn fmt::Display, out: &mut Vec<u8>) {
-    use std::io::Write as _;
-    write!(out, "\"{value}\"").expect("memory takes all that is written");
-}
-
-struct Shown(i128, u8);
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        decimal::show(self.0, self.1, f)
-    }
-}
-
-/// Bytes in base 64, as JSON shows them.
-pub fn base64(bytes: &[u8]) -> String {
-    STANDARD.encode(bytes)
 }

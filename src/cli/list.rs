@@ -24,14 +24,14 @@ pub(super) fn list(registry: &[Entry], out: &mut dyn Write) -> Result<()> {
                 let shape = Shape::of(&*dataflow)?;
                 writeln!(out, "  reads   {}", shape.inputs.join(", "))?;
                 for output in &shape.outputs {
-                    let columns: Vec<_> =
-                        output.key.iter().chain(&output.value).map(String::as_str).collect();
+                    let schema = &output.schema;
+                    let columns: Vec<_> = schema.columns.iter().map(|column| column.name.as_str()).collect();
                     writeln!(
                         out,
                         "  writes  {} ({}), key {}",
                         output.name,
                         columns.join(", "),
-                        output.key.join(", ")
+                        columns[..schema.key].join(", ")
                     )?;
                 }
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use anyhow::{Result, anyhow, bail, ensure};
+use cutwater_dataflows::rows::Schema;
 use serde::{Deserialize, Serialize};
 
 use super::sealed::{seal, unseal};
@@ -13,7 +14,7 @@ use crate::kafka::identity::Ids;
 /// The file that says it.
 pub const FILE: &str = "job.json";
 /// The format of the state that this program writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// A job as its state knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,10 +31,8 @@ pub struct Identity {
     pub options: String,
     /// The persisted collections' names, in the order in which they are built.
     pub collections: Vec<String>,
-    /// The types of their rows, by name: [`Shape::types`](cutwater_dataflows::Shape::types). A state from before they
-    /// were noted has none, and learns those of the first run that goes on from it.
-    #[serde(default)]
-    pub types: BTreeMap<String, String>,
+    /// The schemas of their rows, by name.
+    pub types: BTreeMap<String, Schema>,
     /// The inputs, with the topics that they are bound to, as typed.
     pub inputs: BTreeMap<String, Vec<String>>,
     /// The cluster's identifier, where the brokers tell it.
@@ -73,8 +72,10 @@ impl Identity {
         let Format { format } = unseal(line).map_err(damaged)?;
         ensure!(
             format == FORMAT,
-            "the state {} has format {format}, this program reads format {FORMAT}: use the program that wrote it",
-            storage.place()
+            "the state {} has format {format}{}, this program reads format {FORMAT}: resume it with the program that \
+             wrote it, or begin with another state folder",
+            storage.place(),
+            if format == 1 { ", that of Cutwater 0.1" } else { "" }
         );
         unseal(line).map_err(damaged).map(Some)
     }
@@ -94,9 +95,6 @@ impl Identity {
         stored.check(&self, &storage.place())?;
         let before = stored.clone();
         stored.cluster = stored.cluster.or(self.cluster);
-        for (collection, rows) in self.types {
-            stored.types.entry(collection).or_insert(rows);
-        }
         learn(&mut stored.topics, self.topics);
         learn(&mut stored.outputs, self.outputs);
         if stored != before {
@@ -135,9 +133,9 @@ impl Identity {
             differs("the persisted collections", &self.collections, &now.collections);
             differs("the inputs' topics", &self.inputs, &now.inputs);
             for (collection, rows) in &now.types {
-                let stored = self.types.get(collection).unwrap_or(rows);
-                let what = format!("the rows of collection {collection:?}");
-                differs(&what, &Plain(stored), &Plain(rows));
+                if let Some(how) = self.types.get(collection).and_then(|stored| stored.difference(rows)) {
+                    wrong.push(format!("of the rows of collection {collection:?}, {how}"));
+                }
             }
         }
         if self.group != now.group {
@@ -205,6 +203,8 @@ impl Debug for Plain<'_> {
 mod tests {
     use std::sync::Arc;
 
+    use cutwater_dataflows::rows::Text;
+
     use super::*;
     use crate::state::storage::fake::FakeDisk;
     use crate::state::storage::files::Files;
@@ -221,7 +221,7 @@ mod tests {
             dataflow: "word-count".to_owned(),
             options: "WordCount { tokenizer: Unicode }".to_owned(),
             collections: vec!["words".to_owned()],
-            types: BTreeMap::from([("words".to_owned(), "text".to_owned())]),
+            types: BTreeMap::from([("words".to_owned(), Schema::of::<Text>())]),
             inputs: BTreeMap::from([("lines".to_owned(), vec!["^t.*".to_owned()])]),
             cluster: None,
             topics: BTreeMap::from([("t1".to_owned(), Some("id1".to_owned())), ("t2".to_owned(), None)]),
@@ -240,11 +240,9 @@ mod tests {
         second.topics.insert("t2".to_owned(), Some("id2".to_owned()));
         second.topics.insert("t3".to_owned(), Some("id3".to_owned()));
         second.topics.remove("t1");
-        second.types.insert("lines".to_owned(), "text".to_owned());
         let second = second.adopt(&files).unwrap();
         assert_eq!(second.job, first.job);
         assert_eq!(second.cluster.as_deref(), Some("c"));
-        assert_eq!(second.types.len(), 2);
         let topics: Vec<_> = second.topics.values().map(|id| id.clone().unwrap()).collect();
         assert_eq!(topics, ["id1", "id2", "id3"]);
         assert_eq!(Identity::load(&files).unwrap().unwrap(), second);
@@ -258,8 +256,8 @@ mod tests {
             (|now| now.options = "WordCount { tokenizer: Whitespace }".into(), &["Unicode", "Whitespace"]),
             (|now| now.collections.clear(), &["collections", "[\"words\"]", "[]"]),
             (
-                |now| drop(now.types.insert("words".into(), "(text, i64)".into())),
-                &["rows of collection \"words\" were text, now (text, i64)"],
+                |now| drop(now.types.insert("words".into(), Schema::of::<(Text, i64)>())),
+                &["rows of collection \"words\"", "was text, now it is (text, i64)"],
             ),
             (|now| now.inputs.clear(), &["topics", "^t.*"]),
             (|now| now.group = "h".into(), &["group was g, now h"]),
@@ -308,8 +306,10 @@ mod tests {
             let error = Identity::load(&files).unwrap_err().to_string();
             assert!(error.contains("fake/job.json is damaged"), "{error}");
         }
-        files.put(FILE, &seal(&Identity { format: 2, ..identity() })).unwrap();
-        let error = Identity::load(&files).unwrap_err().to_string();
-        assert!(error.contains("format 2"), "{error}");
+        for (format, text) in [(1, "format 1, that of Cutwater 0.1"), (FORMAT + 1, "format 3")] {
+            files.put(FILE, &seal(&Identity { format, ..identity() })).unwrap();
+            let error = Identity::load(&files).unwrap_err().to_string();
+            assert!(error.contains(text) && error.contains("another state folder"), "{error}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::arrange::{Batch, Probe, arrange};
 use crate::flat::FlatBatch;
 use crate::flow::{Before, Collection};
 use crate::operators::exchange::exchange;
-use crate::row::{Row, encode_pair};
+use crate::rows::{Damaged, Row, Schema, order};
 use crate::{Diff, Epoch};
 
 /// Rows that are looked for at a time.
@@ -29,8 +29,8 @@ impl<'s, R: Row> Collection<'s, R> {
         let flow = self.flow().clone();
         self.remembered_by("count");
         let before = Before::default();
-        let counts = count(exchange(self), Before::clone(&before));
-        flow.encoded(counts, before).determined_by(Some(R::WIDTH))
+        let counts = count(exchange(self), R::inner, Before::clone(&before));
+        flow.encoded(counts, before).determined_by(Some(Schema::of::<R>().columns.len()))
     }
 }
 
@@ -38,13 +38,13 @@ impl<'s, R: Row> Collection<'s, R> {
 /// method is that of differential's `count_total`.
 ///
 /// The counts at time 0 are made only if `before` says that somebody takes them.
-fn count<'s>(rows: Stream<'s, Epoch, FlatBatch>, before: Before) -> Stream<'s, Epoch, FlatBatch> {
+fn count<'s>(rows: Stream<'s, Epoch, FlatBatch>, inner: Inner, before: Before) -> Stream<'s, Epoch, FlatBatch> {
     let arranged = arrange(rows, "Arrange: count");
     let mut trace = arranged.trace.clone();
     arranged.stream.unary::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, "Count", move |_, _| {
         // All batches below it have been counted.
         let mut counted = Antichain::from_elem(Epoch::MIN);
-        let mut changes = Changes::default();
+        let mut changes = Changes { of_epoch: BTreeMap::new(), encoded: Vec::new(), inner };
         move |input, output| {
             input.for_each(|capability, spans| {
                 for span in spans.drain(..) {
@@ -66,11 +66,14 @@ fn count<'s>(rows: Stream<'s, Epoch, FlatBatch>, before: Before) -> Stream<'s, E
     })
 }
 
+/// See [`Row::inner`].
+type Inner = fn(&[u8], &mut Vec<u8>) -> Result<(), Damaged>;
+
 /// Changes of counts, by epoch.
-#[derive(Default)]
 struct Changes {
     of_epoch: BTreeMap<Epoch, FlatBatch>,
     encoded: Vec<u8>,
+    inner: Inner,
 }
 
 impl Changes {
@@ -124,7 +127,8 @@ impl Changes {
             return;
         }
         self.encoded.clear();
-        encode_pair(row, &count.to_le_bytes(), &mut self.encoded);
+        (self.inner)(row, &mut self.encoded).expect("rows of a collection are encoded rows");
+        order::write_i64(count, &mut self.encoded);
         let changes = self.of_epoch.entry(epoch).or_default();
         changes.push(&self.encoded, diff);
         if changes.at_capacity() {

@@ -10,7 +10,7 @@ use crate::combine::row_hash;
 use crate::flat::FlatBatch;
 use crate::flow::Collection;
 use crate::persist::HashRange;
-use crate::row::Row;
+use crate::rows::Row;
 
 /// Brings each row to the worker whose range of hashes holds its hash. Rows that are there already stay.
 pub(crate) fn exchange<'s, R: Row>(rows: Collection<'s, R>) -> Stream<'s, Epoch, FlatBatch> {

@@ -9,7 +9,7 @@ use timely::dataflow::{Stream, StreamVec};
 
 use crate::combine::Combiner;
 use crate::flat::FlatBatch;
-use crate::row::Row;
+use crate::rows::{Row, to_row};
 use crate::{Diff, Epoch};
 
 /// Sums equal rows of an epoch on the worker where they are, and sends them as one batch when the epoch is
@@ -62,7 +62,7 @@ pub(crate) fn unflatten_with<'s, R: Row, U: Clone + 'static>(
                 let Some(&epoch) = capability.least() else { return };
                 let mut session = output.session(&capability);
                 for (row, diff) in batch.iter() {
-                    session.give(shape(R::decode(row), epoch, diff));
+                    session.give(shape(to_row(row), epoch, diff));
                 }
             });
         }

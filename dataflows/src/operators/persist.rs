@@ -13,7 +13,7 @@ use crate::flat::FlatBatch;
 use crate::flow::{Collection, Marks};
 use crate::operators::exchange::exchange;
 use crate::persist::{Keeper, Piece};
-use crate::row::Row;
+use crate::rows::Row;
 
 impl<'s, R: Row> Collection<'s, R> {
     /// Has the collection survive restarts, at any number of workers, under `name`. All that is made of it is computed

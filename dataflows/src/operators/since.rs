@@ -7,7 +7,7 @@ use timely::dataflow::operators::vec::Filter;
 use timely::dataflow::{Stream, StreamVec};
 
 use crate::flat::FlatBatch;
-use crate::row::Row;
+use crate::rows::Row;
 use crate::{Diff, Epoch};
 
 /// The changes of epochs, without the rows at time 0: those were there before, and have been published.

@@ -1,14 +1,15 @@
 //! `derive(Row)`: see the crate `cutwater-rows`.
 
 use proc_macro2::TokenStream;
+use proc_macro_crate::{FoundCrate, crate_name};
 use quote::{format_ident, quote};
 use syn::{Data, DeriveInput, Error, Field, Fields, Ident, LitStr, Result, Type, parse_macro_input};
 
 /// Makes a struct with named fields a row.
 ///
 /// Its columns are its fields, in their order, under their names. `#[row(key)]` on the first fields says that they tell one
-/// row from another; `#[row(name = "…")]` gives a column another name. `#[row(crate = "…")]` on the struct says where
-/// `cutwater_rows` is, where it is not a dependency of that name.
+/// row from another; `#[row(name = "…")]` gives a column another name. A crate that depends on `cutwater` or
+/// `cutwater-dataflows` needs no dependency on `cutwater-rows`.
 ///
 /// Beside the struct it makes `NAMERef<'a>`, the row borrowed: its fields have the same names. The struct must derive
 /// `Clone`, `Debug`, `PartialEq`, `Eq`, `PartialOrd`, `Ord` and `Hash`, in the order of the fields.
@@ -28,7 +29,7 @@ struct Column<'a> {
 
 fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let columns = columns(input)?;
-    let rows = path_of_rows(input)?;
+    let rows = path_of_rows();
     let (row, visibility) = (&input.ident, &input.vis);
     let name = row.to_string();
     let borrowed = format_ident!("{row}Ref");
@@ -132,17 +133,21 @@ fn columns(input: &DeriveInput) -> Result<Vec<Column<'_>>> {
     Ok(columns)
 }
 
-fn path_of_rows(input: &DeriveInput) -> Result<TokenStream> {
-    let mut path = quote!(::cutwater_rows);
-    for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("row")) {
-        attribute.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("crate") {
-                return Err(meta.error("expected `crate = \"…\"`"));
-            }
-            let given: syn::Path = meta.value()?.parse::<LitStr>()?.parse()?;
-            path = quote!(#given);
-            Ok(())
-        })?;
-    }
-    Ok(path)
+/// How the crate that the struct is in names `cutwater_rows`: as its own dependency, or through one that has it.
+fn path_of_rows() -> TokenStream {
+    let found = |name: &str, inside: TokenStream| match crate_name(name).ok()? {
+        // Also in its own tests and examples, which are crates of their own.
+        FoundCrate::Itself => {
+            let name = format_ident!("{}", name.replace('-', "_"));
+            Some(quote!(::#name #inside))
+        }
+        FoundCrate::Name(name) => {
+            let name = format_ident!("{name}");
+            Some(quote!(::#name #inside))
+        }
+    };
+    found("cutwater-rows", quote!())
+        .or_else(|| found("cutwater-dataflows", quote!(::rows)))
+        .or_else(|| found("cutwater", quote!(::rows)))
+        .unwrap_or_else(|| quote!(::cutwater_rows))
 }
