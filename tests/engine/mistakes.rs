@@ -92,7 +92,7 @@ fn a_key_that_had_a_row_before_a_restart_has_it_still() {
     let resumed = |line: &str, upserts: bool| {
         let mut restored = FlatBatch::default();
         let mut row = Vec::new();
-        <(Text, Text)>::encode(("a", "0"), &mut row);
+        cutwater_dataflows::rows::encode_into::<(Text, Text)>(("a", "0"), &mut row);
         restored.push(&row, 1);
         let feeds = lines(&[line]);
         let resume = Some(Resume::default());
