@@ -65,8 +65,8 @@ pub mod split;
 pub mod testing;
 pub mod word_count;
 
-pub use dataflow::{Build, BuildError, Dataflow, Entry, OutputShape, Shape, entry};
 pub use cutwater_rows as rows;
+pub use dataflow::{Build, BuildError, Dataflow, Entry, OutputShape, Shape, entry};
 pub use flow::{Collection, Flow, Input, Output, Parts};
 
 use timely::scheduling::activate;

@@ -37,9 +37,6 @@ pub(crate) use scalar;
 
 scalar!(i64, Kind::Int, order::write_i64, order::read_i64);
 scalar!(bool, Kind::Bool, |row: bool, out: &mut Vec<u8>| out.push(row.into()), order::read_flag);
-scalar!(
-    Float,
-    Kind::Float,
-    |row: Float, out| order::write_f64(row.0, out),
-    |bytes: &mut &[u8]| order::read_f64(bytes).map(ordered_float::OrderedFloat)
-);
+scalar!(Float, Kind::Float, |row: Float, out| order::write_f64(row.0, out), |bytes: &mut &[u8]| {
+    order::read_f64(bytes).map(ordered_float::OrderedFloat)
+});

@@ -43,7 +43,8 @@ impl Random for bool {
 
 impl Random for Float {
     fn random(rng: &mut StdRng) -> Self {
-        let some = [f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1.5, -1.5, f64::MIN_POSITIVE];
+        let some =
+            [f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1.5, -1.5, f64::MIN_POSITIVE];
         ordered_float::OrderedFloat(*some.choose(rng).unwrap())
     }
 }
@@ -152,8 +153,14 @@ fn laws<R: Row + Random>(seed: u64) {
     let rng = &mut StdRng::seed_from_u64(seed);
     for _ in 0..3000 {
         let (a, b) = (R::random(rng), R::random(rng));
-        for (place, bytes, others) in [(Place::Last, encode(&a), encode(&b)), (Place::Inner, inner(&a), inner(&b))] {
-            assert_eq!(bytes.cmp(&others), a.cmp(&b), "{a:?} and {b:?} at {place:?}: {bytes:x?}, {others:x?}");
+        for (place, bytes, others) in
+            [(Place::Last, encode(&a), encode(&b)), (Place::Inner, inner(&a), inner(&b))]
+        {
+            assert_eq!(
+                bytes.cmp(&others),
+                a.cmp(&b),
+                "{a:?} and {b:?} at {place:?}: {bytes:x?}, {others:x?}"
+            );
             let read = match place {
                 Place::Last => R::to_owned(decode::<R>(&bytes).unwrap()),
                 Place::Inner => {
@@ -283,7 +290,9 @@ fn json_has_every_type() {
     // A dynamic row under names: each column says its type.
     let dynamic = Schema {
         name: "query".into(),
-        columns: ["n", "nothing", "t"].map(|name| cutwater_rows::Column::new(name, cutwater_rows::Kind::Any)).into(),
+        columns: ["n", "nothing", "t"]
+            .map(|name| cutwater_rows::Column::new(name, cutwater_rows::Kind::Any))
+            .into(),
         key: 1,
     };
     let mut json = Vec::new();

@@ -38,7 +38,11 @@ impl<'s, R: Row> Collection<'s, R> {
 /// method is that of differential's `count_total`.
 ///
 /// The counts at time 0 are made only if `before` says that somebody takes them.
-fn count<'s>(rows: Stream<'s, Epoch, FlatBatch>, inner: Inner, before: Before) -> Stream<'s, Epoch, FlatBatch> {
+fn count<'s>(
+    rows: Stream<'s, Epoch, FlatBatch>,
+    inner: Inner,
+    before: Before,
+) -> Stream<'s, Epoch, FlatBatch> {
     let arranged = arrange(rows, "Arrange: count");
     let mut trace = arranged.trace.clone();
     arranged.stream.unary::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, "Count", move |_, _| {

@@ -1,7 +1,7 @@
 //! `derive(Row)`: see the crate `cutwater-rows`.
 
-use proc_macro2::TokenStream;
 use proc_macro_crate::{FoundCrate, crate_name};
+use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::{Data, DeriveInput, Error, Field, Fields, Ident, LitStr, Result, Type, parse_macro_input};
 
