@@ -101,7 +101,7 @@ fn a_transaction_that_is_too_slow_at_each_try_ends_the_run_with_the_options_that
     assert_eq!(run.resume(&run.ledger(&unique(), 0, 0)).expect("it goes on"), 0);
     run.publish(1, 3).expect("epoch 1");
     // Two answers take longer than a transaction may, and it needs three.
-    cluster.broker_round_trip_time(1, Duration::from_millis(700)).expect("a slow broker");
+    cluster.broker_round_trip_time(1, Duration::from_millis(550)).expect("a slow broker");
     let error = format!("{:#}", run.publish(2, 3).expect_err("it never gets there"));
     for text in [
         &*output.name,

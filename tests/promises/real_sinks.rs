@@ -81,7 +81,7 @@ fn topics_that_are_missing_are_made_where_asked() {
     assert_eq!(there.records().len(), 2);
     let refused =
         word_count(&topic.address, &topic.name).with("--create-topics 1:9 -o").args([to(&unique())]);
-    refused.run().fails(1, &["making topic", "1 partitions, 9 copies of each"]);
+    refused.run().fails(1, &["making topic", "1 partition, 9 copies of each"]);
 }
 
 #[test]

@@ -332,7 +332,7 @@ impl KafkaFeed {
             }
             RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::UnknownTopic
-            | RDKafkaErrorCode::UnknownPartition => self.gone(slot, &text),
+            | RDKafkaErrorCode::UnknownPartition => self.gone(slot, text),
             RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed => {
                 bail!("{topic} partition {partition}: {text}; may this user read it?")
             }
