@@ -6,10 +6,12 @@
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{KeepAlive, TcpKeepCount, TcpKeepIdle, TcpKeepInterval, TcpUserTimeout};
 use timely::communication::allocator::ProcessBuilder;
 use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
 use timely::communication::{AllocatorBuilder, Hooks};
@@ -30,7 +32,12 @@ pub struct Cluster {
     pub fingerprint: u64,
     /// How long to wait for the others.
     pub timeout: Duration,
+    /// How long a peer may be silent, at least [`SHORTEST_SILENCE`]: after that its connection is lost.
+    pub peer_timeout: Duration,
 }
+
+/// The shortest silence that can be noticed: the system probes an idle connection by whole seconds.
+pub const SHORTEST_SILENCE: Duration = Duration::from_secs(2);
 
 const MAGIC: [u8; 8] = *b"CUTWATR1";
 /// How often to look for peers.
@@ -39,6 +46,10 @@ const RETRY: Duration = Duration::from_millis(50);
 const TELL: Duration = Duration::from_secs(5);
 /// How long a peer that has connected may take to say who it is.
 const GREETING: Duration = Duration::from_secs(5);
+/// How long one attempt to connect may take: a host that drops packets gives no answer.
+const ATTEMPT: Duration = Duration::from_secs(5);
+/// How many probes of an idle connection go unanswered before it is lost.
+const PROBES: u32 = 5;
 
 impl Cluster {
     /// Connects to all other processes.
@@ -65,7 +76,7 @@ impl Cluster {
             self.answer(&listener, &mut sockets, deadline)?;
             tracing::debug!("process {}: connected to all {} others", self.process, sockets.len() - 1);
         }
-        Ok(Connected { workers: self.workers, process: self.process, sockets })
+        Ok(Connected { workers: self.workers, process: self.process, addresses: self.addresses, sockets })
     }
 
     /// Connects to a process below us.
@@ -91,7 +102,8 @@ impl Cluster {
     }
 
     fn greet(&self, address: &str, peer: usize) -> std::result::Result<TcpStream, Greeting> {
-        let mut socket = TcpStream::connect(address).map_err(|e| Greeting::Absent(e.into()))?;
+        let mut socket = reach(address).map_err(Greeting::Absent)?;
+        watch_silence(&socket, self.peer_timeout).map_err(Greeting::Absent)?;
         self.introduce(&mut socket).map_err(Greeting::Absent)?;
         let (index, fingerprint) = read_greeting(&mut socket).map_err(Greeting::Absent)?;
         self.check(address, index, fingerprint).map_err(Greeting::Wrong)?;
@@ -116,6 +128,7 @@ impl Cluster {
             match listener.accept() {
                 Ok((mut socket, from)) => {
                     socket.set_nonblocking(false)?;
+                    watch_silence(&socket, self.peer_timeout)?;
                     let (index, fingerprint) = match read_greeting(&mut socket) {
                         Ok(greeting) => greeting,
                         Err(error) => {
@@ -181,12 +194,15 @@ impl Cluster {
 pub struct Connected {
     workers: usize,
     process: usize,
+    /// Where each process listens.
+    addresses: Vec<String>,
     /// By process; none of our own, and none at all in a cluster of one.
     sockets: Vec<Option<TcpStream>>,
 }
 
 impl Connected {
-    /// Process 0 finds something out, and tells all others: returns that on each. They wait for as long as it takes.
+    /// Process 0 finds something out, and tells all others: returns that on each. They wait for as long as it takes,
+    /// and as process 0 is heard.
     ///
     /// # Errors
     /// Those of `find`, or if another process has gone.
@@ -198,7 +214,7 @@ impl Connected {
                     socket
                         .write_all(&(found.len() as u64).to_le_bytes())
                         .and_then(|()| socket.write_all(&found))
-                        .with_context(|| format!("process {peer} has gone"))?;
+                        .map_err(|error| LostPeer(peer, self.addresses[peer].clone(), error))?;
                 }
             }
             return Ok(found);
@@ -215,7 +231,7 @@ impl Connected {
                 Err(std::io::Error::from(ErrorKind::UnexpectedEof))
             }
         };
-        read().map_err(|error| LostPeer(0, error).into())
+        read().map_err(|error| LostPeer(0, self.addresses[0].clone(), error).into())
     }
 
     /// The workers of this process.
@@ -238,12 +254,12 @@ impl Connected {
 
 /// The connection to another process is lost.
 #[derive(Debug)]
-pub struct LostPeer(usize, std::io::Error);
+pub struct LostPeer(usize, String, std::io::Error);
 
 impl std::fmt::Display for LostPeer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let LostPeer(process, error) = self;
-        write!(f, "the connection to process {process} is lost (")?;
+        let LostPeer(process, address, error) = self;
+        write!(f, "the connection to process {process} at {address} is lost (")?;
         match error.kind() {
             // What the system says is of a buffer, not of a process.
             ErrorKind::UnexpectedEof => f.write_str("it was closed there")?,
@@ -260,6 +276,39 @@ enum Greeting {
     Absent(anyhow::Error),
     /// Somebody else there.
     Wrong(anyhow::Error),
+}
+
+/// Connects, to the first of its addresses that answers.
+fn reach(address: &str) -> Result<TcpStream> {
+    let mut failed = anyhow!("the name has no address");
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, ATTEMPT) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => failed = error.into(),
+        }
+    }
+    Err(failed)
+}
+
+/// Has the system end a connection whose other end is silent for that long: with an error, in whoever reads or writes.
+///
+/// What is sent must be acknowledged in that time; while nothing is sent, probes must. It is the other host's kernel that
+/// answers: a process that is stopped for a while is not lost, unless it leaves no room for what is sent to it.
+fn watch_silence(socket: &TcpStream, timeout: Duration) -> Result<()> {
+    let probing = || -> nix::Result<()> {
+        let every = u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX) / PROBES;
+        // The longest that Linux takes is 32,767 s.
+        let every = every.clamp(1, 32_767);
+        setsockopt(socket, KeepAlive, &true)?;
+        setsockopt(socket, TcpKeepIdle, &every)?;
+        setsockopt(socket, TcpKeepInterval, &every)?;
+        setsockopt(socket, TcpKeepCount, &PROBES)?;
+        // Where it is set, this and not the count says when probing has failed. The probes come by timers that are
+        // rarely early: a little less, so that the probe at the end of that time is the last one.
+        let silence = timeout.saturating_sub(Duration::from_millis(200));
+        setsockopt(socket, TcpUserTimeout, &u32::try_from(silence.as_millis()).unwrap_or(u32::MAX))
+    };
+    probing().context("setting the time-outs of a connection")
 }
 
 fn read_greeting(socket: &mut TcpStream) -> Result<(usize, u64)> {
@@ -291,6 +340,7 @@ mod tests {
             listener: Some(listener),
             fingerprint,
             timeout,
+            peer_timeout: Duration::from_secs(10),
         }
     }
 
@@ -323,9 +373,11 @@ mod tests {
         let (ours, theirs) = (TcpListener::bind(address).unwrap(), 1);
         let socket = TcpStream::connect(ours.local_addr().unwrap()).unwrap();
         drop(ours.accept().unwrap());
-        let mut connected = Connected { workers: 1, process: theirs, sockets: vec![Some(socket), None] };
+        let addresses = ["host:1", "host:2"].map(str::to_owned).to_vec();
+        let sockets = vec![Some(socket), None];
+        let mut connected = Connected { workers: 1, process: theirs, addresses, sockets };
         let error = connected.share(|| unreachable!("process 0 finds it out")).unwrap_err().to_string();
-        assert!(error.contains("process 0 is lost (it was closed there)"), "{error}");
+        assert!(error.contains("process 0 at host:1 is lost (it was closed there)"), "{error}");
     }
 
     #[test]

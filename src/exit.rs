@@ -1,6 +1,8 @@
 //! How the program ends when something is wrong: with one clear line.
 
 use std::process::exit;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
@@ -13,6 +15,17 @@ use crate::supervise::{LOST_PEER, is_supervised};
 
 /// How long the last line may take to be written: standard error may be a pipe that nobody reads.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// True once a connection to another process is lost.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Where the processes of this cluster listen, by their index.
+static PEERS: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Names the processes of this cluster, for the line that says which of them is lost.
+pub fn name_peers(addresses: &[String]) {
+    let _ = PEERS.set(addresses.to_vec());
+}
 
 /// Prints an error: one line, with its causes.
 pub fn report(error: &anyhow::Error) {
@@ -45,9 +58,17 @@ pub fn report_panics() {
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("unnamed");
         if let Some(cause) = text.strip_prefix("timely communication error: ") {
+            // One thread reads and another writes: what is lost is lost for both, and is said once.
+            if LOST.swap(true, Ordering::Relaxed) {
+                loop {
+                    std::thread::park();
+                }
+            }
             let peer = thread.rsplit('-').next().unwrap_or("?");
+            let address = PEERS.get().zip(peer.parse::<usize>().ok()).and_then(|(all, index)| all.get(index));
+            let address = address.map_or_else(String::new, |address| format!(" at {address}"));
             say(&format!(
-                "{}error: the connection to process {peer} is lost ({cause}): it has ended or is out of reach",
+                "{}error: the connection to process {peer}{address} is lost ({cause}): it has ended or is out of reach",
                 prefix()
             ));
             exit(if is_supervised() { LOST_PEER.into() } else { 1 });

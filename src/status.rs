@@ -45,10 +45,13 @@ pub struct Figures {
     pub latency: Duration,
     /// The latencies of all epochs, in microseconds.
     pub latencies: Histogram<u64>,
-    /// Records behind the end, by topic and partition.
+    /// Records behind the end, by topic and partition: those between what is published and the partition's end, as the
+    /// broker last said.
     pub lag: BTreeMap<(String, i32), i64>,
     /// The offset up to which all is published, by topic and partition.
     pub next: BTreeMap<(String, i32), i64>,
+    /// The offset after the last published record, and the end.
+    pub offsets: BTreeMap<(String, i32), (i64, i64)>,
 }
 
 impl Default for Figures {
@@ -70,6 +73,7 @@ impl Default for Figures {
             latencies: Histogram::new_with_max(3_600_000_000, 2).expect("the bounds are valid"),
             lag: BTreeMap::new(),
             next: BTreeMap::new(),
+            offsets: BTreeMap::new(),
         }
     }
 }
@@ -91,7 +95,7 @@ impl Status {
         figures.epoch = epoch;
         figures.changes += changes;
         for Moved { topic, partition, next, end, .. } in reports.iter().flat_map(|report| &report.moved) {
-            figures.lag.insert((topic.clone(), *partition), end - next);
+            figures.stand((topic, *partition), Some(*next), *end);
             figures.next.insert((topic.clone(), *partition), *next);
         }
         // An epoch is read again by all workers, or by none.
@@ -119,6 +123,19 @@ impl Status {
         self.lock().too_large += rows;
     }
 
+    /// Partitions end there, as the brokers say. `begun`: where reading of them began, for those of which nothing is
+    /// published yet.
+    pub fn ends(&self, ends: &BTreeMap<(String, i32), i64>, begun: &BTreeMap<(String, i32), i64>) {
+        let mut figures = self.lock();
+        for (key, &end) in ends {
+            let (next, _) = figures.offsets.get(key).copied().unzip();
+            if let Some(next) = next.or_else(|| begun.get(key).copied()) {
+                figures.offsets.insert(key.clone(), (next, end));
+                figures.stand((&key.0, key.1), None, end);
+            }
+        }
+    }
+
     /// What was accumulated until the end is published.
     pub fn ended(&self, changes: u64) {
         self.lock().changes += changes;
@@ -130,6 +147,18 @@ impl Status {
 }
 
 impl Figures {
+    /// A partition ends there, and all of it below `next` is published, where something more is.
+    fn stand(&mut self, (topic, partition): (&str, i32), next: Option<i64>, end: i64) {
+        let key = (topic.to_owned(), partition);
+        let (published, before) = self.offsets.get(&key).copied().unwrap_or_default();
+        // The client that reads knows the end as of its last fetch; who asks for it may know more.
+        let end = if next.is_some() { end.max(before) } else { end };
+        let next = next.unwrap_or(published);
+        self.offsets.insert(key.clone(), (next, end));
+        // An answer may be older than what was read since.
+        self.lag.insert(key, (end - next).max(0));
+    }
+
     /// Records behind the end, of all partitions.
     pub fn total_lag(&self) -> i64 {
         self.lag.values().sum()

@@ -38,7 +38,7 @@ impl Bare {
         topic: &str,
         partitions: impl Iterator<Item = i32>,
     ) -> Result<Self> {
-        let mut consumer = settings.consumer("cutwater-bench")?;
+        let mut consumer = settings.consumer("cutwater-bench", 1)?;
         let reader: Thread = std::thread::current();
         consumer.set_nonempty_callback(move || reader.unpark());
         let batches = Batches::new(Arc::new(consumer), BATCH);

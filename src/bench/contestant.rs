@@ -186,7 +186,8 @@ fn word_count(order: &Order) -> Result<Run> {
     };
     let fault = Fault::default();
     let inputs = BTreeMap::from([("lines".to_owned(), vec![Pattern::Name(order.topic.clone())])]);
-    let feeds = KafkaFeeds::connect(order.settings.clone(), reading, inputs, Vec::new(), &fault)?;
+    let feeds = KafkaFeeds::connect(order.settings.clone(), reading, inputs, Vec::new(), &fault)?
+        .with_workers(order.workers);
     let rows = Rows::default();
     let job = Job {
         dataflow: Arc::new(WordCount { tokenizer: Tokenizer::Whitespace }),

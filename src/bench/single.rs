@@ -30,7 +30,7 @@ pub(super) fn skip(
     topic: &str,
     partitions: impl Iterator<Item = i32>,
 ) -> Result<(u64, Instant)> {
-    let consumer = settings.consumer("cutwater-bench")?;
+    let consumer = settings.consumer("cutwater-bench", 1)?;
     let wanted = assign(&consumer, topic, partitions)?;
     let mut records = 0;
     while records < wanted {

@@ -42,6 +42,9 @@ pub(super) struct RunArgs {
     /// One host:port a line, one line a process
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     pub hostfile: Option<PathBuf>,
+    /// How long another process may be silent before its connection is lost and the run ends
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Cluster")]
+    pub peer_timeout: Duration,
 
     /// How long a run may take to end after SIGINT or SIGTERM, whatever it waits for
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Cluster")]

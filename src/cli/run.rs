@@ -13,7 +13,7 @@ use super::options::{LogArgs, MOST_WORKERS, RunArgs};
 use super::progress::Progress;
 use super::usage;
 use crate::address;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, SHORTEST_SILENCE};
 use crate::epoch::EpochOptions;
 use crate::fault::Fault;
 use crate::feed::kafka::{KafkaFeeds, Reading};
@@ -26,7 +26,7 @@ use crate::sink::too_large::OnTooLarge;
 use crate::sink::{Emit, Opener, Sink, Target};
 use crate::state::joining::Joining;
 use crate::status::Status;
-use crate::{signals, supervise};
+use crate::{exit, signals, supervise};
 
 /// Runs a dataflow as the options say: here, or in several processes that are started and watched here.
 pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -> Result<()> {
@@ -56,7 +56,9 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
         listener,
         fingerprint: fingerprint(args, &*dataflow),
         timeout: args.kafka.connect_timeout,
+        peer_timeout: args.peer_timeout,
     };
+    exit::name_peers(&cluster.addresses);
     // The sinks of worker 0 take all rows; the other processes open none.
     let (outputs, dead_letters) = plan.open(process == 0, terms.is_some(), &fault)?;
     let to_stdout = plan.targets().any(|target| *target == Target::Stdout);
@@ -64,7 +66,8 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
     // The process that writes them looks after them.
     let written = if process == 0 { plan.written() } else { Vec::new() };
     let feeds =
-        KafkaFeeds::connect(plan.settings.clone(), plan.reading, plan.inputs, written.clone(), &fault)?;
+        KafkaFeeds::connect(plan.settings.clone(), plan.reading, plan.inputs, written.clone(), &fault)?
+            .with_workers(args.workers.get());
     let mut connected = cluster.connect()?;
     let (state, cuts, kept) = match (&args.state, terms) {
         (Some(place), Some(terms)) => {
@@ -76,6 +79,9 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
         _ => (None, Some(Box::new(Joining::new(feeds.ids().clone())) as Box<dyn Cuts>), None),
     };
     let workers = connected.workers()?;
+    if process == 0 {
+        feeds.show_lag(&status);
+    }
     let job = Job {
         dataflow,
         feeds: Arc::new(feeds),
@@ -369,6 +375,12 @@ fn check_cluster(args: &RunArgs) -> Result<()> {
         return Err(usage(format!(
             "--workers {} of --processes {processes}: more than {MOST_WORKERS} workers in all",
             args.workers
+        )));
+    }
+    if args.peer_timeout < SHORTEST_SILENCE {
+        return Err(usage(format!(
+            "--peer-timeout {:?}: shorter than {SHORTEST_SILENCE:?}, the shortest silence that can be noticed",
+            args.peer_timeout
         )));
     }
     match args.process {

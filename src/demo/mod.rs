@@ -165,7 +165,9 @@ fn start(
         commits: true,
     };
     let inputs = BTreeMap::from([(TOPIC.to_owned(), vec![Pattern::Name(TOPIC.to_owned())])]);
-    let feeds = KafkaFeeds::connect(settings.clone(), reading, inputs, Vec::new(), fault)?;
+    let feeds = KafkaFeeds::connect(settings.clone(), reading, inputs, Vec::new(), fault)?
+        .with_workers(options.workers.get());
+    feeds.show_lag(&status);
     let cluster = Cluster {
         workers: options.workers.get(),
         process: 0,
@@ -173,6 +175,7 @@ fn start(
         listener: None,
         fingerprint: 0,
         timeout: settings.connect_timeout,
+        peer_timeout: settings.connect_timeout,
     };
     let workers = cluster.connect()?.workers()?;
     let job = Job {

@@ -1,7 +1,8 @@
 //! Clients of a Kafka cluster: their settings, and what becomes of their logs.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -10,6 +11,7 @@ use rdkafka::admin::AdminClient;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 use rdkafka::producer::ProducerContext;
 use serde::{Deserialize, Serialize};
 
@@ -36,15 +38,24 @@ const OURS: [(&str, &str); 4] = [
 /// fetching, and by default for a second; here for a millisecond. The queue is bounded in bytes for large records and in
 /// number for small ones, whose bookkeeping outweighs them: what is fetched at a time, a quarter of a megabyte of a
 /// partition, is then still in the processor's cache when it is read.
-const FETCH: [(&str, &str); 6] = [
+const FETCH: [(&str, &str); 5] = [
     ("queued.min.messages", "30000"),
-    ("queued.max.messages.kbytes", "65536"),
     ("max.partition.fetch.bytes", "262144"),
     ("fetch.queue.backoff.ms", "1"),
     ("isolation.level", "read_committed"),
     // librdkafka does not look at them by default: what a disk or a network has damaged would be counted.
     ("check.crcs", "true"),
 ];
+
+/// Kilobytes that all consumers of a process may queue together.
+const QUEUES: usize = 65_536;
+/// Kilobytes that one of them may, at least: some fetches.
+const QUEUE: usize = 2048;
+
+/// Kilobytes that each of so many consumers may queue.
+fn queue(consumers: usize) -> usize {
+    (QUEUES / consumers.max(1)).max(QUEUE)
+}
 
 /// What short transactions need. With librdkafka's defaults one takes 70 ms and more on an idle broker: most of it is
 /// waiting, after the broker has said that the transaction before is not quite over, and for small packets that are
@@ -65,16 +76,17 @@ const TRANSACTIONS: [(&str, &str); 6] = [
 pub const LARGEST: &str = "100000000";
 
 impl Settings {
-    /// A consumer of `group`.
+    /// A consumer of `group`, one of so many of this process: together they queue what one may.
     ///
     /// # Errors
     /// If librdkafka does not take a property.
-    pub fn consumer(&self, group: &str) -> Result<BaseConsumer<Client>> {
+    pub fn consumer(&self, group: &str, of: usize) -> Result<BaseConsumer<Client>> {
         let mut config = self.base();
         config.set("group.id", group);
         for (key, value) in FETCH {
             config.set(key, value);
         }
+        config.set("queued.max.messages.kbytes", queue(of).to_string());
         self.complete(&mut config, &OURS)?;
         // Where a topic's id changes, librdkafka tells it here and nowhere else: see `Client::changed_ids`.
         let debug = config.get("debug").map_or_else(String::new, |of_user| format!("{of_user},"));
@@ -105,6 +117,30 @@ impl Settings {
         let mut config = self.base();
         config.set("isolation.level", "read_committed");
         self.finish(config, &[], "consumer")
+    }
+
+    /// As [`Settings::metadata`]; it makes no word of brokers that are away: others do.
+    ///
+    /// # Errors
+    /// If librdkafka does not take a property.
+    pub fn silent(&self) -> Result<BaseConsumer<Client>> {
+        let mut config = self.base();
+        config.set("isolation.level", "read_committed");
+        self.complete(&mut config, &[])?;
+        config.create_with_context(Client::quiet()).map_err(refused).context("making a client")
+    }
+
+    /// As [`Settings::silent`], and it sees the records of open transactions as well.
+    ///
+    /// # Errors
+    /// If librdkafka does not take a property.
+    pub fn uncommitted(&self, group: &str) -> Result<BaseConsumer<Client>> {
+        let mut config = self.base();
+        self.complete(&mut config, &[])?;
+        config.set("group.id", group).set("isolation.level", "read_uncommitted");
+        // For offsets that are only asked for.
+        config.set("enable.auto.commit", "false");
+        config.create_with_context(Client::quiet()).map_err(refused).context("making a client")
     }
 
     /// The configuration of an idempotent producer: every record once and in order in spite of retries.
@@ -200,8 +236,16 @@ pub fn refused(error: KafkaError) -> anyhow::Error {
     }
 }
 
+/// The id of a broker by its name; `None` where only its address is known.
+fn id(name: &str) -> Option<i32> {
+    name.rsplit_once('/')?.1.parse().ok()
+}
+
 /// How often, at most, an outage is logged.
 const REMIND: Duration = Duration::from_secs(10);
+/// An outage of which nothing was said for that long is over, or is that of a broker that nobody needs. librdkafka
+/// says the same again after half a minute.
+const STALE: Duration = Duration::from_secs(60);
 
 /// What librdkafka says where an answer has more bytes than `receive.message.max.bytes`. It then connects and asks again,
 /// for ever.
@@ -213,7 +257,10 @@ const SLOW: &str = "request(s) timed out";
 /// Takes the logs of a client. Of an unreachable broker it tells once in a while, not at every attempt.
 #[derive(Default)]
 pub struct Client {
-    outage: Mutex<Outage>,
+    /// By the broker's name, as librdkafka has it.
+    outages: Mutex<BTreeMap<String, Outage>>,
+    failing: AtomicBool,
+    quiet: bool,
     /// The ids of topics that the client has taken on since this was last asked for.
     ids: Mutex<Vec<(String, String)>>,
     /// True iff there are any.
@@ -222,14 +269,20 @@ pub struct Client {
     unreachable: AtomicBool,
 }
 
-#[derive(Default)]
 struct Outage {
-    since: Option<Instant>,
+    since: Instant,
+    /// When it was said last, by librdkafka and here.
+    seen: Instant,
     told: Option<Instant>,
     last: String,
 }
 
 impl Client {
+    /// One that says nothing of outages.
+    fn quiet() -> Self {
+        Client { quiet: true, ..Client::default() }
+    }
+
     /// The topics whose ids this client has learned or changed since the last call, each with its id as Kafka's tools show
     /// it. Only a consumer that reads tells them, and before it fetches by the id: what it hands over after an id is told
     /// may be of that topic, what it handed over before is not. Cheap where there are none.
@@ -242,18 +295,51 @@ impl Client {
 
     /// What the client last said of an unreachable broker.
     pub fn last_failure(&self) -> Option<String> {
-        let outage = self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        outage.since.map(|_| outage.last.clone())
+        let outages = self.outages();
+        outages.values().max_by_key(|outage| outage.seen).map(|outage| outage.last.clone())
     }
 
-    /// A broker has answered: if it was out of reach before, that is over.
-    pub fn answered(&self) {
-        let mut outage = self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(since) = outage.since.take()
-            && outage.told.take().is_some()
-        {
-            tracing::info!("the broker answers again, after {:.1} s", since.elapsed().as_secs_f64());
+    /// True while a broker is out of reach, as far as is known.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// These brokers have answered, by their ids: for those of them that were out of reach, that is over.
+    pub fn answered(&self, brokers: &[i32]) {
+        // What is of no broker is of all of them.
+        self.end_outages(|name| name.is_empty() || id(name).is_some_and(|id| brokers.contains(&id)));
+    }
+
+    /// Something was done for which all brokers were needed that were out of reach.
+    pub fn all_answered(&self) {
+        self.end_outages(|_| true);
+    }
+
+    fn end_outages(&self, over: impl Fn(&str) -> bool) {
+        if !self.is_failing() {
+            return;
         }
+        let mut outages = self.outages();
+        outages.retain(|name, outage| {
+            let over = over(name);
+            if over && outage.told.is_some() {
+                let seconds = outage.since.elapsed().as_secs_f64();
+                let who = match name.rsplit_once('/') {
+                    Some((address, _)) => format!("the broker {address}"),
+                    None => "a broker".to_owned(),
+                };
+                tracing::info!("{who} answers again, after {seconds:.1} s");
+            }
+            !over && outage.seen.elapsed() < STALE
+        });
+        self.failing.store(!outages.is_empty(), Ordering::Relaxed);
+    }
+
+    /// The cluster has answered, and these are its brokers. Which of them it was is not known, unless there is one.
+    pub fn some_answered(&self, metadata: &Metadata) {
+        let [only] = metadata.brokers() else { return self.answered(&[]) };
+        let address = format!("{}:{}/", only.host(), only.port());
+        self.end_outages(|name| name.is_empty() || id(name) == Some(only.id()) || name.starts_with(&address));
     }
 
     /// True once a broker's answer had more bytes than the client takes: it will each time.
@@ -276,14 +362,29 @@ impl Client {
         if OVERSIZED.iter().any(|sign| text.contains(sign)) {
             self.oversized.store(true, Ordering::Relaxed);
         }
-        let mut outage = self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // `HOST:PORT/ID: what has failed`; what is of no broker has no such name.
+        let name = text.split_once(": ").map_or("", |(name, _)| name);
+        let name = if name.contains('/') && !name.contains(' ') { name } else { "" };
+        let mut outages = self.outages();
         let now = Instant::now();
-        outage.since.get_or_insert(now);
+        let lately = outages.values().filter_map(|outage| outage.told).max();
+        let outage = outages.entry(name.to_owned()).or_insert_with(|| Outage {
+            since: now,
+            seen: now,
+            told: None,
+            last: String::new(),
+        });
+        outage.seen = now;
         text.clone_into(&mut outage.last);
-        if outage.told.is_none_or(|told| now - told >= REMIND) {
+        if !self.quiet && lately.is_none_or(|told| now - told >= REMIND) {
             outage.told = Some(now);
             tracing::warn!("{text}; trying again");
         }
+        self.failing.store(true, Ordering::Relaxed);
+    }
+
+    fn outages(&self) -> MutexGuard<'_, BTreeMap<String, Outage>> {
+        self.outages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -385,5 +486,26 @@ mod tests {
         client.log(RDKafkaLogLevel::Error, "FAIL", "[thrd:x]: x:1/1: Connect failed: Connection refused");
         client.error(down, "1/1 brokers are down");
         assert_eq!(client.last_failure().as_deref(), Some("x:1/1: Connect failed: Connection refused"));
+    }
+
+    #[test]
+    fn a_broker_answers_again_when_it_does_and_not_when_another_does() {
+        let client = Client::default();
+        assert!(!client.is_failing());
+        client.failed("10.0.0.2:9092/2: Connect to ipv4#10.0.0.2:9092 failed: Connection refused");
+        client.failed("10.0.0.1:9092/bootstrap: Connect to ipv4#10.0.0.1:9092 failed: Connection refused");
+        client.failed("2/3 brokers are down");
+        client.answered(&[1, 3]);
+        assert_eq!(client.outages().len(), 2, "nobody knows which one a bootstrap address is");
+        client.answered(&[2]);
+        assert!(client.last_failure().is_some_and(|text| text.contains("bootstrap: ")));
+        client.all_answered();
+        assert!(!client.is_failing() && client.last_failure().is_none());
+    }
+
+    #[test]
+    fn consumers_queue_together_what_one_may() {
+        assert_eq!([1, 2, 8, 0].map(queue), [65_536, 32_768, 8192, 65_536]);
+        assert_eq!(queue(1000), QUEUE);
     }
 }

@@ -74,9 +74,9 @@ impl Deliveries {
         self.client.was_unreachable()
     }
 
-    /// The cluster has answered: what was heard of brokers out of reach is over.
+    /// All brokers have answered that were needed: those that were out of reach no longer are.
     pub fn answered(&self) {
-        self.client.answered();
+        self.client.all_answered();
     }
 
     /// This record was not delivered.
@@ -116,7 +116,8 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, record: usize) {
         match result {
             Ok(message) => {
-                self.client.answered();
+                // Which broker it was is not known; that others are away is not over by that.
+                self.client.answered(&[]);
                 let bytes = message.key_len() + message.payload_len();
                 self.records.fetch_add(1, Ordering::Relaxed);
                 self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);

@@ -88,8 +88,8 @@ pub fn connect(client: &BaseConsumer<Client>, settings: &Settings) -> Result<()>
         let error = match client
             .fetch_metadata(None, left.clamp(Duration::from_millis(100), Duration::from_secs(2)))
         {
-            Ok(_) => {
-                client.context().answered();
+            Ok(metadata) => {
+                client.context().some_answered(&metadata);
                 return Ok(());
             }
             Err(error) => error,
@@ -170,7 +170,7 @@ pub fn find(client: &BaseConsumer<Client>, patterns: &[Pattern]) -> Result<Vec<T
 pub fn list(client: &BaseConsumer<Client>) -> Result<Vec<Topic>> {
     serve(client);
     let metadata = client.fetch_metadata(None, REQUEST)?;
-    client.context().answered();
+    client.context().some_answered(&metadata);
     Ok(all(&metadata))
 }
 

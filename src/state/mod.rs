@@ -3,7 +3,6 @@
 //! - [`cut`]: offsets of many partitions; [`resume`]: what a run goes on from, the same on all processes
 //! - [`ledger`]: the cut of every epoch
 //! - [`checkpoint`]: making and loading checkpoints
-//! - [`trail`]: the cuts since the last checkpoint
 //! - [`storage`]: where files are kept; [`sealed`]: lines with their checksum
 //! - [`identity`], [`lock`]: whose state it is, and who has it in use
 //! - [`joining`]: topics that are new to a run; [`gone`]: those that are not there any more
@@ -22,4 +21,3 @@ pub mod resume;
 pub mod sealed;
 pub mod storage;
 pub mod survey;
-pub mod trail;

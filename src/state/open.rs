@@ -14,10 +14,9 @@ use super::checkpoint::{Checkpoints, Keepers};
 use super::cut::Cut;
 use super::identity::{Identity, new_id};
 use super::joining::Joining;
-use super::ledger::{Ledger, LedgerCuts, Retirer};
+use super::ledger::{Ledger, LedgerCuts, Lookup, Retirer};
 use super::resume::Resume;
 use super::storage::{self, Storage};
-use super::trail::Trail;
 use crate::fault::Fault;
 use crate::job;
 use crate::kafka::identity::Pinned;
@@ -61,7 +60,6 @@ impl Books {
         let resume = newest_checkpoint(&storage, &identity.job)?;
         let ledger = Ledger::open(Arc::clone(&storage), &identity.job)?;
         let resume = with_ledger(&ledger, resume)?;
-        let trail = Trail::new(&resume);
         let plan = Plan {
             job: resume.job.clone(),
             collections: identity.collections.clone(),
@@ -70,7 +68,7 @@ impl Books {
             from: resume.checkpoint,
         };
         let past = Past {
-            trail: trail.clone(),
+            lookup: ledger.lookup(),
             retirer: ledger.retirer(),
             retention: terms.retention,
             time: Arc::clone(time),
@@ -78,7 +76,7 @@ impl Books {
         let coordinator = Coordinator::new(Arc::clone(&storage), plan, Arc::clone(time), Box::new(past))?;
         let calendar = Arc::clone(time);
         let cuts = LedgerCuts::new(ledger, resume.replay.clone(), Box::new(move || calendar.calendar()));
-        let cuts = Box::new(trail.beside(cuts));
+        let cuts = Box::new(cuts);
         let cuts = Joining::kept(ids.clone(), Arc::clone(&storage), identity, cuts)?;
         Ok((Books { storage, cuts: Box::new(cuts), coordinator }, resume))
     }
@@ -165,7 +163,7 @@ fn with_ledger(ledger: &Ledger, mut resume: Resume) -> Result<Resume> {
 
 /// What checkpoints need of the ledger.
 struct Past {
-    trail: Trail,
+    lookup: Lookup,
     retirer: Retirer,
     retention: Duration,
     time: Arc<dyn Time>,
@@ -173,7 +171,7 @@ struct Past {
 
 impl History for Past {
     fn cut(&mut self, epoch: Epoch) -> Result<Cut> {
-        self.trail.cut(epoch)
+        self.lookup.cut(epoch)
     }
 
     fn retire(&mut self, oldest: Epoch) -> Result<()> {

@@ -138,6 +138,7 @@ impl Run {
                 listener: Some(listener),
                 fingerprint: 0,
                 timeout: DEADLINE,
+                peer_timeout: DEADLINE,
             }
             .connect()?
             .workers()?

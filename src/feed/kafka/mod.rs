@@ -1,10 +1,13 @@
 //! The Kafka feed: partitions by `assign`, read in batches, from and to offsets that are known before.
 
+mod ask;
 mod damage;
 mod discovery;
+mod leaders;
 mod partition;
 mod partitions;
 mod start;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -21,8 +24,11 @@ use crate::kafka::insist::insist;
 use crate::kafka::topics::{self, Missing, Pattern};
 use crate::shown::count;
 use crate::state::cut::Topics;
+use crate::status::Status;
+use ask::{Asker, Ends};
 use discovery::{Discovery, Search};
-use partitions::KafkaFeed;
+use partitions::{KafkaFeed, Tools};
+use watch::{About, Watch};
 
 /// How long a request for offsets may take.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -91,6 +97,10 @@ pub struct KafkaFeeds {
     inputs: BTreeMap<String, Vec<Pattern>>,
     discovery: Discovery,
     fault: Fault,
+    ends: Arc<Ends>,
+    asker: Arc<Asker>,
+    watch: Arc<Watch>,
+    workers: usize,
 }
 
 impl KafkaFeeds {
@@ -148,8 +158,42 @@ impl KafkaFeeds {
                 }
             }
         }
+        let partitions: Vec<(String, i32)> = topics
+            .iter()
+            .flat_map(|(topic, partitions)| (0..*partitions).map(move |partition| (topic.clone(), partition)))
+            .collect();
+        leaders::wait(&client, &partitions, settings.connect_timeout)?;
         let discovery = Discovery::start(client, search, topics, ids, fault.clone())?;
-        Ok(KafkaFeeds { settings, reading, inputs, discovery, fault: fault.clone() })
+        let ends = Arc::new(Ends::new(settings.clone(), reading.group.clone()));
+        let watch = Watch::start(About {
+            settings: settings.clone(),
+            reading: reading.clone(),
+            patterns: inputs.values().flatten().cloned().collect(),
+            found: Arc::clone(discovery.found()),
+            ends: Arc::clone(&ends),
+        })?;
+        let asker = Arc::new(Asker::start(&settings)?);
+        Ok(KafkaFeeds {
+            settings,
+            reading,
+            inputs,
+            discovery,
+            ends,
+            asker,
+            watch: Arc::new(watch),
+            workers: 1,
+            fault: fault.clone(),
+        })
+    }
+
+    /// So many workers of this process read them: their queues are bounded together.
+    pub fn with_workers(self, workers: usize) -> Self {
+        KafkaFeeds { workers, ..self }
+    }
+
+    /// Has `status` hear of the ends of all partitions, those that other processes read included, about once a second.
+    pub fn show_lag(&self, status: &Status) {
+        self.watch.show(status.clone());
     }
 }
 
@@ -169,13 +213,24 @@ impl Feeds for KafkaFeeds {
     fn open(&self, input: &str, place: Place, begin: Option<&Topics>) -> Result<Box<dyn Feed>> {
         let patterns =
             self.inputs.get(input).with_context(|| format!("input {input:?} is bound to no topic"))?;
-        let found = Arc::clone(self.discovery.found());
+        for (topic, partitions) in begin.into_iter().flatten() {
+            for (&partition, &offset) in partitions {
+                self.watch.begins(topic, partition, offset);
+            }
+        }
+        let tools = Tools {
+            found: Arc::clone(self.discovery.found()),
+            ends: Arc::clone(&self.ends),
+            asker: Arc::clone(&self.asker),
+            watch: Arc::clone(&self.watch),
+            feeds: self.workers * self.inputs.len(),
+        };
         let mut feed = KafkaFeed::new(
             self.settings.clone(),
             self.reading.clone(),
             patterns.clone(),
             place,
-            found,
+            tools,
             &self.fault,
         );
         match begin {

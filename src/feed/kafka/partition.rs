@@ -1,10 +1,13 @@
 //! One partition: how far it is read, how far it may be read, and what the client has handed over beyond that.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use cutwater_dataflows::record::Record;
 
 use super::super::Budget;
+use super::start::Start;
+use super::watch::Read;
 use crate::kafka::client::Client;
 use crate::kafka::native::batch::{Event, Kept, Lent};
 
@@ -35,6 +38,10 @@ pub(super) struct Partition {
     pub(super) paused: bool,
     /// The end, as last heard.
     pub(super) end: i64,
+    /// The end of all when reading began: of open transactions, too.
+    pub(super) last: i64,
+    /// Where others see how far it is read.
+    pub(super) read: Arc<Read>,
     /// Where reading of it began, until that was said.
     pub(super) start: Option<i64>,
     /// The topic's id, until that was said.
@@ -50,15 +57,18 @@ struct Stashed {
 }
 
 impl Partition {
-    /// A partition that is read from `next` on, to `stop` where there is one. All from there to `first` is a gap, and
-    /// `end` is the end, as heard before.
+    /// A partition that is read from `next` on, to its end at `start` where the run is `bounded`. All from there to what
+    /// `start` says is a gap.
     pub(super) fn new(
         topic: String,
         partition: i32,
-        (next, first, end): (i64, i64, i64),
-        stop: Option<i64>,
+        next: i64,
+        start: &Start,
+        bounded: bool,
+        read: Arc<Read>,
     ) -> Self {
-        let stop = stop.unwrap_or(i64::MAX);
+        let &Start { first, end, last, .. } = start;
+        let stop = if bounded { end } else { i64::MAX };
         Partition {
             topic,
             partition,
@@ -71,6 +81,8 @@ impl Partition {
             bytes: 0,
             paused: false,
             end,
+            last,
+            read,
             start: None,
             id: None,
             moved: false,
@@ -99,6 +111,17 @@ impl Partition {
     /// It has moved without a bound: the client has handed something over, so it is there after all.
     pub(super) fn found(&mut self) {
         self.gone &= self.limit < i64::MAX;
+    }
+
+    /// Says how far it is read.
+    pub(super) fn show(&self) {
+        self.read.up_to(self.next);
+    }
+
+    /// What a bounded run leaves unread of it: offsets from its stop up to its end at start, which is that of open
+    /// transactions.
+    pub(super) fn held_back(&self) -> Option<(i64, i64)> {
+        (self.finished() && self.last > self.stop).then_some((self.stop, self.last))
     }
 
     /// True once all of it is read.

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use crossbeam_channel::{Receiver, TryRecvError};
 use cutwater_dataflows::record::Record;
 use cutwater_dataflows::source::Moved;
 use rdkafka::TopicPartitionList;
@@ -17,10 +18,12 @@ use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::super::{Budget, Feed, Place, Polled, Waker};
+use super::ask::{Asker, Ends};
 use super::damage::{self, Damage, Trouble, is_of_a_place};
 use super::discovery::Found;
 use super::partition::{Partition, Spot};
-use super::start::{Start, Wanted, available, starts};
+use super::start::{Start, There, Wanted, available, starts};
+use super::watch::{Read, Watch};
 use super::{From, OnDataLoss, REQUEST, Reading};
 use crate::fault::Fault;
 use crate::kafka::client::{Client, Settings};
@@ -35,14 +38,30 @@ use crate::state::cut::Topics;
 const LAST_COMMIT: Duration = Duration::from_secs(30);
 /// How often offsets are committed.
 const COMMIT: Duration = Duration::from_secs(1);
-/// How long requests made while reading may take: meanwhile the worker does nothing else.
+/// How long a request made while reading may take.
 const LATER: Duration = Duration::from_secs(2);
-/// How long after such a request has failed the next one may be made.
-const RETRY: Duration = Duration::from_millis(500);
 /// A slot that no partition has.
 const NOWHERE: usize = usize::MAX;
 /// Messages in one call to librdkafka.
 const BATCH: usize = 1024;
+
+/// What the feeds of a process share.
+#[derive(Clone)]
+pub(super) struct Tools {
+    pub(super) found: Arc<Found>,
+    pub(super) ends: Arc<Ends>,
+    pub(super) asker: Arc<Asker>,
+    pub(super) watch: Arc<Watch>,
+    /// The number of feeds.
+    pub(super) feeds: usize,
+}
+
+/// Partitions that are about to join, as of a state of what is found.
+struct Joining {
+    changes: u64,
+    partitions: Vec<(String, i32)>,
+    starts: Receiver<Result<Vec<Start>>>,
+}
 
 /// One worker's partitions of one input.
 pub(super) struct KafkaFeed {
@@ -54,8 +73,11 @@ pub(super) struct KafkaFeed {
     fault: Fault,
     /// The state of `found` that this feed has seen; `None` before it has seen any.
     changes: Option<u64>,
-    /// When partitions that were found may be asked about, after it has failed.
-    retry: Option<Instant>,
+    /// Partitions that were found and are asked about.
+    joining: Option<Joining>,
+    /// Partitions whose next offset is gone, by slot, and what they have instead.
+    lost: BTreeMap<usize, Receiver<Result<There>>>,
+    tools: Tools,
     /// Whom the client calls; known once the operator is built.
     waker: Arc<OnceLock<Waker>>,
     /// Made when the first partition joins: a worker without partitions has no client.
@@ -82,7 +104,7 @@ impl KafkaFeed {
         reading: Reading,
         patterns: Vec<Pattern>,
         place: Place,
-        found: Arc<Found>,
+        tools: Tools,
         fault: &Fault,
     ) -> Self {
         KafkaFeed {
@@ -90,10 +112,12 @@ impl KafkaFeed {
             reading,
             patterns,
             place,
-            found,
+            found: Arc::clone(&tools.found),
             fault: fault.clone(),
             changes: None,
-            retry: None,
+            joining: None,
+            lost: BTreeMap::new(),
+            tools,
             waker: Arc::default(),
             client: None,
             partitions: Vec::new(),
@@ -114,7 +138,7 @@ impl KafkaFeed {
     /// If the offsets to start at can't be had.
     pub(super) fn begin(&mut self) -> Result<()> {
         let changes = self.found.changes();
-        self.join(self.reading.from, REQUEST)?;
+        self.add(self.unread(), Wanted::From(self.reading.from))?;
         self.changes = Some(changes);
         Ok(())
     }
@@ -149,39 +173,49 @@ impl KafkaFeed {
                 offsets.push(offset);
             }
         }
-        self.add(known, Wanted::Known(&offsets), REQUEST)
+        self.add(known, Wanted::Known(&offsets))
     }
 
     /// Takes on a partition whose topic was deleted: nothing is read of it. Whether something would have to be was looked at
     /// before (see `state::gone`).
     fn miss(&mut self, topic: &str, partition: i32, offset: i64) {
         self.slots.insert((topic.to_owned(), partition), self.partitions.len());
-        let mut missing = Partition::new(topic.to_owned(), partition, (offset, offset, offset), None);
+        let start = Start { wanted: offset, first: offset, end: offset, last: offset };
+        let mut missing =
+            Partition::new(topic.to_owned(), partition, offset, &start, false, Arc::new(Read::unseen()));
         missing.leave();
         self.partitions.push(missing);
     }
 
-    /// Takes on the partitions that are this worker's and not yet read.
-    fn join(&mut self, from: From, timeout: Duration) -> Result<()> {
+    /// The partitions that are this worker's and not yet read.
+    fn unread(&self) -> Vec<(String, i32)> {
         let topics = self.found.topics();
-        let new: Vec<(String, i32)> = topics
+        topics
             .iter()
             .filter(|(topic, _)| self.patterns.iter().any(|pattern| pattern.matches(topic)))
             .flat_map(|(topic, partitions)| (0..*partitions).map(move |partition| (topic.clone(), partition)))
             .filter(|(topic, partition)| {
                 self.place.owns(topic, *partition) && !self.slots.contains_key(&(topic.clone(), *partition))
             })
-            .collect();
-        self.add(new, Wanted::From(from), timeout)
+            .collect()
     }
 
-    /// Takes on partitions.
-    fn add(&mut self, new: Vec<(String, i32)>, wanted: Wanted<'_>, timeout: Duration) -> Result<()> {
+    /// Takes on partitions, before anything is read.
+    fn add(&mut self, new: Vec<(String, i32)>, wanted: Wanted<'_>) -> Result<()> {
         if new.is_empty() {
             return Ok(());
         }
+        let consumer = Arc::clone(self.connect()?);
+        let starts = insist(&self.fault, || {
+            starts(&consumer, &self.tools.ends, &self.reading, wanted, &new, REQUEST)
+        })?;
+        self.take_on(new, starts, matches!(wanted, Wanted::From(_)))
+    }
+
+    /// The client, which is made when the first partition joins.
+    fn connect(&mut self) -> Result<&Arc<BaseConsumer<Client>>> {
         if self.client.is_none() {
-            let mut consumer = self.settings.consumer(&self.reading.group)?;
+            let mut consumer = self.settings.consumer(&self.reading.group, self.tools.feeds)?;
             let waker = Arc::clone(&self.waker);
             consumer.set_nonempty_callback(move || {
                 if let Some(wake) = waker.get() {
@@ -190,27 +224,35 @@ impl KafkaFeed {
             });
             self.client = Some(Batches::new(Arc::new(consumer), BATCH));
         }
-        let ask = || starts(self.consumer(), &self.reading, wanted, &new, timeout);
-        // While it reads, the worker has other things to do than to wait: it comes back.
-        let starts = if timeout == REQUEST { insist(&self.fault, ask)? } else { ask()? };
+        Ok(self.consumer())
+    }
+
+    /// Takes on partitions that are read from there. `new`: no run has read them before.
+    fn take_on(&mut self, partitions: Vec<(String, i32)>, starts: Vec<Start>, new: bool) -> Result<()> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
         let mut list = TopicPartitionList::new();
-        for ((topic, partition), start) in new.iter().zip(&starts) {
+        for ((topic, partition), start) in partitions.iter().zip(&starts) {
             list.add_partition_offset(topic, *partition, Offset::Offset(start.first))?;
         }
         // Only the new ones: what was fetched ahead of others stays, and librdkafka aborts the program where a partition
         // is taken away for the second time before the first has been carried out (librdkafka #5573).
-        self.consumer().incremental_assign(&list).context("assigning partitions")?;
-        for ((topic, partition), Start { wanted: offset, first, end }) in new.into_iter().zip(starts) {
-            tracing::debug!("worker {}: {topic} partition {partition} from {first}", self.place.worker);
+        self.connect()?.incremental_assign(&list).context("assigning partitions")?;
+        for ((topic, partition), start) in partitions.into_iter().zip(starts) {
+            tracing::debug!(
+                "worker {}: {topic} partition {partition} from {}",
+                self.place.worker,
+                start.first
+            );
             self.slots.insert((topic.clone(), partition), self.partitions.len());
-            let stop = self.reading.until_end.then_some(end);
+            let read = self.tools.watch.add(&topic, partition);
+            // The ledger's cuts are met to the offset, also where the records are gone.
+            let next = if new { start.first } else { start.wanted };
+            self.tools.watch.begins(&topic, partition, next);
             let id = self.found.ids().get(&topic);
-            let new = |next| Partition::new(topic, partition, (next, first, end), stop).of(id);
-            self.partitions.push(match wanted {
-                Wanted::From(_) => new(first).joining(),
-                // The ledger's cuts are met to the offset, also where the records are gone.
-                Wanted::Known(_) => new(offset),
-            });
+            let added = Partition::new(topic, partition, next, &start, self.reading.until_end, read).of(id);
+            self.partitions.push(if new { added.joining() } else { added });
         }
         Ok(())
     }
@@ -316,19 +358,8 @@ impl KafkaFeed {
         };
         match code {
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
-                let (first, end) = match self.consumer().fetch_watermarks(topic, partition, LATER) {
-                    Ok(offsets) => offsets,
-                    Err(error) => {
-                        // The broker is away. Assigned anew, the partition gives the same error when it is back.
-                        tracing::debug!("asking for the offsets of {topic} partition {partition}: {error}");
-                        return self.assign();
-                    }
-                };
-                let wanted = self.partitions[slot].position();
-                let (loss, again) = (self.reading.on_data_loss, self.bounded);
-                let start = available(loss, (topic, partition), wanted, (first, end), again)?;
-                self.partitions[slot].pass(start);
-                self.assign()
+                self.ask_what_is_there(slot);
+                Ok(())
             }
             RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::UnknownTopic
@@ -376,6 +407,85 @@ impl KafkaFeed {
         Ok(())
     }
 
+    /// Has somebody ask what a partition has whose next offset is gone: the worker does not wait for the answer.
+    fn ask_what_is_there(&mut self, slot: usize) {
+        let Partition { topic, partition, .. } = &self.partitions[slot];
+        let (topic, partition, ends) = (topic.clone(), *partition, Arc::clone(&self.tools.ends));
+        let wanted = self.partitions[slot].position();
+        let answer = self.tools.asker.ask(&self.waker, move |client| {
+            There::ask(client, &ends, (&topic, partition), |end| wanted > end, LATER)
+        });
+        self.lost.insert(slot, answer);
+    }
+
+    /// Goes on with partitions whose next offset is gone, once it is known what they have.
+    fn find_lost(&mut self) -> Result<()> {
+        let answers: Vec<(usize, Result<There>)> =
+            self.lost.iter().filter_map(|(&slot, answer)| Some((slot, answer.try_recv().ok()?))).collect();
+        let mut found = false;
+        for (slot, answer) in answers {
+            self.lost.remove(&slot);
+            match answer {
+                Ok(there) => {
+                    let (loss, again) = (self.reading.on_data_loss, self.bounded);
+                    let lost = &mut self.partitions[slot];
+                    let wanted = lost.position();
+                    let start = available(loss, (&lost.topic, lost.partition), wanted, there, again)?;
+                    lost.pass(start);
+                    found = true;
+                }
+                // The broker is away.
+                Err(error) => {
+                    tracing::debug!("{error:#}; asking again");
+                    self.ask_what_is_there(slot);
+                }
+            }
+        }
+        if found { self.assign() } else { Ok(()) }
+    }
+
+    /// Has somebody ask where the partitions begin that were found and are this worker's.
+    fn ask_to_join(&mut self) {
+        let changes = self.found.changes();
+        if self.joining.is_some() || self.changes == Some(changes) {
+            return;
+        }
+        let partitions = self.unread();
+        if partitions.is_empty() {
+            self.changes = Some(changes);
+            return;
+        }
+        for (topic, partition) in &partitions {
+            self.tools.watch.add(topic, *partition);
+        }
+        let (reading, asked, ends) = (self.reading.clone(), partitions.clone(), Arc::clone(&self.tools.ends));
+        let starts = self.tools.asker.ask(&self.waker, move |client| {
+            starts(client, &ends, &reading, Wanted::From(From::Earliest), &asked, LATER)
+        });
+        self.joining = Some(Joining { changes, partitions, starts });
+    }
+
+    /// Takes on the partitions that were asked about, once it is known where they begin.
+    fn join(&mut self) -> Result<()> {
+        let Some(Joining { changes, partitions, starts }) = self.joining.take() else { return Ok(()) };
+        match starts.try_recv() {
+            Err(TryRecvError::Empty) => self.joining = Some(Joining { changes, partitions, starts }),
+            // Brokers learn of a partition one after the other, and it has no leader at first; or they are away.
+            Ok(Err(error)) if error.is::<KafkaError>() => {
+                tracing::debug!("worker {}: {error:#}; asking again", self.place.worker);
+            }
+            Ok(Err(error)) => return Err(error),
+            Ok(Ok(starts)) => {
+                let count = partitions.len();
+                self.take_on(partitions, starts, true)?;
+                self.changes = Some(changes);
+                tracing::info!("worker {}: {count} new partitions", self.place.worker);
+            }
+            Err(TryRecvError::Disconnected) => {}
+        }
+        Ok(())
+    }
+
     /// The ids that the client fetches by: what it hands over from here on is of topics with these ids.
     ///
     /// # Errors
@@ -417,6 +527,21 @@ impl KafkaFeed {
         }
     }
 
+    /// Says what a bounded run has not read.
+    fn tell_held_back(&self) {
+        for partition in &self.partitions {
+            if let Some((from, to)) = partition.held_back() {
+                let Partition { topic, partition, .. } = partition;
+                tracing::warn!(
+                    "{topic} partition {partition}: up to {} records, offsets {from} to {}, were not read: when this run \
+                     began they waited for an open transaction",
+                    to - from,
+                    to - 1
+                );
+            }
+        }
+    }
+
     fn take_uncommitted(&mut self) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         for ((topic, partition), next) in std::mem::take(&mut self.uncommitted) {
@@ -442,6 +567,9 @@ impl Feed for KafkaFeed {
             return Ok(Polled::Waiting);
         }
         self.commit();
+        if !self.lost.is_empty() {
+            self.find_lost()?;
+        }
         self.hold(budget.records == 0)?;
         let mut left = budget;
         if self.stashing && budget.records > 0 {
@@ -460,11 +588,16 @@ impl Feed for KafkaFeed {
             let (slots, partitions, last) = (&self.slots, &mut self.partitions, &mut self.last);
             let mut troubles = Vec::new();
             let mut bytes = 0;
+            let mut answered = Vec::new();
+            let failing = client.consumer().context().is_failing();
             let most = left.records.min(BATCH);
             let check = |client: &Client| KafkaFeed::verify(client, self.found.ids());
             let read = client.poll_checked(most, check, &mut |lent| {
                 if !lent.follows() {
                     *last = find(slots, partitions, *last, lent.topic(), lent.partition());
+                    if failing {
+                        answered.extend(lent.broker());
+                    }
                 }
                 let partition = partitions.get_mut(*last);
                 let beyond = match lent.event() {
@@ -505,13 +638,14 @@ impl Feed for KafkaFeed {
                 self.trouble(trouble)?;
             }
             damage::check_answers(self.consumer().context(), &self.settings)?;
-            if read > 0 {
-                self.consumer().context().answered();
+            if !answered.is_empty() {
+                self.consumer().context().answered(&answered);
             }
             if self.has_ended() {
                 return Ok(Polled::Ended);
             }
             if read < most {
+                self.partitions.iter().for_each(Partition::show);
                 return Ok(Polled::Waiting);
             }
             left.records = left.records.saturating_sub(read);
@@ -577,27 +711,15 @@ impl Feed for KafkaFeed {
         if self.bounded {
             return Ok(());
         }
-        let changes = self.found.changes();
-        if self.changes == Some(changes) || self.retry.is_some_and(|retry| Instant::now() < retry) {
-            return Ok(());
-        }
-        let before = self.partitions.len();
-        match self.join(From::Earliest, LATER) {
-            Ok(()) => (self.changes, self.retry) = (Some(changes), None),
-            // Brokers learn of a partition one after the other, and it has no leader at first; or they are away.
-            Err(error) if error.is::<KafkaError>() => {
-                tracing::debug!("worker {}: {error:#}; trying again", self.place.worker);
-                self.retry = Some(Instant::now() + RETRY);
-            }
-            Err(error) => return Err(error),
-        }
-        if self.partitions.len() > before {
-            tracing::info!("worker {}: {} new partitions", self.place.worker, self.partitions.len() - before);
-        }
+        self.join()?;
+        self.ask_to_join();
         Ok(())
     }
 
     fn published(&mut self, moved: &[Moved], last: bool) {
+        if last {
+            self.tell_held_back();
+        }
         if !self.reading.commits {
             return;
         }

@@ -7,6 +7,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::Offset;
 
+use super::ask::Ends;
 use super::{From, OnDataLoss, Reading};
 use crate::kafka::client::Client;
 use crate::shown::count;
@@ -30,8 +31,42 @@ pub(super) struct Start {
     pub(super) wanted: i64,
     /// The offset itself, or the first that is still there.
     pub(super) first: i64,
-    /// The end now.
+    /// The end now, of what may be read: what belongs to an open transaction, and what comes after that, lies beyond.
     pub(super) end: i64,
+    /// The end of all.
+    pub(super) last: i64,
+}
+
+/// What a partition has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct There {
+    /// Its first offset.
+    pub(super) first: i64,
+    /// The end of what may be read.
+    pub(super) end: i64,
+    /// The end of all.
+    pub(super) last: i64,
+}
+
+impl There {
+    /// Asks for it; for the end of all, where `all` says for which end of what may be read that is needed.
+    ///
+    /// # Errors
+    /// If the partition's broker does not answer in time.
+    pub(super) fn ask(
+        consumer: &BaseConsumer<Client>,
+        ends: &Ends,
+        (topic, partition): (&str, i32),
+        all: impl FnOnce(i64) -> bool,
+        timeout: Duration,
+    ) -> Result<There> {
+        let (first, end) = consumer
+            .fetch_watermarks(topic, partition, timeout)
+            .with_context(|| format!("asking for the offsets of {topic} partition {partition}"))?;
+        let last =
+            if all(end) { ends.ask(&[(topic.to_owned(), partition)], timeout)?[0].max(end) } else { end };
+        Ok(There { first, end, last })
+    }
 }
 
 /// For each partition, where to start and where the end is now.
@@ -40,6 +75,7 @@ pub(super) struct Start {
 /// If the cluster does not answer in time, or an offset is not there any more and must not be left out, or not yet.
 pub(super) fn starts(
     consumer: &BaseConsumer<Client>,
+    ends: &Ends,
     reading: &Reading,
     wanted: Wanted<'_>,
     partitions: &[(String, i32)],
@@ -81,9 +117,16 @@ pub(super) fn starts(
         _ => None,
     };
     let start = |index: usize, topic: &str, partition: i32| {
-        let (first, end) = consumer
-            .fetch_watermarks(topic, partition, timeout)
-            .with_context(|| format!("asking for the offsets of {topic} partition {partition}"))?;
+        // What a bounded run does not read is said at its end.
+        let beyond = |end| match wanted {
+            Wanted::From(From::Offset(offset)) => offset > end,
+            Wanted::From(From::Committed | From::Timestamp(_)) => answered(topic, partition) > Some(end),
+            Wanted::Known(offsets) => offsets[index] > end,
+            Wanted::From(_) => false,
+        };
+        let all = |end| reading.until_end || beyond(end);
+        let there = There::ask(consumer, ends, (topic, partition), all, timeout)?;
+        let There { first, end, last } = there;
         let offset = match wanted {
             Wanted::From(From::Earliest) => first,
             Wanted::From(From::Latest) => end,
@@ -94,14 +137,14 @@ pub(super) fn starts(
             Wanted::Known(offsets) => offsets[index],
         };
         let again = matches!(wanted, Wanted::Known(_));
-        let first = available(reading.on_data_loss, (topic, partition), offset, (first, end), again)?;
-        Ok(Start { wanted: offset, first, end })
+        let first = available(reading.on_data_loss, (topic, partition), offset, there, again)?;
+        Ok(Start { wanted: offset, first, end, last })
     };
     partitions.iter().enumerate().map(|(index, (topic, partition))| start(index, topic, *partition)).collect()
 }
 
-/// The offset to read from, if `wanted` is there; else what --on-data-loss says. `there` is the first offset and the
-/// end; `again`: runs before have read from there on, or may have.
+/// The offset to read from, if `wanted` is there; else what --on-data-loss says. `again`: runs before have read from
+/// there on, or may have.
 ///
 /// # Errors
 /// If it is not there, and must be.
@@ -109,14 +152,20 @@ pub(super) fn available(
     on_data_loss: OnDataLoss,
     (topic, partition): (&str, i32),
     wanted: i64,
-    there: (i64, i64),
+    there: There,
     again: bool,
 ) -> Result<i64> {
-    let (first, end) = there;
-    if wanted > end {
+    let There { first, end, last } = there;
+    if wanted > last {
         bail!(
-            "{topic} partition {partition}: offset {wanted} was wanted, but the partition ends at {end} and begins at \
+            "{topic} partition {partition}: offset {wanted} was wanted, but the partition ends at {last} and begins at \
              {first}; was the topic recreated, or has it lost records?"
+        );
+    }
+    if wanted > end {
+        tracing::warn!(
+            "{topic} partition {partition}: offset {wanted} is there, but an open transaction holds back all from \
+             offset {end} on; reading begins when it has ended"
         );
     }
     if wanted >= first {

@@ -223,6 +223,13 @@ impl<C: ConsumerContext> Lent<'_, C> {
         self.message.raw().partition
     }
 
+    /// The broker that it came from; `None` where that is not known.
+    pub(crate) fn broker(&self) -> Option<i32> {
+        // SAFETY: the message is alive.
+        let broker = unsafe { sys::rd_kafka_message_broker_id(self.message.raw()) };
+        (broker >= 0).then_some(broker)
+    }
+
     /// True only if it is of the same partition as the one that was lent before it, in the same call.
     #[inline]
     pub(crate) fn follows(&self) -> bool {

@@ -71,7 +71,7 @@ impl Group {
     /// # Errors
     /// If librdkafka does not take a property.
     pub(super) fn metadata(&self) -> Result<ConsumerGroupMetadata> {
-        let consumer = self.settings.consumer(&self.name)?;
+        let consumer = self.settings.consumer(&self.name, 1)?;
         consumer.group_metadata().context("a consumer of a group knows its group")
     }
 
@@ -94,7 +94,7 @@ impl Group {
         }
         let what = || format!("asking what group {:?} has committed", self.name);
         // A new one for each question: questions are rare, and an idle consumer holds connections.
-        let consumer = self.settings.consumer(&self.name)?;
+        let consumer = self.settings.consumer(&self.name, 1)?;
         loop {
             match consumer.committed_offsets(asked.clone(), REQUEST).and_then(|list| answer(&list)) {
                 Ok(committed) => return Ok(committed),

@@ -49,6 +49,10 @@ pub trait History: Send {
     fn retire(&mut self, oldest: Epoch) -> Result<()>;
 }
 
+/// Epochs after which the next checkpoint is due, however short the time: a restart holds in memory what the ledger says
+/// of each epoch since the last one, about a kilobyte where few partitions move.
+pub(crate) const EPOCHS: Epoch = 10_000;
+
 /// What checkpoints are made of, and when.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -58,7 +62,7 @@ pub struct Plan {
     pub collections: Vec<String>,
     /// The workers, over all processes.
     pub workers: usize,
-    /// The time from the beginning of one checkpoint to that of the next, at least.
+    /// The time from the beginning of one checkpoint to that of the next, at least, unless [`EPOCHS`] have passed.
     pub every: Duration,
     /// The epoch of the checkpoint that the run goes on from; 0 if there is none.
     pub from: Epoch,
@@ -172,7 +176,8 @@ impl Checkpoints for Coordinator {
         let Shared { plan, time, .. } = &*self.0;
         let now = time.now();
         self.0.change(|state| {
-            let due = now.saturating_sub(state.begun) >= plan.every;
+            let due = now.saturating_sub(state.begun) >= plan.every
+                || epoch >= state.complete.saturating_add(EPOCHS);
             let due = due && state.making.is_none() && epoch > state.complete;
             if due {
                 state.begun = now;
@@ -351,4 +356,38 @@ impl Store {
 /// What can't be removed now is tried again when the next checkpoint is complete.
 fn left(error: anyhow::Error) {
     tracing::warn!("checkpoints that are not needed any more are left: {error:#}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::storage::fake::FakeDisk;
+    use crate::state::storage::files::Files;
+    use crate::time::MachineTime;
+
+    struct Past;
+
+    impl History for Past {
+        fn cut(&mut self, _: Epoch) -> Result<Cut> {
+            Ok(Cut::default())
+        }
+        fn retire(&mut self, _: Epoch) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_is_due_after_many_epochs_however_short_the_time() {
+        let hour = Duration::from_secs(3600);
+        let plan = Plan { job: "j".into(), collections: Vec::new(), workers: 1, every: hour, from: 0 };
+        let storage: Arc<dyn Storage> = Arc::new(Files::new(Arc::new(FakeDisk::new(0))));
+        let time: Arc<dyn Time> = Arc::new(MachineTime::default());
+        let coordinator = Coordinator::new(storage, plan, time, Box::new(Past)).unwrap();
+        assert!(!coordinator.begin(1) && !coordinator.begin(EPOCHS - 1));
+        assert!(coordinator.begin(EPOCHS), "so many epochs are replayed at most");
+        assert!(!coordinator.begin(EPOCHS + 1), "one is being made");
+        coordinator.published(EPOCHS);
+        while coordinator.step().unwrap() {}
+        assert!(!coordinator.begin(2 * EPOCHS - 1) && coordinator.begin(2 * EPOCHS));
+    }
 }

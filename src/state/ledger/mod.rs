@@ -14,6 +14,7 @@
 //! of two runs that go on from the same epoch, one finds the file there, and ends.
 
 mod cuts;
+mod lookup;
 mod reading;
 mod retire;
 mod segment;
@@ -31,6 +32,7 @@ use super::resume::Entry;
 use super::sealed::seal;
 use super::storage::Storage;
 pub use cuts::LedgerCuts;
+pub use lookup::Lookup;
 use reading::Sequence;
 pub use reading::{Found, Problem, Reading};
 pub use retire::{Retired, Retirer};

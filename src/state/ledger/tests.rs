@@ -638,3 +638,28 @@ fn cuts_are_compared_with_the_ledger_and_then_added() {
     }
     assert!(replay().append(3, &[report(&[(0, 30), (1, 35)])], 1).is_err(), "epoch 2 was left out");
 }
+
+#[test]
+fn cuts_are_looked_up_and_those_that_are_retired_are_not_known() {
+    for make in [files, objects] {
+        let disk = FakeDisk::new(0);
+        let storage = make(&disk);
+        let mut ledger = open(&storage).unwrap();
+        let lookup = ledger.lookup();
+        assert!(lookup.cut(0).unwrap().is_empty() && lookup.cut(1).is_err());
+        let (mut entries, mut rng) = (Vec::new(), StdRng::seed_from_u64(7));
+        for last in [3, 40, 90] {
+            grow(&mut ledger, &mut entries, last, &mut rng).unwrap();
+            for (index, _) in entries.iter().enumerate() {
+                let epoch = index as Epoch + 1;
+                assert_eq!(lookup.cut(epoch).unwrap(), cut_of(&entries[..=index]), "epoch {epoch}");
+            }
+            assert!(lookup.cut(ledger.last() + 1).is_err());
+        }
+        // What is left has the cut of the epoch before the first that is needed.
+        ledger.retirer().retire(61, u64::MAX).unwrap();
+        for epoch in 60..=ledger.last() {
+            assert_eq!(lookup.cut(epoch).unwrap(), cut_of(&entries[..epoch as usize]), "epoch {epoch}");
+        }
+    }
+}

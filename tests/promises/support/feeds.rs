@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use cutwater::fault::Fault;
@@ -84,7 +85,11 @@ impl Opened {
                 match polled {
                     Polled::Ended => break,
                     Polled::More => {}
-                    Polled::Waiting => awake.recv_timeout(DEADLINE).expect("the feed has its reader woken"),
+                    Polled::Waiting => {
+                        awake.recv_timeout(DEADLINE).expect("the feed has its reader woken");
+                        // Partitions that were asked about join, unless the feed is bounded.
+                        feed.boundary()?;
+                    }
                 }
             }
         }
@@ -103,6 +108,21 @@ impl Opened {
             feed.bound(None)?;
             feed.boundary()
         })
+    }
+
+    /// Waits until partitions that the ledger does not know have joined. Returns where reading of them begins.
+    pub fn joined(&mut self, partitions: usize) -> Result<Topics> {
+        let deadline = Instant::now() + DEADLINE;
+        let mut joined = Topics::new();
+        while joined.values().map(BTreeMap::len).sum::<usize>() < partitions {
+            assert!(Instant::now() < deadline, "these have joined, and no others: {joined:?}");
+            self.feeds.iter_mut().try_for_each(|(feed, _)| feed.boundary())?;
+            for (topic, partitions) in starts(&self.moved()) {
+                joined.entry(topic).or_default().extend(partitions);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(joined)
     }
 
     /// What has moved, of all workers.

@@ -6,6 +6,7 @@ pub mod feeds;
 pub mod kafka;
 mod keeper;
 pub mod kills;
+pub mod link;
 pub mod load;
 pub mod ports;
 pub mod program;

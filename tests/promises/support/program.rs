@@ -53,6 +53,18 @@ impl Program {
         self
     }
 
+    /// In a network namespace of this name.
+    pub fn inside(mut self, namespace: &str) -> Self {
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", namespace])
+            .arg(self.command.get_program())
+            .args(self.command.get_args());
+        command.env_remove("CUTWATER_BROKERS").stdin(Stdio::null());
+        self.command = command;
+        self
+    }
+
     /// With this on its standard input, instead of nothing.
     pub fn input(mut self, bytes: &[u8]) -> Self {
         self.input = Some(bytes.to_vec());

@@ -1,0 +1,121 @@
+//! The lag: known at all times, whatever the sinks do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use cutwater::cluster::Cluster;
+use cutwater::epoch::EpochOptions;
+use cutwater::fault::Fault;
+use cutwater::feed::kafka::{From, KafkaFeeds, OnDataLoss, Reading};
+use cutwater::job::{self, Binding, Job, Stop};
+use cutwater::kafka::client::Settings;
+use cutwater::kafka::topics::Pattern;
+use cutwater::sink::Sink;
+use cutwater::status::Status;
+use cutwater_dataflows::Epoch;
+use cutwater_dataflows::render::Change;
+use cutwater_dataflows::source::Report;
+use cutwater_dataflows::word_count::{Tokenizer, WordCount};
+
+use crate::support::broker::mock;
+use crate::support::kafka::Topic;
+use crate::support::{DEADLINE, unique};
+
+/// A sink that finishes an epoch when the test lets it.
+struct Stalled {
+    /// An epoch is to be finished.
+    asked: Sender<Epoch>,
+    /// It may be. Gone: all may be.
+    allowed: Receiver<()>,
+}
+
+impl Sink for Stalled {
+    fn write(&mut self, _: Epoch, _: &str, _: &[Change]) -> Result<()> {
+        Ok(())
+    }
+
+    fn commit(&mut self, epoch: Epoch, _: &[Report]) -> Result<()> {
+        let _ = self.asked.send(epoch);
+        let _ = self.allowed.recv();
+        Ok(())
+    }
+}
+
+fn job(topic: &Topic, sink: Stalled, status: &Status, fault: &Fault) -> Job {
+    let brokers = topic.address.clone();
+    let settings = Settings { brokers, connect_timeout: DEADLINE, ..Settings::default() };
+    let reading = Reading {
+        from: From::Earliest,
+        until_end: false,
+        on_data_loss: OnDataLoss::Fail,
+        group: unique(),
+        commits: false,
+    };
+    let inputs = BTreeMap::from([("lines".to_owned(), vec![Pattern::Name(topic.name.clone())])]);
+    let feeds =
+        KafkaFeeds::connect(settings, reading, inputs, Vec::new(), fault).expect("the topic is there");
+    feeds.show_lag(status);
+    Job {
+        dataflow: Arc::new(WordCount { tokenizer: Tokenizer::Whitespace }),
+        feeds: Arc::new(feeds),
+        epochs: EpochOptions { shortest: Duration::from_millis(1), in_flight: 1, ..EpochOptions::default() },
+        outputs: vec![Binding { at_end: false, sinks: vec![Box::new(sink)] }],
+        dead_letters: Vec::new(),
+        cuts: None,
+        state: None,
+        status: status.clone(),
+    }
+}
+
+/// Waits until the lag is this.
+#[track_caller]
+fn wait_lag(status: &Status, lag: i64) {
+    let deadline = Instant::now() + DEADLINE;
+    while status.figures().total_lag() != lag {
+        let figures = status.figures();
+        assert!(Instant::now() < deadline, "the lag is {}, and was to be {lag}", figures.total_lag());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn the_lag_grows_while_the_sink_stalls() {
+    let topic = mock().topic(3);
+    topic.send(["a", "b", "c"]);
+    let (status, stop, fault) = (Status::default(), Stop::default(), Fault::default());
+    let ((asked, asks), (allow, allowed)) = (unbounded(), bounded(1));
+    let job = job(&topic, Stalled { asked, allowed }, &status, &fault);
+    let cluster = Cluster {
+        workers: 2,
+        process: 0,
+        addresses: Vec::new(),
+        listener: None,
+        fingerprint: 0,
+        timeout: DEADLINE,
+        peer_timeout: DEADLINE,
+    };
+    let workers = cluster.connect().and_then(|connected| connected.workers()).expect("workers");
+    let stopping = stop.clone();
+    let run = std::thread::spawn(move || job::run(job, workers, &stopping, &fault));
+
+    // Nothing is published yet: all of it is behind.
+    asks.recv_timeout(DEADLINE).expect("an epoch is to be finished");
+    wait_lag(&status, 3);
+    topic.send(["d", "e"]);
+    wait_lag(&status, 5);
+    // Something is, and then nothing again.
+    allow.send(()).expect("the sink waits");
+    asks.recv_timeout(DEADLINE).expect("another epoch is to be finished");
+    let left = status.figures().total_lag();
+    assert!(left < 5, "an epoch is published: {left}");
+    topic.send(["f"; 30]);
+    wait_lag(&status, left + 30);
+
+    drop(allow);
+    wait_lag(&status, 0);
+    stop.request();
+    run.join().expect("no panic").expect("it ends well");
+}
