@@ -74,7 +74,7 @@ fn measure(rows: u64) -> Result<Figures> {
     let (storage, _lock) = storage::claim(&folder.path().to_string_lossy())?;
 
     let (mut keeper, threads, fault) = start(&storage, "first", &[], 0, 1)?;
-    keeper.restore(&mut |_| ());
+    while keeper.restore(&mut |_| ()) {}
     let mut handed = Duration::ZERO;
     let began = Instant::now();
     let mut word = String::new();
@@ -171,7 +171,7 @@ fn start(
 fn restore(storage: &Arc<dyn Storage>, runs: &[Run], worker: usize, workers: usize) -> Result<u64> {
     let (mut keeper, ..) = start(storage, &format!("restored-{workers}-{worker}"), runs, worker, workers)?;
     let mut rows = 0;
-    keeper.restore(&mut |batch| rows += batch.len() as u64);
+    while keeper.restore(&mut |batch| rows += batch.len() as u64) {}
     Ok(rows)
 }
 
@@ -191,11 +191,26 @@ fn stand(storage: &Arc<dyn Storage>, runs: &[Run]) -> Result<Duration> {
             let output = parts.outputs.pop().expect("word-count has an output");
             (output.changes)(false).probe_with(&probe);
         });
+        // Has the system begin anew with the peak, where it lets us.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+        let before = resident("VmRSS:")?;
         while probe.less_than(&1) {
             worker.step();
         }
-        Ok(began.elapsed())
+        let took = began.elapsed();
+        let (peak, steady) = (resident("VmHWM:")? - before, resident("VmRSS:")? - before);
+        println!("  memory: {peak} MiB at most, {steady} MiB then, {:.2} times", peak as f64 / steady as f64);
+        Ok(took)
     })
+}
+
+/// A figure of this process's memory, in MiB.
+fn resident(name: &str) -> Result<i64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line =
+        status.lines().find_map(|line| line.strip_prefix(name)).context("the system tells of memory")?;
+    let kilobytes: i64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kilobytes / 1024)
 }
 
 /// An input that has nothing.

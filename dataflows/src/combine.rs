@@ -1,7 +1,10 @@
 //! Combining: equal rows are summed before they leave the worker.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::OnceLock;
+
 use hashbrown::HashTable;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::flat::FlatBatch;
 use crate::rows::Row;
@@ -19,8 +22,10 @@ pub fn row_hash(encoded: &[u8]) -> u64 {
 /// to compare it.
 ///
 /// The rows of a record are staged, and count once they are committed: until then they can be rolled back.
-#[derive(Default)]
+///
+/// The hash of its table has a seed of the process: whoever writes the records can't choose rows that collide.
 pub struct Combiner {
+    seed: u64,
     table: HashTable<Entry>,
     /// Rows that are yet to be looked for: [`TOGETHER`] at a time, so that their cache misses overlap.
     waiting: Vec<Entry>,
@@ -63,6 +68,28 @@ const KEPT: usize = 1 << 14;
 /// Bytes of long rows that wait: their memory is kept up to this.
 const KEPT_BYTES: usize = 1 << 20;
 
+impl Default for Combiner {
+    fn default() -> Self {
+        Combiner {
+            seed: seed(),
+            table: HashTable::new(),
+            waiting: Vec::new(),
+            committed: 0,
+            waiting_long: Vec::new(),
+            long: Vec::new(),
+            bytes: 0,
+            scratch: Vec::new(),
+            settled: 0,
+        }
+    }
+}
+
+/// A random number, the same for the life of the process.
+fn seed() -> u64 {
+    static SEED: OnceLock<u64> = OnceLock::new();
+    *SEED.get_or_init(|| RandomState::new().build_hasher().finish())
+}
+
 impl Combiner {
     /// Adds `count` to the row with this encoding.
     #[inline]
@@ -95,7 +122,8 @@ impl Combiner {
 
     #[cold]
     fn stage_long(&mut self, row: &[u8]) -> Key {
-        let key = Key::long(row_hash(row), self.waiting_long.len(), row.len());
+        let hash = xxh3_64_with_seed(row, self.seed);
+        let key = Key::long(hash, self.waiting_long.len(), row.len());
         self.waiting_long.extend_from_slice(row);
         key
     }
@@ -120,15 +148,17 @@ impl Combiner {
     /// Looks for the rows that wait.
     fn settle(&mut self) {
         self.settled += self.waiting.len() as u64;
+        let seed = self.seed;
         for Entry { key, count } in self.waiting.drain(..) {
             if key.is_long() {
                 let row = key.row(&self.waiting_long);
-                if settle_long(&mut self.table, &mut self.long, key, row, count) {
+                if settle_long(&mut self.table, seed, &mut self.long, key, row, count) {
                     self.bytes -= row.len();
                 }
                 continue;
             }
-            let entry = self.table.entry(key.hash(), |entry| entry.key == key, |entry| entry.key.hash());
+            let same = |entry: &Entry| entry.key == key;
+            let entry = self.table.entry(key.hash(seed), same, |entry| entry.key.hash(seed));
             match entry {
                 hashbrown::hash_table::Entry::Occupied(mut there) => {
                     there.get_mut().count += count;
@@ -198,8 +228,15 @@ impl Combiner {
 }
 
 /// Looks for a long row that waits; true if it was there.
-fn settle_long(table: &mut HashTable<Entry>, long: &mut Vec<u8>, key: Key, row: &[u8], count: i64) -> bool {
-    let hash = key.hash();
+fn settle_long(
+    table: &mut HashTable<Entry>,
+    seed: u64,
+    long: &mut Vec<u8>,
+    key: Key,
+    row: &[u8],
+    count: i64,
+) -> bool {
+    let hash = key.hash(seed);
     let same = |entry: &Entry| entry.key.0[0] == hash && entry.key.is_long() && entry.key.row(long) == row;
     if let Some(there) = table.find_mut(hash, same) {
         there.count += count;
@@ -207,7 +244,7 @@ fn settle_long(table: &mut HashTable<Entry>, long: &mut Vec<u8>, key: Key, row: 
     }
     let key = Key::long(hash, long.len(), row.len());
     long.extend_from_slice(row);
-    table.insert_unique(hash, Entry { key, count }, |entry| entry.key.hash());
+    table.insert_unique(hash, Entry { key, count }, |entry| entry.key.hash(seed));
     false
 }
 
@@ -230,12 +267,13 @@ impl Key {
 
     /// The hash for the table: a folded multiplication, as in wyhash (Wang Yi, github.com/wangyi-fudan/wyhash).
     #[inline]
-    fn hash(&self) -> u64 {
+    fn hash(&self, seed: u64) -> u64 {
         let [a, b, c] = self.0;
         if self.is_long() {
             return a;
         }
-        fold(fold(a ^ 0xa076_1d64_78bd_642f, b ^ 0xe703_7ed1_a0b4_28db) ^ c, 0x8ebc_6af0_9c88_c6e3)
+        let inner = fold(a ^ seed ^ 0xa076_1d64_78bd_642f, b ^ seed.rotate_left(32) ^ 0xe703_7ed1_a0b4_28db);
+        fold(inner ^ c, 0x8ebc_6af0_9c88_c6e3)
     }
 
     #[inline]
@@ -356,6 +394,17 @@ mod tests {
             rows
         };
         assert_eq!(sorted(&batch), sorted(&expected));
+    }
+
+    #[test]
+    fn rows_that_are_chosen_to_collide_do_not() {
+        // Without a seed, the first eight bytes make a factor of the hash zero.
+        let combiner = Combiner::default();
+        let hashes: std::collections::HashSet<u64> = (0..10_000u64)
+            .map(|row| [0xa076_1d64_78bd_642f_u64.to_le_bytes(), row.to_le_bytes()].concat())
+            .map(|row| Key::short(&row).hash(combiner.seed))
+            .collect();
+        assert!(hashes.len() > 9_900, "{} of 10,000 rows have a hash of their own", hashes.len());
     }
 
     #[test]

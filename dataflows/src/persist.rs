@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::flat::{FlatBatch, FlatRef};
+use crate::flat::FlatBatch;
 use crate::{Epoch, SyncActivator};
 
 /// A range of row hashes (see [`row_hash`](crate::combine::row_hash)), both ends included.
@@ -75,9 +75,9 @@ pub trait Keeper: 'static {
     /// Says how to have the operator run again, from any thread: when a piece is finished.
     fn attach(&mut self, anywhere: SyncActivator);
 
-    /// Hands over the worker's rows as of the checkpoint that the run goes on from, in batches; a row may come in
-    /// several, its counts are to be added. Called once, before all else.
-    fn restore(&mut self, each: &mut dyn FnMut(&FlatRef<'_>));
+    /// Hands over some more of the worker's rows as of the checkpoint that the run resumes from, each once, in the order
+    /// of their hashes. Returns true as long as there are more. Called until then, before anything is sealed.
+    fn restore(&mut self, each: &mut dyn FnMut(FlatBatch)) -> bool;
 
     /// An epoch is complete, with these changes of the worker's rows. Called in order; epochs without changes are
     /// left out.

@@ -18,7 +18,7 @@ use cutwater::sink::Sink;
 use cutwater::state::checkpoint::Keepers;
 use cutwater::state::resume::Resume;
 use cutwater::status::Status;
-use cutwater_dataflows::flat::{FlatBatch, FlatRef};
+use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::operators::accumulate::END;
 use cutwater_dataflows::persist::{Keeper, Piece};
 use cutwater_dataflows::render::Change;
@@ -305,8 +305,9 @@ struct Forgetting {
 
 impl Keeper for Forgetting {
     fn attach(&mut self, _anywhere: SyncActivator) {}
-    fn restore(&mut self, each: &mut dyn FnMut(&FlatRef<'_>)) {
-        each(&FlatRef::from(&self.restored));
+    fn restore(&mut self, each: &mut dyn FnMut(FlatBatch)) -> bool {
+        each(std::mem::take(&mut self.restored));
+        false
     }
     fn seal(&mut self, _epoch: Epoch, _changes: FlatBatch) {}
     fn checkpoint(&mut self, epoch: Option<Epoch>) {

@@ -198,10 +198,7 @@ impl Dataflow for Twins {
 #[test]
 fn a_dataflow_that_cannot_be_built_says_which_and_why() {
     let wrong: [(&dyn Build, &[&str]); 2] = [
-        (
-            &Columns {},
-            &["dataflow columns", "\"firsts\" names 3 columns (first, rest, more)", "2: (text, text)"],
-        ),
+        (&Columns {}, &["dataflow columns", "output \"firsts\"", "3 columns are named", "has 2"]),
         (&Twins {}, &["dataflow twins", "\"twin\" is named twice"]),
     ];
     for (dataflow, texts) in wrong {

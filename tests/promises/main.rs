@@ -16,6 +16,7 @@ mod quick_kills;
 mod quick_lag;
 mod quick_ledger;
 mod quick_links;
+mod quick_own;
 mod quick_processes;
 mod quick_sinks;
 mod quick_state;

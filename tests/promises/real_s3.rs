@@ -112,9 +112,9 @@ fn checkpoints_are_made_restored_shown_and_verified() {
         let epoch = from + 1;
         for worker in 0..workers {
             let mut keeper = keepers.keeper("words", Place { worker, workers });
-            keeper.restore(&mut |rows| {
+            while keeper.restore(&mut |rows| {
                 rows.iter().for_each(|(row, count)| *restored.entry(row.to_vec()).or_default() += count);
-            });
+            }) {}
             let mut batch = FlatBatch::default();
             for row in 0..ROWS {
                 let row = format!("word {row} of a length that fills more than one part").into_bytes();

@@ -44,6 +44,10 @@ pub(crate) struct Probe<'a> {
     pub(crate) row: &'a [u8],
 }
 
+/// Entries that are looked at one by one. Among more, which somebody must have chosen to have similar hashes, or one,
+/// a row is searched by halves.
+const FEW: usize = 8;
+
 /// Probes that are on their way at the same time: their cache misses overlap.
 const TOGETHER: usize = 32;
 
@@ -110,20 +114,48 @@ impl Batch {
             }
             for (probe, (start, end)) in probes.iter().zip(&mut candidates) {
                 let entries = &self.entries[*start as usize..*end as usize];
-                *start += entries.iter().take_while(|entry| entry.hash < probe.hash).count() as u32;
+                let before = |entry: &Entry| entry.hash < probe.hash;
+                *start += match entries.len() {
+                    ..=FEW => entries.iter().take_while(|entry| before(entry)).count() as u32,
+                    _ => entries.partition_point(before) as u32,
+                };
             }
             for ((probe, &(start, end)), sum) in probes.iter().zip(&candidates).zip(sums) {
-                for index in start as usize..end as usize {
+                let start = self.first(probe, start as usize, end as usize);
+                for index in start..end as usize {
                     let Entry { hash, diff, .. } = self.entries[index];
                     if hash != probe.hash {
                         break;
                     }
                     if self.row(index) == probe.row {
                         *sum += diff;
+                    } else if index >= start + FEW {
+                        break;
                     }
                 }
             }
         }
+    }
+}
+
+impl Batch {
+    /// Where to begin to look for a row, of which `start` is the first entry with its hash, if there is one.
+    #[inline]
+    fn first(&self, probe: &Probe<'_>, start: usize, end: usize) -> usize {
+        if end - start <= FEW || self.entries[start + FEW].hash != probe.hash {
+            return start;
+        }
+        let same = self.entries[start..end].partition_point(|entry| entry.hash == probe.hash);
+        let (mut first, mut last) = (start, start + same);
+        while first < last {
+            let middle = first.midpoint(last);
+            if self.row(middle) < probe.row {
+                first = middle + 1;
+            } else {
+                last = middle;
+            }
+        }
+        first
     }
 }
 
@@ -200,5 +232,33 @@ impl Building {
         batch.entries.shrink_to_fit();
         batch.bytes.shrink_to_fit();
         Some(batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_found_however_many_have_the_same_hash() {
+        for same in [1, 2, FEW, FEW + 1, FEW + 2, 1000] {
+            let rows: Vec<[u8; 4]> = (0..3000u32).map(u32::to_be_bytes).collect();
+            let hash = |index: usize| (index / same) as u64;
+            let mut building = Building::new(2 * rows.len(), 8 * rows.len(), (0, hash(rows.len() - 1)));
+            for (index, row) in rows.iter().enumerate() {
+                for time in 0..2 {
+                    building.push(Update { hash: hash(index), row, time, diff: index as i64 + 1 });
+                }
+            }
+            let batch = building.done().expect("there are rows");
+            let mut probes: Vec<_> =
+                rows.iter().enumerate().map(|(index, row)| Probe { hash: hash(index), row }).collect();
+            let absent = [7; 5];
+            probes.push(Probe { hash: 0, row: &absent });
+            let mut sums = vec![0; probes.len()];
+            batch.sum(&probes, &mut sums);
+            let expected: Vec<i64> = (1..=rows.len() as i64).map(|index| 2 * index).chain([0]).collect();
+            assert_eq!(sums, expected, "{same} of each hash");
+        }
     }
 }

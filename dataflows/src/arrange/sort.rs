@@ -48,12 +48,65 @@ impl Extract for Sorter {
         let complete = std::mem::replace(&mut self.pending, kept);
         self.lower.clear();
         self.lower.extend(self.pending.keys().next().copied());
-        (sort(&complete).map(Rc::new), self.lower.borrow())
+        (sort(complete).map(Rc::new), self.lower.borrow())
     }
 }
 
 /// The rows of some epochs, as a batch.
-fn sort(epochs: &BTreeMap<Epoch, Vec<FlatBatch>>) -> Option<Batch> {
+fn sort(mut epochs: BTreeMap<Epoch, Vec<FlatBatch>>) -> Option<Batch> {
+    let first = epochs.first_entry()?;
+    if let Some(ends) = ends_in_order(first.get()) {
+        let (epoch, batches) = first.remove_entry();
+        return join(epoch, batches, ends, deal(&epochs));
+    }
+    deal(&epochs)
+}
+
+/// The hashes of the first and the last row, if there are rows and they are in order: as a checkpoint gives them back.
+fn ends_in_order(batches: &[FlatBatch]) -> Option<(u64, u64)> {
+    let mut rows = batches.iter().flat_map(FlatBatch::iter).map(|(row, _)| (row_hash(row), row));
+    let (first, row) = rows.next()?;
+    let mut last = (first, row);
+    for next in rows {
+        if next < last {
+            return None;
+        }
+        last = next;
+    }
+    Some((first, last.0))
+}
+
+/// The rows of one epoch, which are in order, with those of others. Each batch is dropped when it has been taken in, so
+/// that this needs hardly more memory than the rows do.
+fn join(epoch: Epoch, batches: Vec<FlatBatch>, ends: (u64, u64), others: Option<Batch>) -> Option<Batch> {
+    let (mut rows, mut bytes, (mut first, mut last)) = (0, 0, ends);
+    batches.iter().for_each(|batch| (rows, bytes) = (rows + batch.len(), bytes + batch.bytes()));
+    if let Some(others) = &others {
+        (rows, bytes) = (rows + others.len(), bytes + others.size());
+        (first, last) = (first.min(others.ends().0), last.max(others.ends().1));
+    }
+    let mut building = Building::new(rows, bytes, (first, last));
+    let mut others =
+        others.iter().flat_map(|batch| (0..batch.len()).map(|index| batch.update(index))).peekable();
+    let order = |update: &Update<'_>| (update.hash, update.row.to_vec(), update.time);
+    for batch in batches {
+        for (row, diff) in batch.iter() {
+            let update = Update { hash: row_hash(row), row, time: epoch, diff };
+            let before = |other: &Update<'_>| {
+                other.hash < update.hash || other.hash == update.hash && order(other) < order(&update)
+            };
+            while let Some(other) = others.next_if(before) {
+                building.push(other);
+            }
+            building.push(update);
+        }
+    }
+    others.for_each(|other| building.push(other));
+    building.done()
+}
+
+/// The rows of some epochs, in whatever order they are, as a batch.
+fn deal(epochs: &BTreeMap<Epoch, Vec<FlatBatch>>) -> Option<Batch> {
     let batches: Vec<(Epoch, &FlatBatch)> =
         epochs.iter().flat_map(|(&epoch, batches)| batches.iter().map(move |batch| (epoch, batch))).collect();
     let rows = batches.iter().map(|(_, batch)| batch.len()).sum();
@@ -131,4 +184,52 @@ fn in_order(mut places: Vec<Place>, order: impl Fn(&Place, &Place) -> Ordering) 
     }
     starts.windows(2).for_each(|part| dealt[part[0]..part[1]].sort_unstable_by(&order));
     dealt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Rows = Vec<(u64, Vec<u8>, Epoch, i64)>;
+
+    fn rows(batch: Option<Batch>) -> Rows {
+        let batch = batch.expect("there are rows");
+        let update = |index| {
+            let Update { hash, row, time, diff } = batch.update(index);
+            (hash, row.to_vec(), time, diff)
+        };
+        (0..batch.len()).map(update).collect()
+    }
+
+    #[test]
+    fn rows_in_order_are_joined_as_they_would_be_sorted() {
+        for others in [0, 1, 300] {
+            let mut restored: Vec<Vec<u8>> = (0..1000u32).map(|row| row.to_string().into_bytes()).collect();
+            restored.sort_by_key(|row| (row_hash(row), row.clone()));
+            let mut batches = vec![FlatBatch::default()];
+            for (index, row) in restored.iter().enumerate() {
+                if index % 70 == 0 {
+                    batches.push(FlatBatch::default());
+                }
+                batches.last_mut().unwrap().push(row, 1 + index as i64 % 3);
+            }
+            let mut epochs = BTreeMap::from([(0, batches)]);
+            for row in 0..others {
+                let batches = epochs.entry(1 + row % 3).or_default();
+                batches.push(FlatBatch::default());
+                batches.last_mut().unwrap().push((row * 7).to_string().as_bytes(), 1);
+            }
+            assert!(ends_in_order(&epochs[&0]).is_some());
+            let expected = rows(deal(&epochs));
+            assert_eq!(rows(sort(epochs.clone())), expected);
+            // Out of order, and in order with a row twice.
+            epochs.get_mut(&0).unwrap().reverse();
+            assert!(ends_in_order(&epochs[&0]).is_none());
+            assert_eq!(rows(sort(epochs)), expected);
+        }
+        let mut twice = FlatBatch::default();
+        (0..2).for_each(|_| twice.push(b"a", 1));
+        let sorted = rows(sort(BTreeMap::from([(3, vec![twice])])));
+        assert_eq!(sorted, [(row_hash(b"a"), b"a".to_vec(), 3, 2)]);
+    }
 }

@@ -48,11 +48,13 @@ fn count<'s>(
     arranged.stream.unary::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, "Count", move |_, _| {
         // All batches below it have been counted.
         let mut counted = Antichain::from_elem(Epoch::MIN);
-        let mut changes = Changes { of_epoch: BTreeMap::new(), encoded: Vec::new(), inner };
+        let mut changes =
+            Changes { of_epoch: BTreeMap::new(), first: Epoch::MIN, encoded: Vec::new(), inner };
         move |input, output| {
             input.for_each(|capability, spans| {
                 for span in spans.drain(..) {
                     let taken = |batch: &&Rc<Batch>| before.get() || batch.last() > Epoch::MIN;
+                    changes.first = Epoch::from(!before.get());
                     if let Some(batch) = span.inner.as_ref().filter(taken) {
                         let before = trace.batches_through(counted.borrow());
                         let before = before.expect("the trace is compacted to what was counted");
@@ -76,6 +78,8 @@ type Inner = fn(&[u8], &mut Vec<u8>) -> Result<(), Damaged>;
 /// Changes of counts, by epoch.
 struct Changes {
     of_epoch: BTreeMap<Epoch, FlatBatch>,
+    /// Those of epochs before it are not wanted.
+    first: Epoch,
     encoded: Vec<u8>,
     inner: Inner,
 }
@@ -127,7 +131,7 @@ impl Changes {
         diff: Diff,
         give: &mut dyn FnMut(Epoch, &mut FlatBatch),
     ) {
-        if count == 0 {
+        if count == 0 || epoch < self.first {
             return;
         }
         self.encoded.clear();

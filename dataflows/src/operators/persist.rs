@@ -60,11 +60,12 @@ fn keep<'s>(
     let mut marks = builder.new_input_connection(marks, Pipeline, none);
     let address = builder.operator_info().address;
     keeper.attach(scope.worker().sync_activator_for(address.to_vec()));
+    let here = scope.activator_for(address);
 
     builder.build(move |mut capabilities| {
         // For reports: follows the frontier and outlives it until the last piece is out.
         let mut report = capabilities.pop();
-        // For restored rows: time 0.
+        // For restored rows: time 0, until all are there.
         let mut before = capabilities.pop();
         let mut output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
         let mut reports = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(reports);
@@ -73,10 +74,16 @@ fn keep<'s>(
         let mut last = false;
 
         move |frontiers| {
-            if let Some(before) = before.take() {
+            // A little at a time: what is handed on is taken in before there is more of it.
+            if let Some(held) = &before {
                 let mut output = output.activate();
-                let mut session = output.session(&before);
-                keeper.restore(&mut |batch| session.give_container(&mut batch.to_batch()));
+                let mut session = output.session(held);
+                if keeper.restore(&mut |mut batch| session.give_container(&mut batch)) {
+                    here.activate();
+                } else {
+                    drop(session);
+                    before = None;
+                }
             }
             rows.for_each(|capability, batch| {
                 let Some(&epoch) = capability.least().filter(|&&epoch| epoch > 0) else { return };
@@ -85,6 +92,9 @@ fn keep<'s>(
                 output.activate().session(&capability).give_container(batch);
             });
             marks.for_each(|_, epochs| marked.extend(epochs.drain(..)));
+            if before.is_some() {
+                return;
+            }
             let open = |epoch: &Epoch| frontiers.iter().any(|frontier| frontier.less_equal(epoch));
             loop {
                 let next = noted.keys().next().copied().into_iter().chain(marked.first().copied()).min();

@@ -12,12 +12,12 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result, bail};
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
-use cutwater_dataflows::flat::{FlatBatch, FlatRef};
+use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::persist::{HashRange, Keeper, Piece, Run};
 use cutwater_dataflows::{Epoch, SyncActivator};
 
 use super::Keepers;
-use super::merge::{Merged, Merging, Work};
+use super::merge::{Merged, Merging, Sums, Work};
 use super::run::{Reader, RunFiles};
 use super::shelf::{Held, Shelf};
 use crate::fault::Fault;
@@ -44,7 +44,7 @@ pub struct RunKeepers {
 /// What was restored, of all collections, by the workers of this process.
 #[derive(Debug, Default)]
 pub struct Restored {
-    /// Rows, before those of several runs are summed.
+    /// Rows, those of several runs summed.
     pub rows: AtomicU64,
     /// Bytes that were read.
     pub bytes: AtomicU64,
@@ -152,6 +152,7 @@ impl Keepers for RunKeepers {
             worker: place.worker,
             range,
             runs: runs.collect(),
+            restoring: None,
             files: Arc::clone(&self.files),
             orders: self.orders.clone(),
             pieces,
@@ -168,7 +169,9 @@ struct Handle {
     collection: String,
     worker: usize,
     range: HashRange,
+    /// The runs that are to be restored.
     runs: Vec<Run>,
+    restoring: Option<Restoring>,
     files: Arc<RunFiles>,
     orders: Orders,
     pieces: Sender<Piece>,
@@ -177,31 +180,64 @@ struct Handle {
     fault: Fault,
 }
 
+/// A restore under way.
+struct Restoring {
+    sums: Sums,
+    runs: Vec<Held>,
+    rows: u64,
+    bytes: u64,
+}
+
+/// Bytes of rows that are handed over at a time.
+const STEP: usize = 1 << 20;
+/// In batches of so many, about.
+const BATCH: usize = 256 << 10;
+
 impl Handle {
-    fn read(&mut self, each: &mut dyn FnMut(&FlatRef<'_>)) -> Result<Vec<Held>> {
-        let (mut rows, mut bytes) = (0, 0);
-        let mut runs = Vec::with_capacity(self.runs.len());
-        for run in std::mem::take(&mut self.runs) {
-            let mut reader = Reader::open(self.files.storage(), &run)?;
-            bytes += reader.bytes();
-            while let Some(read) = reader.next(|batch| {
-                each(batch);
-                batch.len() as u64
-            })? {
-                rows += read;
+    /// Reads on; the runs when all has been read.
+    fn read(&mut self, each: &mut dyn FnMut(FlatBatch)) -> Result<Option<Vec<Held>>> {
+        let mut restoring = match self.restoring.take() {
+            Some(restoring) => restoring,
+            None => self.open()?,
+        };
+        let mut batch = FlatBatch::default();
+        let more = restoring.sums.step(STEP, &mut |_, row, count| {
+            batch.push(row, count);
+            restoring.rows += 1;
+            if batch.size() >= BATCH {
+                each(std::mem::take(&mut batch));
             }
-            // What other workers read alone is none of this one's.
-            if reader.bytes() > 0 {
-                runs.push(Held::restored(run, &reader));
-            }
+            Ok(())
+        })?;
+        if !batch.is_empty() {
+            each(batch);
         }
+        if more {
+            self.restoring = Some(restoring);
+            return Ok(None);
+        }
+        let Restoring { runs, rows, bytes, .. } = restoring;
         self.restored.rows.fetch_add(rows, Ordering::Relaxed);
         self.restored.bytes.fetch_add(bytes, Ordering::Relaxed);
         let (collection, worker, count) = (&self.collection, self.worker, runs.len());
         tracing::debug!(
             "worker {worker} has restored {collection}: {rows} rows, {bytes} bytes of {count} runs"
         );
-        Ok(runs)
+        Ok(Some(runs))
+    }
+
+    fn open(&mut self) -> Result<Restoring> {
+        let (mut readers, mut runs, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for run in std::mem::take(&mut self.runs) {
+            let reader = Reader::open(self.files.storage(), &run)?;
+            // What other workers read alone is none of this one's.
+            if reader.bytes() > 0 {
+                bytes += reader.bytes();
+                runs.push(Held::restored(run, &reader));
+                readers.push(reader);
+            }
+        }
+        Ok(Restoring { sums: Sums::new(readers)?, runs, rows: 0, bytes })
     }
 }
 
@@ -210,12 +246,13 @@ impl Keeper for Handle {
         self.orders.send(self.shelf, Order::Wake(anywhere), 0);
     }
 
-    fn restore(&mut self, each: &mut dyn FnMut(&FlatRef<'_>)) {
-        let context = format!("restoring collection {:?}", self.collection);
-        match self.read(each).context(context) {
-            Ok(runs) => {
+    fn restore(&mut self, each: &mut dyn FnMut(FlatBatch)) -> bool {
+        match self.read(each).with_context(|| format!("restoring collection {:?}", self.collection)) {
+            Ok(None) => true,
+            Ok(Some(runs)) => {
                 let shelf = Shelf::new(&self.collection, self.worker, self.range, runs);
                 self.orders.send(self.shelf, Order::Keep(Box::new(shelf), self.pieces.clone()), 0);
+                false
             }
             Err(error) => {
                 self.fault.raise(error);

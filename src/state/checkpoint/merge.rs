@@ -12,21 +12,38 @@ use cutwater_dataflows::persist::{HashRange, Run};
 
 use super::run::{Reader, RunFiles, Writer};
 
-/// Rows that a step of a merge takes, about.
-const STEP: usize = 10_000;
+/// Bytes of rows that a step of a merge takes, about.
+const STEP: usize = 256 << 10;
 
-/// A merge under way: takes the rows of several runs in the order of their hashes, sums the counts of equal ones, and
-/// writes those whose sum is not zero. Holds a stretch of each run in memory, whatever their size.
+/// A merge under way: writes the rows of several runs into one.
 struct Merge {
+    sums: Sums,
+    writer: Writer,
+}
+
+impl Merge {
+    fn new(files: &RunFiles, runs: &[Run], range: HashRange) -> Result<Self> {
+        let readers = runs.iter().map(|run| Reader::open(files.storage(), run)).collect::<Result<_>>()?;
+        Ok(Merge { sums: Sums::new(readers)?, writer: files.write(range) })
+    }
+
+    /// Takes some rows; false when there are no more.
+    fn step(&mut self) -> Result<bool> {
+        self.sums.step(STEP, &mut |hash, row, count| self.writer.push(hash, row, count))
+    }
+}
+
+/// Takes the rows of several runs in the order of their hashes, and sums the counts of equal ones. Holds a stretch of each
+/// run in memory, whatever their size.
+pub(super) struct Sums {
     inputs: Vec<Input>,
     /// The next hash of each input that has one.
     next: BinaryHeap<Reverse<(u64, usize)>>,
     /// Rows of one hash, of all inputs.
     equal: FlatBatch,
-    writer: Writer,
 }
 
-/// A run that is being merged, and its current block.
+/// A run, and its current block.
 struct Input {
     reader: Reader,
     block: FlatBatch,
@@ -34,47 +51,67 @@ struct Input {
     at: usize,
 }
 
-impl Merge {
-    fn new(files: &RunFiles, runs: &[Run], range: HashRange) -> Result<Self> {
-        let mut inputs = Vec::with_capacity(runs.len());
-        let mut next = BinaryHeap::with_capacity(runs.len());
-        for run in runs {
-            let reader = Reader::open(files.storage(), run)?;
+/// Takes a row: its hash, its encoding and its count.
+type Each<'a> = dyn FnMut(u64, &[u8], i64) -> Result<()> + 'a;
+
+impl Sums {
+    /// The rows of what is read.
+    ///
+    /// # Errors
+    /// If the first blocks can't be read.
+    pub(super) fn new(readers: Vec<Reader>) -> Result<Self> {
+        let mut inputs = Vec::with_capacity(readers.len());
+        let mut next = BinaryHeap::with_capacity(readers.len());
+        for reader in readers {
             let mut input = Input { reader, block: FlatBatch::default(), hashes: Vec::new(), at: 0 };
             next.extend(input.hash()?.map(|hash| Reverse((hash, inputs.len()))));
             inputs.push(input);
         }
-        Ok(Merge { inputs, next, equal: FlatBatch::default(), writer: files.write(range) })
+        Ok(Sums { inputs, next, equal: FlatBatch::default() })
     }
 
-    /// Takes some rows; false when there are no more.
-    fn step(&mut self) -> Result<bool> {
-        for _ in 0..STEP {
+    /// Gives the next rows whose sum is not zero, from about so many bytes; false when there are no more.
+    ///
+    /// # Errors
+    /// If a run can't be read, and those of `each`.
+    pub(super) fn step(&mut self, bytes: usize, each: &mut Each<'_>) -> Result<bool> {
+        let mut taken = 0;
+        while taken < bytes {
             let Some(Reverse((hash, index))) = self.next.pop() else { return Ok(false) };
+            let others = self.next.peek().map(|Reverse((next, _))| *next);
             let input = &mut self.inputs[index];
-            self.equal.push(input.block.row(input.at), input.block.count(input.at));
-            input.at += 1;
-            self.next.extend(input.hash()?.map(|hash| Reverse((hash, index))));
+            let mut next = Some(hash);
+            if self.equal.is_empty() && others != Some(hash) {
+                // Nobody else has a row before the next of the others.
+                while let Some(hash) = next.filter(|&hash| taken < bytes && others.is_none_or(|o| hash < o)) {
+                    let (row, count) = input.row();
+                    each(hash, row, count)?;
+                    taken += row.len() + FlatBatch::OVERHEAD;
+                    next = input.advance()?;
+                }
+                self.next.extend(next.map(|hash| Reverse((hash, index))));
+                continue;
+            }
+            let (row, count) = input.row();
+            self.equal.push(row, count);
+            taken += row.len() + FlatBatch::OVERHEAD;
+            self.next.extend(input.advance()?.map(|hash| Reverse((hash, index))));
             if self.next.peek().is_none_or(|Reverse((next, _))| *next != hash) {
-                self.flush(hash)?;
+                self.flush(hash, each)?;
             }
         }
         Ok(true)
     }
 
-    /// Writes the sums of the rows of one hash.
-    fn flush(&mut self, hash: u64) -> Result<()> {
-        if self.equal.len() > 1 {
-            let mut order: Vec<usize> = (0..self.equal.len()).collect();
-            order.sort_by_key(|&index| self.equal.row(index));
-            for equal in order.chunk_by(|&a, &b| self.equal.row(a) == self.equal.row(b)) {
-                let count = equal.iter().map(|&index| self.equal.count(index)).sum();
-                if count != 0 {
-                    self.writer.push(hash, self.equal.row(equal[0]), count)?;
-                }
+    /// Gives the sums of the rows of one hash.
+    fn flush(&mut self, hash: u64, each: &mut Each<'_>) -> Result<()> {
+        let mut order: Vec<usize> = (0..self.equal.len()).collect();
+        order.sort_by_key(|&index| self.equal.row(index));
+        for equal in order.chunk_by(|&a, &b| self.equal.row(a) == self.equal.row(b)) {
+            let count = equal.iter().map(|&index| self.equal.count(index)).sum();
+            if count != 0 {
+                each(hash, self.equal.row(equal[0]), count)?;
             }
-        } else {
-            self.writer.push(hash, self.equal.row(0), self.equal.count(0))?;
         }
         self.equal.clear();
         Ok(())
@@ -82,6 +119,17 @@ impl Merge {
 }
 
 impl Input {
+    /// Its next row.
+    fn row(&self) -> (&[u8], i64) {
+        (self.block.row(self.at), self.block.count(self.at))
+    }
+
+    /// Goes to the row after that, and returns its hash.
+    fn advance(&mut self) -> Result<Option<u64>> {
+        self.at += 1;
+        self.hash()
+    }
+
     /// The hash of its next row.
     fn hash(&mut self) -> Result<Option<u64>> {
         while self.at == self.block.len() {

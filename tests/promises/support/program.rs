@@ -30,6 +30,17 @@ pub fn cutwater<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Program {
     Program { command, input: None, stdout: None, stderr: None }
 }
 
+/// Where [`own`] is given its arguments, between `\u{1f}`.
+pub const OWN: &str = "CUTWATER_TEST_OWN";
+
+/// A program of dataflows of one's own, with these arguments: this test binary, as `quick_own` has it behave.
+pub fn own(args: &[&str]) -> Program {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    command.args(["--exact", "quick_own::program", "--nocapture"]).env(OWN, args.join("\u{1f}"));
+    command.env_remove("CUTWATER_BROKERS").stdin(Stdio::null());
+    Program { command, input: None, stdout: None, stderr: None }
+}
+
 /// `cutwater run word-count` on a topic of these brokers.
 pub fn word_count(brokers: &str, topic: &str) -> Program {
     cutwater(["run", "word-count", "--brokers", brokers, "--topic", topic])

@@ -115,12 +115,12 @@ impl Cluster {
                 for name in COLLECTIONS {
                     let mut keeper = makers.keeper(name, Place { worker, workers });
                     let rows = restored.get_mut(name).unwrap();
-                    keeper.restore(&mut |batch| {
+                    while keeper.restore(&mut |batch| {
                         for (row, count) in batch.iter() {
                             assert_eq!(HashRange::worker(row_hash(row), workers), worker);
                             *rows.entry(row.to_vec()).or_default() += count;
                         }
-                    });
+                    }) {}
                     keepers.push((worker, keeper));
                 }
             }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use cutwater_dataflows::combine::row_hash;
 use cutwater_dataflows::flat::FlatBatch;
+use cutwater_dataflows::persist::Keeper;
 
 use super::SMALL;
 use super::cluster::{Ledger, World};
@@ -47,9 +49,9 @@ fn checkpoints_are_made_while_the_worker_goes_on_and_the_threads_end_with_it() {
         let (keepers, threads) = RunKeepers::start(files, collections, &fault).unwrap();
         let mut keeper = keepers.keeper("words", HERE);
         let mut restored = BTreeMap::new();
-        keeper.restore(&mut |rows| {
+        while keeper.restore(&mut |rows| {
             rows.iter().for_each(|(row, count)| *restored.entry(row.to_vec()).or_default() += count);
-        });
+        }) {}
         restored.retain(|_, count| *count != 0);
         assert_eq!(restored, world.rows["words"]);
         assert!(keepers.restored().rows.load(Ordering::Relaxed) >= restored.len() as u64);
@@ -94,7 +96,7 @@ fn what_can_not_be_restored_or_written_ends_the_run_and_blocks_no_worker() {
     let mut keeper = keepers.keeper("words", HERE);
     let mut went_on = false;
     fault.guard("worker 0", || {
-        keeper.restore(&mut |_| ());
+        while keeper.restore(&mut |_| ()) {}
         went_on = true;
     });
     assert!(!went_on, "a worker without its rows must not go on");
@@ -104,7 +106,7 @@ fn what_can_not_be_restored_or_written_ends_the_run_and_blocks_no_worker() {
     memory.lock().full = true;
     let (fault, keepers, threads) = start(BTreeMap::new());
     let mut keeper = keepers.keeper("words", HERE);
-    keeper.restore(&mut |_| ());
+    while keeper.restore(&mut |_| ()) {}
     let mut large = FlatBatch::default();
     large.push(&vec![b'x'; 1 << 19], 1);
     // More than may wait: it is let in nevertheless, since the thread that would take it has failed.
@@ -130,7 +132,7 @@ fn a_worker_that_is_far_ahead_waits() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut keeper = keepers.keeper("words", HERE);
-            keeper.restore(&mut |_| ());
+            while keeper.restore(&mut |_| ()) {}
             for epoch in 1..=EPOCHS {
                 keeper.seal(epoch as u64, batch.clone());
                 sealed.store(epoch, Ordering::Relaxed);
@@ -148,4 +150,58 @@ fn a_worker_that_is_far_ahead_waits() {
             taken += usize::from(keeping.step().unwrap());
         }
     });
+}
+
+/// What a finished piece consists of.
+fn pieces(keeper: &mut dyn Keeper) -> Vec<super::Run> {
+    loop {
+        if let Some(piece) = keeper.finished().pop() {
+            return piece.runs;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_restore_comes_a_little_at_a_time_in_order_and_each_row_once() {
+    const ROWS: u64 = 40_000;
+    let storage: Arc<dyn Storage> = Arc::new(Memory::default());
+    let fault = Fault::default();
+    let start = |start: &str, runs: Vec<super::Run>| {
+        let files = RunFiles::new(Arc::clone(&storage), start, SMALL);
+        RunKeepers::start(files, [("words".to_owned(), runs)].into(), &fault).unwrap()
+    };
+    let (keepers, _threads) = start("0", Vec::new());
+    let mut keeper = keepers.keeper("words", HERE);
+    assert!(!keeper.restore(&mut |_| panic!("there is nothing")));
+    let (mut expected, mut runs) = (BTreeMap::new(), Vec::new());
+    for epoch in 1..=3 {
+        let mut batch = FlatBatch::default();
+        for row in (0..ROWS).step_by(epoch) {
+            let row = format!("{row:050}").into_bytes();
+            batch.push(&row, 1);
+            *expected.entry(row).or_default() += 1;
+        }
+        keeper.seal(epoch as u64, batch);
+        keeper.checkpoint(Some(epoch as u64));
+        runs = pieces(&mut *keeper);
+    }
+    let (keepers, _threads) = start("1", runs);
+    let mut keeper = keepers.keeper("words", HERE);
+    let (mut restored, mut last, mut steps, mut more) = (BTreeMap::new(), 0, 0, true);
+    while more {
+        let mut bytes = 0;
+        more = keeper.restore(&mut |batch| {
+            bytes += batch.size();
+            for (row, count) in batch.iter() {
+                assert!(row_hash(row) >= last, "rows are in the order of their hashes");
+                last = row_hash(row);
+                assert_eq!(restored.insert(row.to_vec(), count), None, "a row comes once");
+            }
+        });
+        steps += 1;
+        assert!(bytes < 3 << 19, "{bytes} bytes at a time");
+    }
+    assert!(steps > 2 && !fault.is_raised());
+    assert_eq!(restored, expected);
 }

@@ -1,0 +1,108 @@
+//! A program of dataflows of one's own: their mistakes are told as theirs.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use cutwater_dataflows::prelude::*;
+use cutwater_dataflows::word_count::Tokenizer;
+
+use crate::support::broker::mock;
+use crate::support::program::{OWN, own};
+
+/// Names a column too many
+#[derive(clap::Args, Debug)]
+struct Columns {}
+
+impl Dataflow for Columns {
+    const NAME: &'static str = "columns";
+    fn build(&self, flow: &Flow<'_>) {
+        flow.input("lines").decode(Tokenizer::Whitespace).output("words", &["word"], &["count"]);
+    }
+}
+
+/// Panics at some words
+#[derive(clap::Args, Debug)]
+struct Panics {}
+
+impl Dataflow for Panics {
+    const NAME: &'static str = "panics";
+    fn build(&self, flow: &Flow<'_>) {
+        let words = flow.input("lines").decode(Picky);
+        words.filter(|word| if word.as_str() == "crash" { panic!("no such word") } else { true }).output(
+            "words",
+            &["word"],
+            &[],
+        );
+    }
+}
+
+/// Panics at one word itself.
+struct Picky;
+
+impl Decode for Picky {
+    type Row = Text;
+    fn decode(&mut self, record: &Record<'_>, rows: &mut Rows<'_, Text>) -> Result<(), Malformed> {
+        for word in std::str::from_utf8(record.value.unwrap_or_default()).expect("text").split(' ') {
+            assert_ne!(word, "boom", "not that word");
+            rows.push(word);
+        }
+        Ok(())
+    }
+}
+
+/// The program that the others start. By itself it does nothing.
+#[test]
+fn program() {
+    let Ok(args) = std::env::var(OWN) else { return };
+    let args = std::iter::once("own").chain(args.split('\u{1f}')).map(OsString::from).collect();
+    let code = cutwater::main_with(&[entry::<Columns>(), entry::<Panics>()], args);
+    std::process::exit(if code == ExitCode::SUCCESS { 0 } else { 1 });
+}
+
+/// The lines of standard error that say what went wrong.
+fn errors(lines: &[String]) -> Vec<&String> {
+    lines.iter().filter(|line| line.contains("error")).collect()
+}
+
+#[test]
+fn a_mistake_in_a_dataflow_is_one_line_that_names_it_and_its_place() {
+    let topic = mock().topic(1);
+    for args in [&["run", "columns", "-b", &topic.address, "-t", &topic.name, "--until-end"][..], &["list"]] {
+        let ended = own(args).env("RUST_BACKTRACE", "1").run().expect(1);
+        assert_eq!(ended.stderr.len(), 1, "{:?}", ended.stderr);
+        let line = &ended.stderr[0];
+        for text in ["dataflow columns", "output \"words\"", "2 columns are named", "has 1", "quick_own.rs:"]
+        {
+            assert!(line.contains(text), "{text} in {line}");
+        }
+        assert!(!line.contains("fault in Cutwater"), "{line}");
+    }
+}
+
+#[test]
+fn a_panic_in_a_decoder_is_a_dead_letter_and_one_in_an_operator_names_the_dataflow() {
+    let topic = mock().topic(1);
+    let writer = topic.writer();
+    for line in ["fine", "half boom", "good"] {
+        writer.send(0, Some(line.as_bytes()));
+    }
+    writer.flush();
+    let run = || own(&["run", "panics", "-b", &topic.address, "-t", &topic.name, "--until-end"]);
+    let ended = run().run().expect(0);
+    ended.says(&["dead letter: ", "the decoder panicked", "not that word", "quick_own.rs:"]);
+    ended.says(&["done: ", "1 dead letter"]);
+    assert_eq!(errors(&ended.stderr).len(), 0, "{:?}", ended.stderr);
+    let rows: Vec<_> = ended.stdout.iter().filter(|line| line.starts_with('{')).collect();
+    assert!(rows.len() == 2 && !rows.iter().any(|row| row.contains("half")), "{rows:?}");
+
+    writer.send(0, Some(b"crash"));
+    writer.flush();
+    let ended = run().run().expect(1);
+    let errors = errors(&ended.stderr);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(
+        errors[0].contains("dataflow panics panicked at") && errors[0].contains("quick_own.rs:"),
+        "{errors:?}"
+    );
+    assert!(errors[0].contains("no such word") && !errors[0].contains("fault in Cutwater"), "{errors:?}");
+}
