@@ -73,7 +73,7 @@ impl Row for () {
     fn borrow(&self) {}
     fn to_owned(_row: ()) {}
     fn write(_row: (), _place: Place, _out: &mut Vec<u8>) {}
-    fn read<'a>(_bytes: &mut &'a [u8], _place: Place) -> Result<(), Damaged> {
+    fn read(_bytes: &mut &[u8], _place: Place) -> Result<(), Damaged> {
         Ok(())
     }
     fn kind() -> Kind {

@@ -137,7 +137,7 @@ impl<const SCALE: u8> Row for Decimal<SCALE> {
         order::write_i128(row.0, out);
     }
     #[inline]
-    fn read<'a>(bytes: &mut &'a [u8], _place: Place) -> Result<Self, Damaged> {
+    fn read(bytes: &mut &[u8], _place: Place) -> Result<Self, Damaged> {
         order::read_i128(bytes).map(Decimal)
     }
     fn kind() -> Kind {

@@ -24,7 +24,7 @@ macro_rules! scalar {
                 $write(row, out);
             }
             #[inline]
-            fn read<'a>(bytes: &mut &'a [u8], _place: Place) -> Result<$row, Damaged> {
+            fn read(bytes: &mut &[u8], _place: Place) -> Result<$row, Damaged> {
                 $read(bytes)
             }
             fn kind() -> Kind {
