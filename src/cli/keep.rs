@@ -54,19 +54,22 @@ pub(super) fn terms(args: &RunArgs, place: &str, shape: &Shape, name: &str) -> R
     })
 }
 
+/// The cluster's identifier, where its brokers tell it.
+pub(super) fn cluster_of(settings: &Settings, fault: &Fault) -> Result<Option<String>> {
+    let client = settings.metadata()?;
+    insist(fault, || cluster_id(&client))
+}
+
 /// Whose state it is.
 pub(super) fn identity(
     args: &RunArgs,
     dataflow: &dyn Build,
     shape: &Shape,
     group: &str,
-    settings: &Settings,
+    cluster: Option<String>,
     feeds: &KafkaFeeds,
     written: &[String],
-    fault: &Fault,
 ) -> Result<Identity> {
-    let client = settings.metadata()?;
-    let cluster = insist(fault, || cluster_id(&client))?;
     let mut inputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for text in &args.topic {
         let (input, topic) = bind("--topic", text, "input", &shape.inputs)?;

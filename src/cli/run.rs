@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use cutwater_dataflows::{Build, Shape};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::keep::{go_on, identity, terms};
+use super::keep::{cluster_of, go_on, identity, terms};
 use super::log;
 use super::options::{LogArgs, MOST_WORKERS, RunArgs};
 use super::progress::Progress;
@@ -71,8 +71,10 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
     let mut connected = cluster.connect()?;
     let (state, cuts, kept) = match (&args.state, terms) {
         (Some(place), Some(terms)) => {
-            let identity =
-                || identity(args, &*dataflow, &shape, &group, &plan.settings, &feeds, &written, &fault);
+            let identity = || {
+                let cluster = cluster_of(&plan.settings, &fault)?;
+                identity(args, &*dataflow, &shape, &group, cluster, &feeds, &written)
+            };
             let (state, cuts, kept) = go_on(place, terms, identity, &feeds, &mut connected, args, &fault)?;
             (Some(state), cuts, Some(kept))
         }
