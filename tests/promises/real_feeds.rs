@@ -9,6 +9,7 @@ use rdkafka::producer::Producer;
 
 use crate::support::DEADLINE;
 use crate::support::broker::real;
+use crate::support::committed::settle;
 use crate::support::feeds::{Offsets, Reader, check_ledger, cut, random_ledger, starts};
 use crate::support::kafka::Topic;
 
@@ -33,6 +34,7 @@ fn uneven() -> Topic {
             writer.producer.abort_transaction(DEADLINE).expect("it is aborted");
         }
     }
+    settle(&topic);
     topic
 }
 

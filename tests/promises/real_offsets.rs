@@ -6,6 +6,7 @@ use rdkafka::producer::Producer;
 
 use crate::support::DEADLINE;
 use crate::support::broker::real;
+use crate::support::committed::settle;
 use crate::support::kafka::Topic;
 use crate::support::program::{Program, word_count};
 use crate::support::rows::{Change, Replay, assert_counts, finals, recount};
@@ -35,6 +36,7 @@ fn only_committed_records_are_read() {
             writer.producer.abort_transaction(DEADLINE).expect("it is aborted");
         }
     }
+    settle(&topic);
     for shape in ["-w 1", "-w 3", "-w 1 -n 2"] {
         assert_counts(&finals(&bounded(&topic).with(shape).rows()), &recount(&committed));
     }
@@ -48,6 +50,7 @@ fn only_committed_records_are_read() {
     assert_counts(&finals(&bounded(&topic).rows()), &recount(&committed));
     writer.producer.commit_transaction(DEADLINE).expect("it is committed");
     committed.push("open".to_owned());
+    settle(&topic);
     assert_counts(&finals(&bounded(&topic).rows()), &recount(&committed));
 }
 

@@ -23,7 +23,7 @@ use cutwater_dataflows::flat::FlatBatch;
 use nix::sys::signal::Signal;
 
 use crate::support::broker::real;
-use crate::support::committed::{latest, read};
+use crate::support::committed::{latest, read, settle};
 use crate::support::program::{Program, cutwater, word_count};
 use crate::support::rows::{Row, assert_counts, recount};
 use crate::support::s3::{BUCKET, s3};
@@ -205,6 +205,7 @@ fn counts_go_on_from_state_in_a_store_after_a_kill_in_other_shapes() {
     input.send(thirds[2]);
     let ended = run("--until-end -w 3").run().expect(0);
     assert!(ended.stderr.iter().any(|line| line.contains("going on")), "{:#?}", ended.stderr);
+    settle(&output);
     let rows: Vec<String> = latest(&read(&output)).into_values().collect();
     let found = rows.iter().map(|row| serde_json::from_str::<Row>(row).expect("a row"));
     assert_counts(&found.map(|row| (row.word, row.count)).collect(), &recount(lines));

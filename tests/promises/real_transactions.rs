@@ -10,7 +10,7 @@ use nix::sys::signal::Signal::{SIGCONT, SIGSTOP, SIGTERM};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::support::broker::{Broker, real};
-use crate::support::committed::{Seen, Watch, held, latest, read, read_uncommitted};
+use crate::support::committed::{Seen, Watch, held, latest, read, read_uncommitted, settle};
 use crate::support::kafka::{Kafka, Topic};
 use crate::support::load::Load;
 use crate::support::program::word_count;
@@ -38,17 +38,26 @@ fn tool(address: &str, args: &[&str]) -> String {
     String::from_utf8_lossy(&shown.stdout).into_owned()
 }
 
-/// Each epoch up to `last` has its rows, each once.
+/// Each epoch up to `last` has its rows, each once: at once or soon, as brokers learn of the end of a transaction after who
+/// has ended it.
 #[track_caller]
 fn assert_epochs(topic: &Topic, last: u64, rows: usize) {
-    let records = read(topic);
-    latest(&records);
-    let mut epochs: BTreeMap<u64, usize> = BTreeMap::new();
-    for record in &records {
-        *epochs.entry(record.epoch.expect("a header epoch")).or_default() += 1;
-    }
     let expected: BTreeMap<u64, usize> = (1..=last).map(|epoch| (epoch, rows)).collect();
-    assert_eq!(epochs, expected, "{}", topic.name);
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let records = read(topic);
+        latest(&records);
+        let mut epochs: BTreeMap<u64, usize> = BTreeMap::new();
+        for record in &records {
+            *epochs.entry(record.epoch.expect("a header epoch")).or_default() += 1;
+        }
+        // What is committed stays: more than is expected does not become less.
+        let lacks = expected.iter().any(|(epoch, rows)| epochs.get(epoch).is_none_or(|found| found < rows));
+        if !lacks || Instant::now() > deadline {
+            return assert_eq!(epochs, expected, "{}", topic.name);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// The group holds this epoch of the job, and its offset.
@@ -334,6 +343,7 @@ fn the_groups_offsets_move_with_the_rows() {
     wait_for("all is read", || topic.committed(&group) == sizes);
     run.signal(SIGTERM);
     run.wait().expect(0);
+    settle(&output);
     assert_counts(&counts(&read(&output)), &recount(lines.iter().flatten()));
     let (job, last) =
         held(&topic, &group).values().map(|held| held.mark()).max_by_key(|mark| mark.1).expect("marks");
@@ -343,6 +353,7 @@ fn the_groups_offsets_move_with_the_rows() {
     let output = real().topic(1);
     let program = word_count(&topic.address, &topic.name).args(["-X", &format!("group.id={group}")]);
     program.with("--until-end --emit final").args(["-o", &format!("kafka:{}", output.name)]).run().expect(0);
+    settle(&output);
     let records = read(&output);
     assert!(records.iter().all(|record| record.epoch.is_none()));
     assert_counts(&counts(&records), &recount(lines.iter().flatten()));
@@ -380,5 +391,6 @@ fn a_process_that_stood_still_for_longer_than_its_transaction_goes_on() {
     wait_for("all is read", || topic.committed(&group) == sizes);
     run.signal(SIGTERM);
     run.wait().expect(0);
+    settle(&output);
     assert_counts(&counts(&read(&output)), &recount(lines.iter().flatten()));
 }

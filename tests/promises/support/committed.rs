@@ -91,6 +91,26 @@ pub fn read_uncommitted(topic: &Topic) -> Vec<Seen> {
     read_as(topic, "read_uncommitted")
 }
 
+/// Waits until no transaction is open in a topic. Who commits one has its answer before the topic's partitions know of it,
+/// and before readers of committed records see the rows.
+pub fn settle(topic: &Topic) {
+    let [committed, all] = ["read_committed", "read_uncommitted"].map(|isolation| -> BaseConsumer {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &topic.address).set("isolation.level", isolation);
+        config.create().expect("a consumer")
+    });
+    let end = |consumer: &BaseConsumer, partition| {
+        consumer.fetch_watermarks(&topic.name, partition, DEADLINE).expect("an answer").1
+    };
+    let deadline = Instant::now() + DEADLINE;
+    for partition in 0..topic.partitions {
+        while end(&committed, partition) < end(&all, partition) {
+            assert!(Instant::now() < deadline, "a transaction is open in {} {partition}", topic.name);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
 fn read_as(topic: &Topic, isolation: &str) -> Vec<Seen> {
     let mut records = Vec::new();
     each(topic, isolation, |message| records.push(Seen::new(message)));

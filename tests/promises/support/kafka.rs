@@ -14,6 +14,7 @@ use rdkafka::message::{BorrowedMessage, DeliveryResult, Headers, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
+use super::committed::settle;
 use super::{DEADLINE, unique};
 
 /// A cluster.
@@ -210,6 +211,7 @@ impl Topic {
 
     /// All records that are there, partition by partition, committed ones only.
     pub fn records(&self) -> Vec<Record> {
+        settle(self);
         let consumer: BaseConsumer = config(&self.address)
             .set("group.id", unique())
             .set("enable.partition.eof", "true")

@@ -20,7 +20,7 @@ use super::recount::{Recount, Words};
 use super::streams::{Stream, Written};
 use super::tally::Tally;
 use crate::support::broker::Broker;
-use crate::support::committed::{each, epoch};
+use crate::support::committed::{each, epoch, settle};
 use crate::support::kafka::{Kafka, Topic};
 use crate::support::program::cutwater;
 
@@ -139,6 +139,7 @@ impl World {
     pub fn finish_streams(&mut self) {
         self.await_broker();
         self.streams.drain(..).for_each(Stream::finish);
+        settle(&self.input);
     }
 
     /// What has been written and published up to now. Nobody may be writing to the ledger meanwhile.
@@ -158,6 +159,7 @@ impl World {
         assert_eq!(ledger.ends(), offsets, "the last cut, and the group's offsets");
         assert_eq!(ledger.last, seen.epoch(), "the last epoch, and that of the group's offsets");
 
+        self.counts.iter().chain([&self.dead]).for_each(settle);
         let mut words = Words::default();
         let recount = Recount::of(&self.input, &ledger, &mut words);
         for topic in &self.counts {
@@ -204,7 +206,7 @@ fn args(address: &str, folder: &Path) -> Vec<String> {
         ),
         format!("--state {folder}/state --checkpoint 300ms --ledger-retention 365d --epoch 10ms"),
         format!(
-            "--log info,librdkafka=warn,cutwater::source=error --connect-timeout 240s --stop-timeout 240s --set transaction.timeout.ms={}",
+            "--log info,librdkafka=warn,cutwater::source=error --connect-timeout 240s --stop-timeout 240s --peer-timeout 240s --set transaction.timeout.ms={}",
             TRANSACTION.as_millis()
         ),
     ];
