@@ -119,7 +119,7 @@ fn an_output_topic_that_is_recreated_during_a_run_ends_it() {
     let (input, output, dead) = (real().topic(1), real().topic(1), real().topic(1));
     for recreated in [&output, &dead] {
         let run = job(&input, &output, &dead, &unique()).start();
-        run.wait_stderr("partitions");
+        run.wait_stderr("1 partition");
         recreate(recreated);
         let ended = run.wait().expect(1);
         ended.says(&[&recreated.name, "was deleted and recreated"]);
