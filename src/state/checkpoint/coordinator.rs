@@ -62,7 +62,7 @@ pub struct Plan {
     pub collections: Vec<String>,
     /// The workers, over all processes.
     pub workers: usize,
-    /// The time from the beginning of one checkpoint to that of the next, at least, unless [`EPOCHS`] have passed.
+    /// The time from the beginning of one checkpoint to that of the next, at least, unless 10,000 epochs have passed.
     pub every: Duration,
     /// The epoch of the checkpoint that the run goes on from; 0 if there is none.
     pub from: Epoch,
