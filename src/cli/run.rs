@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use cutwater_dataflows::{Build, Shape};
@@ -112,9 +113,14 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
     result
 }
 
+/// How much longer than `--stop-timeout` the processes take that don't publish: less than their supervisor allows.
+const AFTER_PROCESS_0: Duration = Duration::from_secs(2);
+
 /// From now on, a signal has the run stop within `--stop-timeout`. `status`: of a process that publishes.
 fn obey_signals(args: &RunArgs, stop: &Stop, fault: &Fault, status: Option<Status>) -> Result<()> {
-    let (limit, keeps) = (args.stop_timeout, args.state.is_some());
+    // Process 0 knows what the run waits for. The others end with it, or a little later by themselves.
+    let limit = args.stop_timeout + if status.is_some() { Duration::ZERO } else { AFTER_PROCESS_0 };
+    let keeps = args.state.is_some();
     let (begun, stop, fault) = (stop.clone(), stop.clone(), fault.clone());
     signals::stop_by(
         move || begun.has_begun(),
