@@ -39,7 +39,9 @@ pub struct Cluster {
 /// The shortest silence that can be noticed: the system probes an idle connection by whole seconds.
 pub const SHORTEST_SILENCE: Duration = Duration::from_secs(2);
 
-const MAGIC: [u8; 8] = *b"CUTWATR1";
+const MAGIC: [u8; 8] = *b"CUTWATR2";
+/// Says that a connection is in use: sent by the side that made it, when it has been answered.
+const HERE: u8 = 1;
 /// How often to look for peers.
 const RETRY: Duration = Duration::from_millis(50);
 /// How often to say for whom we wait.
@@ -112,6 +114,7 @@ impl Cluster {
                 "{address} is process {index}, not {peer}: do all host files have the same lines in the same order?"
             )));
         }
+        socket.write_all(&[HERE]).map_err(|error| Greeting::Absent(error.into()))?;
         Ok(socket)
     }
 
@@ -139,8 +142,12 @@ impl Cluster {
                         }
                     };
                     // Answer before the check: the other side is to learn what is wrong as well.
-                    self.introduce(&mut socket)?;
+                    let answered = self.introduce(&mut socket);
                     self.check(&from.to_string(), index, fingerprint)?;
+                    if let Err(error) = answered.and_then(|()| await_here(&mut socket)) {
+                        tracing::debug!("process {index} at {from} has given up this connection: {error}");
+                        continue;
+                    }
                     ensure!(
                         waiting.remove(&index),
                         "process {index} at {from} has come twice, or is not one of the {} of this cluster",
@@ -311,6 +318,17 @@ fn watch_silence(socket: &TcpStream, timeout: Duration) -> Result<()> {
     probing().context("setting the time-outs of a connection")
 }
 
+/// Waits until the other side confirms that it has our answer. Where we were long in coming, the first connections that we
+/// take are those that it has given up: they hold its greeting all the same.
+fn await_here(socket: &mut TcpStream) -> Result<()> {
+    socket.set_read_timeout(Some(GREETING))?;
+    let mut here = [0];
+    socket.read_exact(&mut here)?;
+    socket.set_read_timeout(None)?;
+    ensure!(here == [HERE], "it does not confirm");
+    Ok(())
+}
+
 fn read_greeting(socket: &mut TcpStream) -> Result<(usize, u64)> {
     socket.set_read_timeout(Some(GREETING))?;
     let mut greeting = [0; 24];
@@ -378,6 +396,21 @@ mod tests {
         let mut connected = Connected { workers: 1, process: theirs, addresses, sockets };
         let error = connected.share(|| unreachable!("process 0 finds it out")).unwrap_err().to_string();
         assert!(error.contains("process 0 at host:1 is lost (it was closed there)"), "{error}");
+    }
+
+    #[test]
+    fn a_connection_that_was_given_up_is_not_taken() {
+        let (mut listeners, addresses) = listeners(2);
+        let one = process(1, &addresses, listeners.pop().unwrap(), 7);
+        let zero = process(0, &addresses, listeners.pop().unwrap(), 7);
+        // Process 1 was here before, and has not waited long enough.
+        for _ in 0..2 {
+            let mut socket = TcpStream::connect(&addresses[0]).unwrap();
+            one.introduce(&mut socket).unwrap();
+        }
+        let other = std::thread::spawn(move || one.connect().unwrap().share(|| unreachable!()).unwrap());
+        zero.connect().unwrap().share(|| Ok(b"told".to_vec())).unwrap();
+        assert_eq!(other.join().unwrap(), b"told");
     }
 
     #[test]
