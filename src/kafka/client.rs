@@ -241,6 +241,22 @@ fn id(name: &str) -> Option<i32> {
     name.rsplit_once('/')?.1.parse().ok()
 }
 
+/// The broker that a failure is of: `HOST:PORT/ID`, as in `HOST:PORT/ID: what has failed`. librdkafka's connection to the
+/// coordinator of a group is `GroupCoordinator: HOST:PORT: what has failed`, here `HOST:PORT/GroupCoordinator`: another
+/// broker's answer says nothing of it. Empty where it is of no broker.
+fn broker_name(text: &str) -> String {
+    let mut parts = text.split(": ");
+    match (parts.next(), parts.next()) {
+        (Some(name), Some(_)) if name.contains('/') && !name.contains(' ') => name.to_owned(),
+        (Some(logical @ ("GroupCoordinator" | "TxnCoordinator")), Some(address))
+            if !address.contains(' ') =>
+        {
+            format!("{address}/{logical}")
+        }
+        _ => String::new(),
+    }
+}
+
 /// How often, at most, an outage is logged.
 const REMIND: Duration = Duration::from_secs(10);
 /// An outage of which nothing was said for that long is over, or is that of a broker that nobody needs. librdkafka
@@ -362,13 +378,11 @@ impl Client {
         if OVERSIZED.iter().any(|sign| text.contains(sign)) {
             self.oversized.store(true, Ordering::Relaxed);
         }
-        // `HOST:PORT/ID: what has failed`; what is of no broker has no such name.
-        let name = text.split_once(": ").map_or("", |(name, _)| name);
-        let name = if name.contains('/') && !name.contains(' ') { name } else { "" };
+        let name = broker_name(text);
         let mut outages = self.outages();
         let now = Instant::now();
         let lately = outages.values().filter_map(|outage| outage.told).max();
-        let outage = outages.entry(name.to_owned()).or_insert_with(|| Outage {
+        let outage = outages.entry(name).or_insert_with(|| Outage {
             since: now,
             seen: now,
             told: None,
@@ -494,11 +508,18 @@ mod tests {
         assert!(!client.is_failing());
         client.failed("10.0.0.2:9092/2: Connect to ipv4#10.0.0.2:9092 failed: Connection refused");
         client.failed("10.0.0.1:9092/bootstrap: Connect to ipv4#10.0.0.1:9092 failed: Connection refused");
+        client.failed(
+            "GroupCoordinator: 10.0.0.2:9092: Connect to ipv4#10.0.0.2:9092 failed: Connection refused",
+        );
         client.failed("2/3 brokers are down");
         client.answered(&[1, 3]);
-        assert_eq!(client.outages().len(), 2, "nobody knows which one a bootstrap address is");
+        assert_eq!(
+            client.outages().len(),
+            3,
+            "nobody knows which one a bootstrap address or a coordinator is"
+        );
         client.answered(&[2]);
-        assert!(client.last_failure().is_some_and(|text| text.contains("bootstrap: ")));
+        assert!(client.last_failure().is_some_and(|text| !text.contains("9092/2")));
         client.all_answered();
         assert!(!client.is_failing() && client.last_failure().is_none());
     }

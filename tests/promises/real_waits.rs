@@ -89,7 +89,10 @@ fn partitions_without_a_leader_are_said() {
     writer.flush();
     let led = 6 - lost.len() as i64;
     until(&mut run, 6 + led);
-    assert!(!run.has_said("answers again"), "the broker is down");
+    // Another one may have been slow to answer, on a machine that is busy; that one is down.
+    let down = broker.address.split(',').nth(1).expect("the address of each").to_owned();
+    let answers = run.lines_with("answers again");
+    assert!(!answers.iter().any(|line| line.contains(&down) || line.contains("a broker ")), "{answers:?}");
 
     // At the start, too: in words, and not for ever.
     let ended = bounded(&topic).with("--connect-timeout 12s").run().expect(1);

@@ -181,6 +181,11 @@ impl Running {
         }
     }
 
+    /// The lines of standard error by now with this text.
+    pub fn lines_with(&self, text: &str) -> Vec<String> {
+        self.stderr.now().iter().filter(|line| line.contains(text)).map(|line| line.to_string()).collect()
+    }
+
     /// Has it said this on standard error so far?
     pub fn has_said(&self, text: &str) -> bool {
         self.stderr.now().iter().any(|line| line.contains(text))
