@@ -174,6 +174,24 @@ pub fn list(client: &BaseConsumer<Client>) -> Result<Vec<Topic>> {
     Ok(all(&metadata))
 }
 
+/// For how long a topic that is not there is looked for: a broker learns of one that was made a moment ago after others do.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// Asks again, for a moment, as long as what it gives is not `settled`: see [`SETTLED`].
+///
+/// # Errors
+/// Those of `ask`.
+pub fn settled<T>(mut ask: impl FnMut() -> Result<T>, settled: impl Fn(&Result<T>) -> bool) -> Result<T> {
+    let end = Instant::now() + SETTLED;
+    loop {
+        let answer = ask();
+        if settled(&answer) || Instant::now() > end {
+            return answer;
+        }
+        std::thread::sleep(SETTLED / 20);
+    }
+}
+
 /// The partitions of topics that are made where they are missing, and how many copies of each there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Making {

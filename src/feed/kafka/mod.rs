@@ -122,17 +122,20 @@ impl KafkaFeeds {
         // A bounded run reads what is there now; nothing that comes later concerns it.
         let search = Search { patterns, written, closed: reading.until_end };
         let ids = Pinned::default();
-        let topics = insist(fault, || search.look(&client, &ids)).map_err(|error| {
-            match error.downcast_ref::<Missing>() {
-                Some(missing) => {
-                    anyhow!(
-                        "{missing} (to make it: {})",
-                        topics::how_to_make(&settings.brokers, missing.name())
-                    )
+        let look = || insist(fault, || search.look(&client, &ids));
+        let missing = |error: &anyhow::Error| error.is::<Missing>();
+        let topics =
+            topics::settled(look, |topics| !topics.as_ref().is_err_and(missing)).map_err(|error| {
+                match error.downcast_ref::<Missing>() {
+                    Some(missing) => {
+                        anyhow!(
+                            "{missing} (to make it: {})",
+                            topics::how_to_make(&settings.brokers, missing.name())
+                        )
+                    }
+                    None => error,
                 }
-                None => error,
-            }
-        })?;
+            })?;
         for (input, patterns) in &inputs {
             for pattern in patterns {
                 let partitions: i32 = topics

@@ -131,8 +131,12 @@ impl Transactions {
         let settings = &self.group.settings;
         let probe = settings.metadata()?;
         topics::connect(&probe, settings)?;
-        let all = topics::list(&probe)?;
-        if !all.iter().any(|(topic, _)| topic == name) {
+        let there = |all: &[topics::Topic]| all.iter().any(|(topic, _)| topic == name);
+        let all = topics::settled(
+            || topics::list(&probe),
+            |all| making.is_some() || all.as_ref().is_ok_and(|all| there(all)),
+        )?;
+        if !there(&all) {
             let Some(making) = making else {
                 bail!(
                     "sink kafka:{name}: {} (--create-topics PARTITIONS[:REPLICATION] makes missing topics; or make it \

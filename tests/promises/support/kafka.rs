@@ -67,14 +67,16 @@ impl Kafka {
 
     /// Waits until brokers tell of all partitions of a topic: they learn of them a moment after the controller.
     fn wait_for(&self, topic: &str, partitions: i32) {
-        let client: BaseConsumer = self.config().create().expect("a consumer");
         let (deadline, wanted) = (Instant::now() + DEADLINE, partitions as usize);
-        let known = || {
-            let metadata = client.fetch_metadata(Some(topic), DEADLINE).expect("an answer");
+        let several = self.address.contains(',');
+        // Each broker that runs is asked: one may know of a topic that another does not.
+        let known = |address| {
+            let client: BaseConsumer = config(address).create().expect("a consumer");
+            let Ok(metadata) = client.fetch_metadata(Some(topic), SOON) else { return several };
             let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
             partitions.filter(|partition| partition.leader() >= 0).count() == wanted
         };
-        while !known() {
+        while !self.address.split(',').all(known) {
             assert!(Instant::now() < deadline, "{topic} has not {partitions} partitions with leaders");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -106,6 +108,9 @@ fn config(address: &str) -> ClientConfig {
     config.set("bootstrap.servers", address);
     config
 }
+
+/// A broker that runs answers within it.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Has a cluster change a topic. A broker on a busy machine may not be heard for so long that the cluster does without it
 /// until it is heard again: then there is none to have partitions.
