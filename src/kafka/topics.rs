@@ -177,7 +177,7 @@ pub fn list(client: &BaseConsumer<Client>) -> Result<Vec<Topic>> {
 /// For how long a topic that is not there is looked for: a broker learns of one that was made a moment ago after others do.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// Asks again, for a moment, as long as what it gives is not `settled`: see [`SETTLED`].
+/// Asks again, for two seconds at most, as long as what it gives is not `settled`.
 ///
 /// # Errors
 /// Those of `ask`.
