@@ -18,13 +18,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use cutwater::fault::Fault;
 use cutwater::feed::Place;
-use cutwater::state::checkpoint::Keepers;
-use cutwater::state::checkpoint::keeper::{RunKeepers, Threads};
+use cutwater::state::checkpoint::StateWriters;
 use cutwater::state::checkpoint::run::{RunFiles, Sizes, verify};
+use cutwater::state::checkpoint::state_writer::{RunKeepers, Threads};
 use cutwater::state::storage::{self, Storage};
 use cutwater_dataflows::flat::FlatBatch;
-use cutwater_dataflows::flow::Keeping;
-use cutwater_dataflows::persist::{Keeper, Piece, Run};
+use cutwater_dataflows::flow::Persistence;
+use cutwater_dataflows::persist::{CheckpointPart, SortedRun, StateWriter};
 use cutwater_dataflows::source::{DecodeRecord, Driver, Report, Turn};
 use cutwater_dataflows::word_count::{Tokenizer, WordCount};
 use cutwater_dataflows::{Activator, Epoch, Flow, SyncActivator};
@@ -45,7 +45,7 @@ struct Figures {
     words: u64,
     /// Of the checkpoint's files.
     bytes: u64,
-    /// From the first epoch to the finished piece.
+    /// From the first epoch to the finished part.
     write: f64,
     /// Writing as many bytes to one file, and syncing it.
     plain_write: f64,
@@ -73,8 +73,8 @@ fn measure(rows: u64) -> Result<Figures> {
     let folder = tempfile::tempdir()?;
     let (storage, _lock) = storage::claim(&folder.path().to_string_lossy())?;
 
-    let (mut keeper, threads, fault) = start(&storage, "first", &[], 0, 1)?;
-    while keeper.restore(&mut |_| ()) {}
+    let (mut writer, threads, fault) = start(&storage, "first", &[], 0, 1)?;
+    while writer.restore(&mut |_| ()) {}
     let mut handed = Duration::ZERO;
     let began = Instant::now();
     let mut word = String::new();
@@ -86,14 +86,14 @@ fn measure(rows: u64) -> Result<Figures> {
             batch.push(word.as_bytes(), 1 + row as i64 % 7);
         }
         let sealing = Instant::now();
-        keeper.seal(epoch, batch);
+        writer.seal(epoch, batch);
         handed += sealing.elapsed();
     }
-    keeper.checkpoint(Some(rows / EPOCH));
-    let piece = piece(&mut *keeper, &fault)?;
-    let bytes: u64 = piece.runs.iter().map(|run| run.bytes).sum();
+    writer.checkpoint(Some(rows / EPOCH));
+    let part = part(&mut *writer, &fault)?;
+    let bytes: u64 = part.runs.iter().map(|run| run.bytes).sum();
     let write = show("sealed and written", rows, bytes, began.elapsed());
-    println!("  of that the worker waited {handed:?}; {} runs", piece.runs.len());
+    println!("  of that the worker waited {handed:?}; {} runs", part.runs.len());
 
     // A hundredth of the rows changes: what an incremental checkpoint costs.
     let began = Instant::now();
@@ -103,12 +103,12 @@ fn measure(rows: u64) -> Result<Figures> {
         words::push(row * 100, &mut word);
         batch.push(word.as_bytes(), 1);
     }
-    keeper.seal(rows / EPOCH + 1, batch);
-    keeper.checkpoint(None);
-    let last = self::piece(&mut *keeper, &fault)?;
-    let written = last.runs.iter().filter(|run| !piece.runs.contains(run)).map(|run| run.bytes).sum();
+    writer.seal(rows / EPOCH + 1, batch);
+    writer.checkpoint(None);
+    let last = self::part(&mut *writer, &fault)?;
+    let written = last.runs.iter().filter(|run| !part.runs.contains(run)).map(|run| run.bytes).sum();
     show("a hundredth changed", rows / 100, written, began.elapsed());
-    drop(keeper);
+    drop(writer);
     threads.join();
     let bytes = last.runs.iter().map(|run| run.bytes).sum();
 
@@ -157,37 +157,37 @@ fn measure(rows: u64) -> Result<Figures> {
 fn start(
     storage: &Arc<dyn Storage>,
     start: &str,
-    runs: &[Run],
+    runs: &[SortedRun],
     worker: usize,
     workers: usize,
-) -> Result<(Box<dyn Keeper>, Threads, Fault)> {
+) -> Result<(Box<dyn StateWriter>, Threads, Fault)> {
     let fault = Fault::default();
     let collections = BTreeMap::from([("words".to_owned(), runs.to_vec())]);
     let files = RunFiles::new(Arc::clone(storage), start, Sizes::default());
-    let (keepers, threads) = RunKeepers::start(files, collections, &fault)?;
-    Ok((keepers.keeper("words", Place { worker, workers }), threads, fault))
+    let (writers, threads) = RunKeepers::start(files, collections, &fault)?;
+    Ok((writers.writer("words", Place { worker, workers }), threads, fault))
 }
 
-fn restore(storage: &Arc<dyn Storage>, runs: &[Run], worker: usize, workers: usize) -> Result<u64> {
-    let (mut keeper, ..) = start(storage, &format!("restored-{workers}-{worker}"), runs, worker, workers)?;
+fn restore(storage: &Arc<dyn Storage>, runs: &[SortedRun], worker: usize, workers: usize) -> Result<u64> {
+    let (mut writer, ..) = start(storage, &format!("restored-{workers}-{worker}"), runs, worker, workers)?;
     let mut rows = 0;
-    while keeper.restore(&mut |batch| rows += batch.len() as u64) {}
+    while writer.restore(&mut |batch| rows += batch.len() as u64) {}
     Ok(rows)
 }
 
 /// How long it takes until word-count stands on one worker.
-fn stand(storage: &Arc<dyn Storage>, runs: &[Run]) -> Result<Duration> {
+fn stand(storage: &Arc<dyn Storage>, runs: &[SortedRun]) -> Result<Duration> {
     let (storage, runs) = (Arc::clone(storage), runs.to_vec());
     timely::execute_directly(move |worker| {
         let began = Instant::now();
-        let (keeper, ..) = start(&storage, "stands", &runs, 0, 1)?;
-        let mut keeper = Some(keeper);
+        let (writer, ..) = start(&storage, "stands", &runs, 0, 1)?;
+        let mut writer = Some(writer);
         let probe = Handle::<Epoch>::new();
         worker.dataflow(|scope| {
-            let keepers = Box::new(move |_: &str| keeper.take().expect("one collection is persisted"));
-            let keeping = Keeping { keepers, marks: empty(scope) };
+            let writers = Box::new(move |_: &str| writer.take().expect("one collection is persisted"));
+            let persistence = Persistence { writers, barriers: empty(scope) };
             let dataflow = WordCount { tokenizer: Tokenizer::Whitespace };
-            let mut parts = Flow::build(scope, &dataflow, Box::new(|_| Box::new(Nothing)), Some(keeping));
+            let mut parts = Flow::build(scope, &dataflow, Box::new(|_| Box::new(Nothing)), Some(persistence));
             let output = parts.outputs.pop().expect("word-count has an output");
             (output.changes)(false).probe_with(&probe);
         });
@@ -226,10 +226,10 @@ impl Driver for Nothing {
     }
 }
 
-fn piece(keeper: &mut dyn Keeper, fault: &Fault) -> Result<Piece> {
+fn part(writer: &mut dyn StateWriter, fault: &Fault) -> Result<CheckpointPart> {
     loop {
-        if let Some(piece) = keeper.finished().pop() {
-            return Ok(piece);
+        if let Some(part) = writer.finished().pop() {
+            return Ok(part);
         }
         if let Some(error) = fault.take() {
             return Err(error);

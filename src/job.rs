@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use cutwater_dataflows::dataflow::renders;
-use cutwater_dataflows::flow::Keeping;
+use cutwater_dataflows::flow::Persistence;
 use cutwater_dataflows::operators::accumulate::accumulate;
 use cutwater_dataflows::source::Driver;
 use cutwater_dataflows::{Build, Epoch, Flow, Shape, dead_letter, panics};
@@ -25,8 +25,8 @@ use crate::publish::{Cuts, Noting, Outlet, Publisher, Publishing, Step, publish,
 use crate::sink::Sink;
 use crate::sink::keys::Keys;
 use crate::source::Shared;
-use crate::state::checkpoint::marks::{gather, marks};
-use crate::state::checkpoint::{Checkpoints, Keepers};
+use crate::state::checkpoint::barriers::{barriers, collect_parts};
+use crate::state::checkpoint::{Checkpoints, StateWriters};
 use crate::state::resume::Resume;
 use crate::status::Status;
 pub use crate::stopping::Stop;
@@ -57,8 +57,8 @@ pub struct Job {
 pub struct State {
     /// What it goes on from.
     pub resume: Arc<Resume>,
-    /// Makes the keepers of this process's workers.
-    pub keepers: Arc<dyn Keepers>,
+    /// Makes the writers of this process's workers.
+    pub writers: Arc<dyn StateWriters>,
     /// Puts checkpoints together. Only in the process with worker 0.
     pub checkpoints: Option<Arc<dyn Checkpoints>>,
 }
@@ -266,7 +266,7 @@ impl Setup {
     ///
     /// # Errors
     /// If a feed can't be opened.
-    pub fn begin(&self, worker: &mut Worker) -> Result<Life> {
+    pub fn begin(&self, worker: &mut Worker) -> Result<WorkerLoop> {
         panics::runs(self.dataflow.name());
         let place = Place { worker: worker.index(), workers: worker.peers() };
         let publisher = (place.worker == 0)
@@ -310,14 +310,14 @@ impl Setup {
             };
             let checkpoints = self.state.as_ref().and_then(|state| state.checkpoints.clone());
             let checkpoints = checkpoints.filter(|_| place.worker == 0);
-            let keeping = self.state.as_ref().map(|state| {
-                let keepers = Arc::clone(&state.keepers);
-                Keeping {
-                    keepers: Box::new(move |collection| keepers.keeper(collection, place)),
-                    marks: marks(scope, &clock, checkpoints.clone()),
+            let persistence = self.state.as_ref().map(|state| {
+                let writers = Arc::clone(&state.writers);
+                Persistence {
+                    writers: Box::new(move |collection| writers.writer(collection, place)),
+                    barriers: barriers(scope, &clock, checkpoints.clone()),
                 }
             });
-            let parts = Flow::build(scope, &*self.dataflow, Box::new(driver), keeping);
+            let parts = Flow::build(scope, &*self.dataflow, Box::new(driver), persistence);
             let mut changes: Vec<_> = parts
                 .outputs
                 .into_iter()
@@ -333,16 +333,16 @@ impl Setup {
                 .collect();
             changes.push(scope.concatenate(parts.dead_letters));
             publish(scope, changes, parts.reports, publisher).probe_with(&probe);
-            gather(scope, parts.pieces, checkpoints);
+            collect_parts(scope, parts.parts, checkpoints);
         });
         let (time, nudged) = (Arc::clone(&self.time), self.time.now());
         let (stop, dead_letters) = (self.stop.clone(), Arc::clone(&self.dead_letters));
-        Ok(Life { sources, clock, probe, stop, time, nudged, dead_letters })
+        Ok(WorkerLoop { sources, clock, probe, stop, time, nudged, dead_letters })
     }
 }
 
 /// A worker's part in a run, between the steps of its dataflow.
-pub struct Life {
+pub struct WorkerLoop {
     sources: Vec<(String, Shared)>,
     clock: Rc<RefCell<Clock>>,
     probe: Handle<Epoch>,
@@ -352,7 +352,7 @@ pub struct Life {
     dead_letters: Arc<Folded>,
 }
 
-impl Life {
+impl WorkerLoop {
     /// To be called after each step of the worker.
     pub fn after_step(&mut self) {
         let frontier = self.probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Epoch::MAX);

@@ -52,7 +52,7 @@ pub fn stop_by(
         let mut asked = false;
         for () in signals {
             if asked {
-                last_words("stopped at once, as asked twice");
+                last_words("second signal: stopping now");
                 exit(1);
             }
             if !begun() {

@@ -151,11 +151,11 @@ impl Driver for Shared {
 impl Source {
     fn turn(&mut self, decode: &mut DecodeRecord<'_>) -> anyhow::Result<Turn> {
         self.forget_published();
-        if self.replay.is_some() { self.read_again(decode) } else { self.read_on(decode) }
+        if self.replay.is_some() { self.replay_turn(decode) } else { self.live_turn(decode) }
     }
 
     /// A turn while epochs are read again.
-    fn read_again(&mut self, decode: &mut DecodeRecord<'_>) -> anyhow::Result<Turn> {
+    fn replay_turn(&mut self, decode: &mut DecodeRecord<'_>) -> anyhow::Result<Turn> {
         let mut left = TURN;
         while self.replay.as_ref().is_some_and(|replay| !replay.arrived) {
             if left == 0 {
@@ -199,7 +199,7 @@ impl Source {
     }
 
     /// A turn when there is nothing to be read again.
-    fn read_on(&mut self, decode: &mut DecodeRecord<'_>) -> anyhow::Result<Turn> {
+    fn live_turn(&mut self, decode: &mut DecodeRecord<'_>) -> anyhow::Result<Turn> {
         let mut left = TURN;
         loop {
             if self.clock.borrow().is_stopping() || self.done {

@@ -130,7 +130,7 @@ impl Family {
                 recv(asked) -> _ => {
                     if stopping {
                         self.signal(Signal::SIGKILL);
-                        bail!("stopped at once, as asked twice");
+                        bail!("second signal: stopping now");
                     }
                     stopping = true;
                     // They end by themselves within this time, if they can.

@@ -97,7 +97,7 @@ pub struct Shape {
     /// The schemas of their rows, by name.
     pub types: BTreeMap<String, Schema>,
     /// Operators that remember rows which are not persisted. A dataflow that has one can't be resumed.
-    pub forgets: Vec<String>,
+    pub unpersisted_state: Vec<String>,
 }
 
 /// The name and columns of an output.
@@ -139,7 +139,7 @@ impl Shape {
             outputs: parts.outputs.into_iter().map(|output| output.shape).collect(),
             persisted: parts.persisted,
             types: parts.types,
-            forgets: parts.forgets,
+            unpersisted_state: parts.unpersisted_state,
         })
     }
 }

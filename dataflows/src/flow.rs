@@ -15,7 +15,7 @@ use crate::decode::Decode;
 use crate::flat::FlatBatch;
 use crate::operators::flatten::{flatten, unflatten};
 use crate::operators::since::{since, since_flat};
-use crate::persist::{Keeper, Piece};
+use crate::persist::{CheckpointPart, StateWriter};
 use crate::render::{Change, render};
 use crate::rows::{Json, Row, Schema};
 use crate::source::{Driver, Report, source};
@@ -27,25 +27,25 @@ pub struct Flow<'s> {
     scope: Scope<'s, Epoch>,
     parts: Rc<RefCell<Parts<'s>>>,
     drivers: Rc<RefCell<DriverOf>>,
-    keeping: Rc<RefCell<Option<Keeping<'s>>>>,
+    persistence: Rc<RefCell<Option<Persistence<'s>>>>,
 }
 
 /// Gives the driver of the input of that name.
 pub type DriverOf = Box<dyn FnMut(&str) -> Box<dyn Driver>>;
 
 /// What it takes to keep collections.
-pub struct Keeping<'s> {
-    /// Gives the keeper of the collection of that name.
-    pub keepers: KeeperOf,
+pub struct Persistence<'s> {
+    /// Gives the writer of the collection of that name.
+    pub writers: StateWriterOf,
     /// Epochs as of which a checkpoint is to be made, at their own times, on all workers.
-    pub marks: Marks<'s>,
+    pub barriers: Barriers<'s>,
 }
 
 /// Epochs, each at its own time.
-pub type Marks<'s> = Stream<'s, Epoch, Vec<Epoch>>;
+pub type Barriers<'s> = Stream<'s, Epoch, Vec<Epoch>>;
 
-/// Gives the keeper of the persisted collection of that name.
-pub type KeeperOf = Box<dyn FnMut(&str) -> Box<dyn Keeper>>;
+/// Gives the writer of the persisted collection of that name.
+pub type StateWriterOf = Box<dyn FnMut(&str) -> Box<dyn StateWriter>>;
 
 /// What the runtime is given of a dataflow that was built.
 #[derive(Default)]
@@ -62,10 +62,10 @@ pub struct Parts<'s> {
     pub persisted: Vec<String>,
     /// The types of their rows, by name.
     pub types: BTreeMap<String, Schema>,
-    /// The pieces of checkpoints, of each persisted collection that is kept.
-    pub pieces: Vec<Stream<'s, Epoch, Vec<Piece>>>,
+    /// The parts of checkpoints, of each persisted collection that is kept.
+    pub parts: Vec<Stream<'s, Epoch, Vec<CheckpointPart>>>,
     /// Operators that remember rows which are not persisted: they would forget them in a restart.
-    pub forgets: Vec<String>,
+    pub unpersisted_state: Vec<String>,
 }
 
 /// A named output: its changes, net for each worker and epoch, and how they are shown.
@@ -88,12 +88,12 @@ impl<'s> Flow<'s> {
         scope: Scope<'s, Epoch>,
         dataflow: &dyn Build,
         drivers: DriverOf,
-        keeping: Option<Keeping<'s>>,
+        persistence: Option<Persistence<'s>>,
     ) -> Parts<'s> {
         let parts = Rc::default();
         let drivers = Rc::new(RefCell::new(drivers));
-        let keeping = Rc::new(RefCell::new(keeping));
-        dataflow.build(&Flow { scope, parts: Rc::clone(&parts), drivers, keeping });
+        let persistence = Rc::new(RefCell::new(persistence));
+        dataflow.build(&Flow { scope, parts: Rc::clone(&parts), drivers, persistence });
         parts.take()
     }
 
@@ -136,25 +136,25 @@ impl<'s> Flow<'s> {
         }
     }
 
-    /// The keeper of the persisted collection of that name, and the marks, where collections are kept.
+    /// The writer of the persisted collection of that name, and the barriers, where collections are kept.
     ///
     /// # Panics
     /// If the dataflow has persisted another collection under that name.
     #[track_caller]
-    pub(crate) fn keeping<R: Row>(&self, name: &str) -> Option<(Box<dyn Keeper>, Marks<'s>)> {
+    pub(crate) fn keeping<R: Row>(&self, name: &str) -> Option<(Box<dyn StateWriter>, Barriers<'s>)> {
         let mut parts = self.parts.borrow_mut();
         let twice = parts.types.insert(name.to_owned(), Schema::of::<R>()).is_some();
         assert!(!twice, "collection {name:?} is persisted twice");
         parts.persisted.push(name.to_owned());
         drop(parts);
-        let mut keeping = self.keeping.borrow_mut();
-        let Keeping { keepers, marks } = keeping.as_mut()?;
-        Some((keepers(name), marks.clone()))
+        let mut persistence = self.persistence.borrow_mut();
+        let Persistence { writers, barriers } = persistence.as_mut()?;
+        Some((writers(name), barriers.clone()))
     }
 
-    /// Takes the pieces of a persisted collection.
-    pub(crate) fn take_pieces(&self, pieces: Stream<'s, Epoch, Vec<Piece>>) {
-        self.parts.borrow_mut().pieces.push(pieces);
+    /// Takes the parts of a persisted collection.
+    pub(crate) fn take_parts(&self, parts: Stream<'s, Epoch, Vec<CheckpointPart>>) {
+        self.parts.borrow_mut().parts.push(parts);
     }
 }
 
@@ -217,7 +217,7 @@ impl<'s, R: Row> Collection<'s, R> {
     /// Notes that an operator remembers the rows of this collection.
     pub(crate) fn remembered_by(&self, operator: &str) {
         if !self.kept {
-            self.flow.parts.borrow_mut().forgets.push(operator.to_owned());
+            self.flow.parts.borrow_mut().unpersisted_state.push(operator.to_owned());
         }
     }
 

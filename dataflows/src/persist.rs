@@ -46,7 +46,7 @@ impl HashRange {
 
 /// A run: rows in the order of their hashes, in a file of the runtime's, of which those in a range of hashes count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
+pub struct SortedRun {
     /// The file.
     pub file: String,
     /// The hashes that count.
@@ -57,22 +57,22 @@ pub struct Run {
     pub bytes: u64,
 }
 
-/// One worker's piece of a checkpoint.
+/// One worker's part of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Piece {
+pub struct CheckpointPart {
     /// The persisted collection.
     pub collection: String,
     /// The worker.
     pub worker: usize,
-    /// All epochs up to this one are in it; `None` in the piece that is made at the end, of all epochs.
+    /// All epochs up to this one are in it; `None` in the part that is made at the end, of all epochs.
     pub epoch: Option<Epoch>,
     /// The runs whose rows, taken together, are the worker's rows of the collection.
-    pub runs: Vec<Run>,
+    pub runs: Vec<SortedRun>,
 }
 
 /// Keeps one persisted collection for one worker. Lives in the runtime; errors end the run there.
-pub trait Keeper: 'static {
-    /// Says how to have the operator run again, from any thread: when a piece is finished.
+pub trait StateWriter: 'static {
+    /// Says how to have the operator run again, from any thread: when a part is finished.
     fn attach(&mut self, anywhere: SyncActivator);
 
     /// Hands over some more of the worker's rows as of the checkpoint that the run resumes from, each once, in the order
@@ -83,11 +83,11 @@ pub trait Keeper: 'static {
     /// left out.
     fn seal(&mut self, epoch: Epoch, changes: FlatBatch);
 
-    /// Has a piece be made of all that is sealed: epochs up to `epoch`, or all that there will ever be.
+    /// Has a part be made of all that is sealed: epochs up to `epoch`, or all that there will ever be.
     fn checkpoint(&mut self, epoch: Option<Epoch>);
 
-    /// The pieces that are finished since the last call.
-    fn finished(&mut self) -> Vec<Piece>;
+    /// The parts that are finished since the last call.
+    fn finished(&mut self) -> Vec<CheckpointPart>;
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 mod bench;
 mod config;
 mod kafka;
-mod keep;
 mod ledger;
 mod list;
 pub mod log;
@@ -12,6 +11,7 @@ mod options;
 pub mod out;
 mod produce;
 mod progress;
+mod resume;
 mod run;
 mod state;
 

@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result, bail};
 use cutwater_dataflows::{Build, Shape};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::keep::{cluster_of, go_on, identity, terms};
 use super::log;
 use super::options::{LogArgs, MOST_WORKERS, RunArgs};
 use super::progress::Progress;
+use super::resume::{cluster_of, go_on, identity, state_options};
 use super::usage;
 use crate::address;
 use crate::cluster::{Cluster, SHORTEST_SILENCE};
@@ -33,7 +33,8 @@ use crate::{exit, signals, supervise};
 pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -> Result<()> {
     let shape = Shape::of(&*dataflow)?;
     let plan = Plan::new(args, &shape, dataflow.name())?;
-    let terms = args.state.as_ref().map(|place| terms(args, place, &shape, dataflow.name())).transpose()?;
+    let state_options =
+        args.state.as_ref().map(|place| state_options(args, place, &shape, dataflow.name())).transpose()?;
     let inherited = supervise::inherited()?;
     if args.processes.get() > 1 && args.process.is_none() {
         return supervise::supervise(args.processes.get(), args.stop_timeout);
@@ -61,7 +62,7 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
     };
     exit::name_peers(&cluster.addresses);
     // The sinks of worker 0 take all rows; the other processes open none.
-    let (outputs, dead_letters) = plan.open(process == 0, terms.is_some(), &fault)?;
+    let (outputs, dead_letters) = plan.open(process == 0, state_options.is_some(), &fault)?;
     let to_stdout = plan.targets().any(|target| *target == Target::Stdout);
     let group = plan.reading.group.clone();
     // The process that writes them looks after them.
@@ -70,13 +71,14 @@ pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -
         KafkaFeeds::connect(plan.settings.clone(), plan.reading, plan.inputs, written.clone(), &fault)?
             .with_workers(args.workers.get());
     let mut connected = cluster.connect()?;
-    let (state, cuts, kept) = match (&args.state, terms) {
-        (Some(place), Some(terms)) => {
+    let (state, cuts, kept) = match (&args.state, state_options) {
+        (Some(place), Some(state_options)) => {
             let identity = || {
                 let cluster = cluster_of(&plan.settings, &fault)?;
                 identity(args, &*dataflow, &shape, &group, cluster, &feeds, &written)
             };
-            let (state, cuts, kept) = go_on(place, terms, identity, &feeds, &mut connected, args, &fault)?;
+            let (state, cuts, kept) =
+                go_on(place, state_options, identity, &feeds, &mut connected, args, &fault)?;
             (Some(state), cuts, Some(kept))
         }
         _ => (None, Some(Box::new(Joining::new(feeds.ids().clone())) as Box<dyn Cuts>), None),

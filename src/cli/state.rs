@@ -11,7 +11,7 @@ use super::out::{self, Closed};
 use crate::shown::{count as counted, shown};
 use crate::state::checkpoint::manifest::{self, Manifest};
 use crate::state::identity::Identity;
-use crate::state::survey::{Files, Survey};
+use crate::state::inspect::{Files, Inspection};
 use crate::state::{ledger, storage};
 use crate::time::micros_since_epoch;
 
@@ -36,50 +36,50 @@ pub(super) struct StateArgs {
 /// If it can't be read, or something is wrong with it.
 pub(super) fn state(args: &StateArgs) -> Result<()> {
     let storage = storage::open(&args.state)?;
-    let survey = Survey::of(&storage, args.verify)?;
+    let inspection = Inspection::of(&storage, args.verify)?;
     let place = storage.place();
-    ensure!(!survey.is_empty(), "there is no state in {place}");
-    match out::print(|out| show(&survey, args.verify, out)) {
+    ensure!(!inspection.is_empty(), "there is no state in {place}");
+    match out::print(|out| show(&inspection, args.verify, out)) {
         // Whoever read it has seen enough; damage is told by the exit code all the same.
         Err(error) if error.is::<Closed>() => {}
         shown => shown?,
     }
-    let problems = survey.problems.len();
+    let problems = inspection.problems.len();
     ensure!(problems == 0, "the state {place} is damaged: {}", counted(problems as u64, "problem"));
     Ok(())
 }
 
-fn show(survey: &Survey, verified: bool, mut out: &mut dyn Write) -> Result<()> {
-    if let Some(identity) = &survey.identity {
+fn show(inspection: &Inspection, verified: bool, mut out: &mut dyn Write) -> Result<()> {
+    if let Some(identity) = &inspection.identity {
         show_identity(identity, &mut out)?;
     }
-    let ledger = &survey.ledger;
+    let ledger = &inspection.ledger;
     if let Some((first, last)) = ledger.range {
-        let files = survey.files.get(ledger::FOLDER).copied().unwrap_or_default();
+        let files = inspection.files.get(ledger::FOLDER).copied().unwrap_or_default();
         line(&mut out, "ledger", &format!("epochs {first} to {last}, {}", of_files(files)))?;
     }
-    for checkpoint in survey.checkpoints.iter().rev() {
+    for checkpoint in inspection.checkpoints.iter().rev() {
         show_checkpoint(checkpoint, &mut out)?;
     }
-    if survey.checkpoints.is_empty() {
+    if inspection.checkpoints.is_empty() {
         line(&mut out, "checkpoint", "none")?;
     }
-    let all = survey.files.values();
+    let all = inspection.files.values();
     let all = all.fold(Files::default(), |a, b| Files { count: a.count + b.count, bytes: a.bytes + b.bytes });
     line(&mut out, "size", &of_files(all))?;
-    if survey.unnamed.count > 0 {
+    if inspection.unnamed.count > 0 {
         // A stop makes no checkpoint: what was written since the last one is left, and read from the topic again.
-        let since = of_files(survey.unnamed);
+        let since = of_files(inspection.unnamed);
         line(
             &mut out,
             "",
             &format!("{since} of it written since the last checkpoint, as usual; a later one replaces them"),
         )?;
     }
-    for problem in &survey.problems {
+    for problem in &inspection.problems {
         line(&mut out, "problem", problem)?;
     }
-    if verified && survey.problems.is_empty() {
+    if verified && inspection.problems.is_empty() {
         line(&mut out, "verified", "no problem")?;
     }
     Ok(())

@@ -238,7 +238,7 @@ impl Demo<'_> {
     fn drain(&mut self, deadline: Instant, lines: Option<u64>) -> Result<()> {
         self.tick(Phase::Draining)?;
         if self.asked > 1 {
-            bail!("stopped at once, as asked twice: the counts were not verified");
+            bail!("second signal, stopped now: the counts were not verified");
         }
         if Instant::now() < deadline {
             return Ok(());

@@ -4,7 +4,7 @@
 pub mod client;
 pub mod deliveries;
 pub mod identity;
-pub mod insist;
 pub mod limits;
 pub(crate) mod native;
 pub mod topics;
+pub mod retry;

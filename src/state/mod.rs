@@ -7,12 +7,13 @@
 //! - [`identity`], [`lock`]: whose state it is, and who has it in use
 //! - [`joining`]: topics that are new to a run; [`gone`]: those that are not there any more
 //! - [`open`]: all of that together, for a run
-//! - [`survey`]: what is in a state, for people
+//! - [`inspect`]: what is in a state, for people
 
 pub mod checkpoint;
 pub mod cut;
 pub mod gone;
 pub mod identity;
+pub mod inspect;
 pub mod joining;
 pub mod ledger;
 pub mod lock;
@@ -20,4 +21,3 @@ pub mod open;
 pub mod resume;
 pub mod sealed;
 pub mod storage;
-pub mod survey;

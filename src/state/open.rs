@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result, ensure};
 use cutwater_dataflows::Epoch;
 
 use super::checkpoint::coordinator::{Completing, Coordinator, History, Plan};
-use super::checkpoint::keeper::{RunKeepers, Threads};
 use super::checkpoint::load::newest;
 use super::checkpoint::run::{RunFiles, Sizes};
-use super::checkpoint::{Checkpoints, Keepers};
+use super::checkpoint::state_writer::{RunKeepers, Threads};
+use super::checkpoint::{Checkpoints, StateWriters};
 use super::cut::Cut;
 use super::identity::{Identity, new_id};
 use super::joining::Joining;
@@ -25,7 +25,7 @@ use crate::time::Time;
 
 /// How state is kept.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
+pub struct StateOptions {
     /// The time between checkpoints.
     pub every: Duration,
     /// How long the ledger of epochs is kept that no restart needs.
@@ -33,7 +33,7 @@ pub struct Terms {
 }
 
 /// A job's state in the process with worker 0, which alone writes ledger and manifests.
-pub struct Books {
+pub struct OwnedState {
     /// Where it is kept.
     pub storage: Arc<dyn Storage>,
     /// Hears of every cut: the ledger.
@@ -42,7 +42,7 @@ pub struct Books {
     pub coordinator: Coordinator,
 }
 
-impl Books {
+impl OwnedState {
     /// Finds out what to go on from, of a state that nobody else writes. `workers`: of all processes. `ids`: of the run's
     /// topics.
     ///
@@ -52,10 +52,10 @@ impl Books {
         storage: Arc<dyn Storage>,
         identity: Identity,
         workers: usize,
-        terms: Terms,
+        options: StateOptions,
         ids: &Pinned,
         time: &Arc<dyn Time>,
-    ) -> Result<(Books, Resume)> {
+    ) -> Result<(OwnedState, Resume)> {
         let identity = identity.adopt(&*storage)?;
         let resume = newest_checkpoint(&storage, &identity.job)?;
         let ledger = Ledger::open(Arc::clone(&storage), &identity.job)?;
@@ -64,13 +64,13 @@ impl Books {
             job: resume.job.clone(),
             collections: identity.collections.clone(),
             workers,
-            every: terms.every,
+            every: options.every,
             from: resume.checkpoint,
         };
         let past = Past {
             lookup: ledger.lookup(),
             retirer: ledger.retirer(),
-            retention: terms.retention,
+            retention: options.retention,
             time: Arc::clone(time),
         };
         let coordinator = Coordinator::new(Arc::clone(&storage), plan, Arc::clone(time), Box::new(past))?;
@@ -78,7 +78,7 @@ impl Books {
         let cuts = LedgerCuts::new(ledger, resume.replay.clone(), Box::new(move || calendar.calendar()));
         let cuts = Box::new(cuts);
         let cuts = Joining::kept(ids.clone(), Arc::clone(&storage), identity, cuts)?;
-        Ok((Books { storage, cuts: Box::new(cuts), coordinator }, resume))
+        Ok((OwnedState { storage, cuts: Box::new(cuts), coordinator }, resume))
     }
 }
 
@@ -100,8 +100,8 @@ impl Kept {
 ///
 /// # Errors
 /// If the system gives no threads.
-pub fn start(books: Books, resume: Resume, fault: &Fault) -> Result<(job::State, Box<dyn Cuts>, Kept)> {
-    let Books { storage, cuts, coordinator } = books;
+pub fn start(owned: OwnedState, resume: Resume, fault: &Fault) -> Result<(job::State, Box<dyn Cuts>, Kept)> {
+    let OwnedState { storage, cuts, coordinator } = owned;
     let completing = coordinator.start(fault)?;
     let (mut state, mut kept) = start_keepers(storage, resume, fault)?;
     state.checkpoints = Some(Arc::new(coordinator) as Arc<dyn Checkpoints>);
@@ -126,9 +126,9 @@ pub fn join(place: &str, resume: Resume, fault: &Fault) -> Result<(job::State, K
 
 fn start_keepers(storage: Arc<dyn Storage>, resume: Resume, fault: &Fault) -> Result<(job::State, Kept)> {
     let files = RunFiles::new(storage, &new_id()[..16], Sizes::default());
-    let (keepers, threads) = RunKeepers::start(files, resume.collections.clone(), fault)?;
-    let keepers: Arc<dyn Keepers> = Arc::new(keepers);
-    let state = job::State { resume: Arc::new(resume), keepers, checkpoints: None };
+    let (writers, threads) = RunKeepers::start(files, resume.collections.clone(), fault)?;
+    let writers: Arc<dyn StateWriters> = Arc::new(writers);
+    let state = job::State { resume: Arc::new(resume), writers, checkpoints: None };
     Ok((state, Kept { completing: None, threads }))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cutwater_dataflows::Epoch;
-use cutwater_dataflows::persist::Run;
+use cutwater_dataflows::persist::SortedRun;
 use cutwater_dataflows::source::Report;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ pub struct Resume {
     /// The cut of that epoch; empty for epoch 0.
     pub cut: Cut,
     /// The runs of each persisted collection, of all workers.
-    pub collections: BTreeMap<String, Vec<Run>>,
+    pub collections: BTreeMap<String, Vec<SortedRun>>,
     /// What the ledger says of the epochs after the checkpoint: in order, without gaps.
     pub replay: Vec<Entry>,
     /// All epochs up to this one are known to be published; at least `checkpoint`.

@@ -15,12 +15,12 @@ use cutwater::feed::seeded::{Cut, Key, Seeded, Stored, World};
 use cutwater::job::{self, Binding, DEAD_LETTERS, Job, State, Stop, Workers};
 use cutwater::publish::Cuts;
 use cutwater::sink::Sink;
-use cutwater::state::checkpoint::Keepers;
+use cutwater::state::checkpoint::StateWriters;
 use cutwater::state::resume::Resume;
 use cutwater::status::Status;
 use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::operators::accumulate::END;
-use cutwater_dataflows::persist::{Keeper, Piece};
+use cutwater_dataflows::persist::{CheckpointPart, StateWriter};
 use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::{Moved, Report};
 use cutwater_dataflows::word_count::{Tokenizer, WordCount};
@@ -169,7 +169,7 @@ impl Run {
             })),
             state: self.resume.clone().map(|resume| State {
                 resume: Arc::new(resume),
-                keepers: Arc::new(Forgetful(self.restored.clone())),
+                writers: Arc::new(Forgetful(self.restored.clone())),
                 checkpoints: None,
             }),
             status: self.status.clone(),
@@ -260,7 +260,7 @@ impl Sink for Recorder {
 
     fn commit(&mut self, epoch: Epoch, _reports: &[Report]) -> Result<()> {
         if let Trouble::Gate(gate) = &self.trouble {
-            // A gate whose keeper has gone is open.
+            // A gate whose writer has gone is open.
             let _ = gate.recv();
         }
         while let Trouble::RefuseCutAndHang(_) = self.trouble {
@@ -288,22 +288,26 @@ impl Cuts for Recorder {
 /// Keeps nothing, and gives the first worker what it has.
 struct Forgetful(FlatBatch);
 
-impl Keepers for Forgetful {
-    fn keeper(&self, collection: &str, place: Place) -> Box<dyn Keeper> {
-        let piece =
-            Piece { collection: collection.to_owned(), worker: place.worker, epoch: None, runs: Vec::new() };
+impl StateWriters for Forgetful {
+    fn writer(&self, collection: &str, place: Place) -> Box<dyn StateWriter> {
+        let part = CheckpointPart {
+            collection: collection.to_owned(),
+            worker: place.worker,
+            epoch: None,
+            runs: Vec::new(),
+        };
         let restored = if place.worker == 0 { self.0.clone() } else { FlatBatch::default() };
-        Box::new(Forgetting { piece, restored, finished: Vec::new() })
+        Box::new(Forgetting { part, restored, finished: Vec::new() })
     }
 }
 
 struct Forgetting {
-    piece: Piece,
+    part: CheckpointPart,
     restored: FlatBatch,
-    finished: Vec<Piece>,
+    finished: Vec<CheckpointPart>,
 }
 
-impl Keeper for Forgetting {
+impl StateWriter for Forgetting {
     fn attach(&mut self, _anywhere: SyncActivator) {}
     fn restore(&mut self, each: &mut dyn FnMut(FlatBatch)) -> bool {
         each(std::mem::take(&mut self.restored));
@@ -311,9 +315,9 @@ impl Keeper for Forgetting {
     }
     fn seal(&mut self, _epoch: Epoch, _changes: FlatBatch) {}
     fn checkpoint(&mut self, epoch: Option<Epoch>) {
-        self.finished.push(Piece { epoch, ..self.piece.clone() });
+        self.finished.push(CheckpointPart { epoch, ..self.part.clone() });
     }
-    fn finished(&mut self) -> Vec<Piece> {
+    fn finished(&mut self) -> Vec<CheckpointPart> {
         std::mem::take(&mut self.finished)
     }
 }

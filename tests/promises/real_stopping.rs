@@ -64,7 +64,7 @@ fn stop_twice(shape: &str) {
     run.wait_stderr("once more to stop at once");
     run.signal(SIGTERM);
     let ended = run.wait().expect(1);
-    ended.says(&["stopped at once, as asked twice"]);
+    ended.says(&["second signal: stopping now"]);
 }
 
 #[test]

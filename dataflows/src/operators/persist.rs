@@ -10,9 +10,9 @@ use timely::progress::Antichain;
 
 use crate::Epoch;
 use crate::flat::FlatBatch;
-use crate::flow::{Collection, Marks};
+use crate::flow::{Barriers, Collection};
 use crate::operators::exchange::exchange;
-use crate::persist::{Keeper, Piece};
+use crate::persist::{CheckpointPart, StateWriter};
 use crate::rows::Row;
 
 impl<'s, R: Row> Collection<'s, R> {
@@ -29,10 +29,10 @@ impl<'s, R: Row> Collection<'s, R> {
         let flow = self.flow().clone();
         let determined = self.determined();
         let rows = exchange(self);
-        let rows = match flow.keeping::<R>(name) {
-            Some((keeper, marks)) => {
-                let (rows, pieces) = keep(rows, marks, name, keeper);
-                flow.take_pieces(pieces);
+        let rows = match flow.persistence::<R>(name) {
+            Some((writer, barriers)) => {
+                let (rows, parts) = keep(rows, barriers, name, writer);
+                flow.take_parts(parts);
                 rows
             }
             None => rows,
@@ -42,35 +42,35 @@ impl<'s, R: Row> Collection<'s, R> {
 }
 
 /// Builds the operator. It hands rows on as they come and notes them; when an epoch is complete on all workers, the
-/// keeper gets what was noted. What precedes the first epoch comes from the keeper alone: rows that a collection
+/// writer gets what was noted. What precedes the first epoch comes from the writer alone: rows that a collection
 /// persisted further up sends at time 0 are the same ones again.
 fn keep<'s>(
     rows: Stream<'s, Epoch, FlatBatch>,
-    marks: Marks<'s>,
+    barriers: Barriers<'s>,
     name: &str,
-    mut keeper: Box<dyn Keeper>,
-) -> (Stream<'s, Epoch, FlatBatch>, Stream<'s, Epoch, Vec<Piece>>) {
+    mut writer: Box<dyn StateWriter>,
+) -> (Stream<'s, Epoch, FlatBatch>, Stream<'s, Epoch, Vec<CheckpointPart>>) {
     let scope = rows.scope();
     let mut builder = OperatorBuilder::new(format!("Persist: {name}"), scope);
     let (output, kept) = builder.new_output::<FlatBatch>();
-    let (reports, pieces) = builder.new_output::<Vec<Piece>>();
+    let (reports, parts) = builder.new_output::<Vec<CheckpointPart>>();
     let mut rows = builder.new_input(rows, Pipeline);
-    // A mark delays nothing but the sealing of its epoch.
+    // A barrier delays nothing but the sealing of its epoch.
     let none: [(usize, Antichain<Epoch>); 0] = [];
-    let mut marks = builder.new_input_connection(marks, Pipeline, none);
+    let mut barriers = builder.new_input_connection(barriers, Pipeline, none);
     let address = builder.operator_info().address;
-    keeper.attach(scope.worker().sync_activator_for(address.to_vec()));
+    writer.attach(scope.worker().sync_activator_for(address.to_vec()));
     let here = scope.activator_for(address);
 
     builder.build(move |mut capabilities| {
-        // For reports: follows the frontier and outlives it until the last piece is out.
+        // For reports: follows the frontier and outlives it until the last part is out.
         let mut report = capabilities.pop();
         // For restored rows: time 0, until all are there.
         let mut before = capabilities.pop();
         let mut output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
         let mut reports = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(reports);
         let mut noted: BTreeMap<Epoch, FlatBatch> = BTreeMap::new();
-        let mut marked: BTreeSet<Epoch> = BTreeSet::new();
+        let mut reached: BTreeSet<Epoch> = BTreeSet::new();
         let mut last = false;
 
         move |frontiers| {
@@ -78,7 +78,7 @@ fn keep<'s>(
             if let Some(held) = &before {
                 let mut output = output.activate();
                 let mut session = output.session(held);
-                if keeper.restore(&mut |mut batch| session.give_container(&mut batch)) {
+                if writer.restore(&mut |mut batch| session.give_container(&mut batch)) {
                     here.activate();
                 } else {
                     drop(session);
@@ -91,29 +91,29 @@ fn keep<'s>(
                 batch.iter().for_each(|(row, count)| noted.push(row, count));
                 output.activate().session(&capability).give_container(batch);
             });
-            marks.for_each(|_, epochs| marked.extend(epochs.drain(..)));
+            barriers.for_each(|_, epochs| reached.extend(epochs.drain(..)));
             if before.is_some() {
                 return;
             }
             let open = |epoch: &Epoch| frontiers.iter().any(|frontier| frontier.less_equal(epoch));
             loop {
-                let next = noted.keys().next().copied().into_iter().chain(marked.first().copied()).min();
+                let next = noted.keys().next().copied().into_iter().chain(reached.first().copied()).min();
                 let Some(epoch) = next.filter(|epoch| !open(epoch)) else { break };
                 if let Some(changes) = noted.remove(&epoch) {
-                    keeper.seal(epoch, changes);
+                    writer.seal(epoch, changes);
                 }
-                if marked.remove(&epoch) {
-                    keeper.checkpoint(Some(epoch));
+                if reached.remove(&epoch) {
+                    writer.checkpoint(Some(epoch));
                 }
             }
             if !last && frontiers.iter().all(|frontier| frontier.is_empty()) {
                 last = true;
-                keeper.checkpoint(None);
+                writer.checkpoint(None);
             }
             let Some(held) = &mut report else { return };
-            for piece in keeper.finished() {
-                let ends = piece.epoch.is_none();
-                reports.activate().session(&*held).give(piece);
+            for part in writer.finished() {
+                let ends = part.epoch.is_none();
+                reports.activate().session(&*held).give(part);
                 if ends {
                     report = None;
                     return;
@@ -124,5 +124,5 @@ fn keep<'s>(
             }
         }
     });
-    (kept, pieces)
+    (kept, parts)
 }

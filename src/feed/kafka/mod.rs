@@ -20,8 +20,8 @@ use super::{Feed, Feeds, Place};
 use crate::fault::Fault;
 use crate::kafka::client::Settings;
 use crate::kafka::identity::Pinned;
-use crate::kafka::insist::insist;
 use crate::kafka::topics::{self, Missing, Pattern};
+use crate::kafka::retry::retry;
 use crate::shown::count;
 use crate::state::cut::Topics;
 use crate::status::Status;
@@ -122,7 +122,7 @@ impl KafkaFeeds {
         // A bounded run reads what is there now; nothing that comes later concerns it.
         let search = Search { patterns, written, closed: reading.until_end };
         let ids = Pinned::default();
-        let look = || insist(fault, || search.look(&client, &ids));
+        let look = || retry(fault, || search.look(&client, &ids));
         let missing = |error: &anyhow::Error| error.is::<Missing>();
         let topics =
             topics::settled(look, |topics| !topics.as_ref().is_err_and(missing)).map_err(|error| {

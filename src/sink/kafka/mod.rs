@@ -8,17 +8,17 @@
 //! - `target`: a topic that is written to, and how large a record it takes
 //! - `writer`: a producer, and what its errors ask for; `calls`: those that may not come back
 //! - `group`: the group's committed offsets, which say what the topics hold
-//! - `judge`: whether a transaction was committed that may have been
+//! - `was_committed`: whether a transaction was committed that may have been
 //! - `resume`: what follows from them for a job that goes on
 
 mod calls;
 mod group;
-mod judge;
 mod kept;
 mod letter;
 mod resume;
 mod target;
 mod transactions;
+mod was_committed;
 mod writer;
 
 use anyhow::Result;

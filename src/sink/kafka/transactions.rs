@@ -19,12 +19,12 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::calls::Calls;
 use super::group::{Committed, Group, Mark, Partition};
-use super::judge::judge;
 use super::kept::Kept;
 use super::letter::Letter;
 use super::resume::{held, others};
 use super::target::Target;
-use super::writer::{Outgoing, Trouble, Writer};
+use super::was_committed::was_committed;
+use super::writer::{Outgoing, TransactionError, Writer};
 use crate::crash;
 use crate::fault::Fault;
 use crate::fold::Folded;
@@ -112,7 +112,7 @@ pub(super) struct Transactions {
     /// How many of them were sent in the open transaction.
     sent: usize,
     /// What went wrong when they were sent: found out about when the epoch is committed.
-    trouble: Option<Trouble>,
+    trouble: Option<TransactionError>,
     /// What the group holds of this job.
     positions: BTreeMap<Partition, i64>,
     /// The last epoch that is committed.
@@ -181,8 +181,8 @@ impl Transactions {
         for (place, started) in self.writers.iter_mut().zip(started) {
             match started.map_err(|_| anyhow!("a thread that starts a producer has panicked"))? {
                 Ok(writer) => *place = Some(writer),
-                Err(Trouble::End(error)) => return Err(error),
-                Err(Trouble::Lost(why) | Trouble::TooLarge { why, .. }) => {
+                Err(TransactionError::End(error)) => return Err(error),
+                Err(TransactionError::Lost(why) | TransactionError::TooLarge { why, .. }) => {
                     bail!("{why}; does another run of this job start?")
                 }
             }
@@ -239,7 +239,7 @@ impl Transactions {
             return Ok(());
         }
         match self.send(epoch) {
-            Err(Trouble::End(error)) => Err(error),
+            Err(TransactionError::End(error)) => Err(error),
             Err(trouble) => {
                 self.trouble = Some(trouble);
                 Ok(())
@@ -249,7 +249,7 @@ impl Transactions {
     }
 
     /// Sends the records that are not sent yet, in a transaction that is begun where none is open.
-    fn send(&mut self, epoch: Epoch) -> Result<(), Trouble> {
+    fn send(&mut self, epoch: Epoch) -> Result<(), TransactionError> {
         let writer = self.writers[turn(epoch)].as_mut().expect("a job goes on before it writes");
         if !writer.is_open() {
             writer.begin()?;
@@ -348,9 +348,9 @@ impl Transactions {
             let mut asked = false;
             let why = match self.attempt(epoch, offsets, &mark, &mut asked) {
                 Ok(()) => return Ok(()),
-                Err(Trouble::End(error)) => return Err(error),
-                Err(Trouble::Lost(why)) => why,
-                Err(Trouble::TooLarge { record, bytes, why }) => {
+                Err(TransactionError::End(error)) => return Err(error),
+                Err(TransactionError::Lost(why)) => why,
+                Err(TransactionError::TooLarge { record, bytes, why }) => {
                     self.too_large(record, bytes, &why)?;
                     why
                 }
@@ -424,13 +424,13 @@ impl Transactions {
         offsets: &BTreeMap<Partition, i64>,
         mark: &Mark,
         asked: &mut bool,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), TransactionError> {
         if let Some(trouble) = self.trouble.take() {
             return Err(trouble);
         }
         self.send(epoch)?;
         crash::point("transaction-sent");
-        let list = list(offsets, mark).map_err(Trouble::End)?;
+        let list = list(offsets, mark).map_err(TransactionError::End)?;
         let writer = self.writers[turn(epoch)].as_mut().expect("it has sent");
         if list.count() > 0 {
             writer.offsets(&list, &self.membership)?;
@@ -456,7 +456,7 @@ impl Transactions {
             // way, and the new producer ends it.
             let once = Retry::new(&self.fault, LONGEST, Some(Instant::now()));
             if let Ok(committed) = self.read(offsets, once) {
-                self.judge(&committed, offsets, mark)?;
+                self.was_committed(&committed, offsets, mark)?;
             }
             self.writers[turn] = None;
             match Writer::start(&self.group.settings, &self.id(turn), self.most(), &self.calls, None) {
@@ -464,8 +464,8 @@ impl Transactions {
                     self.writers[turn] = Some(writer);
                     return Ok(());
                 }
-                Err(Trouble::End(error)) => return Err(error),
-                Err(Trouble::Lost(again) | Trouble::TooLarge { why: again, .. }) => {
+                Err(TransactionError::End(error)) => return Err(error),
+                Err(TransactionError::Lost(again) | TransactionError::TooLarge { why: again, .. }) => {
                     tracing::debug!("{again}");
                     retry.wait(why)?;
                 }
@@ -478,7 +478,7 @@ impl Transactions {
     /// # Errors
     /// If another run has committed something that this one has not.
     fn is_committed(&self, offsets: &BTreeMap<Partition, i64>, mark: &Mark) -> Result<bool> {
-        self.judge(&self.read(offsets, Retry::new(&self.fault, LONGEST, None))?, offsets, mark)
+        self.was_committed(&self.read(offsets, Retry::new(&self.fault, LONGEST, None))?, offsets, mark)
     }
 
     fn read(
@@ -489,13 +489,13 @@ impl Transactions {
         self.group.read(offsets.keys().cloned(), retry)
     }
 
-    fn judge(
+    fn was_committed(
         &self,
         committed: &BTreeMap<Partition, Committed>,
         offsets: &BTreeMap<Partition, i64>,
         mark: &Mark,
     ) -> Result<bool> {
-        judge(&self.group.name, committed, offsets, mark, &self.positions)
+        was_committed(&self.group.name, committed, offsets, mark, &self.positions)
     }
 }
 

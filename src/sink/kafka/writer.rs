@@ -34,7 +34,7 @@ const ROOM: Duration = Duration::from_millis(5);
 
 /// What an error asks for.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum TransactionError {
     /// This producer is of no more use. Another one with its id ends what it has left open, one way or the other; then
     /// the transaction can be done anew.
     Lost(String),
@@ -96,7 +96,7 @@ impl Writer {
     /// has left open is aborted, or, where its commit was under way, committed.
     ///
     /// # Errors
-    /// [`Trouble::End`] if the deadline passes or this user may not; [`Trouble::Lost`] if another producer takes the id
+    /// [`TransactionError::End`] if the deadline passes or this user may not; [`TransactionError::Lost`] if another producer takes the id
     /// at the same time.
     pub(super) fn start(
         settings: &Settings,
@@ -104,7 +104,7 @@ impl Writer {
         most: usize,
         calls: &Calls,
         deadline: Option<Instant>,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, TransactionError> {
         let make = || -> Result<(Sender, Duration)> {
             let config = settings.transactions(id, most)?;
             let limit = config.get("transaction.timeout.ms").and_then(|ms| ms.parse().ok());
@@ -112,12 +112,14 @@ impl Writer {
             let sender = config.create_with_context(Deliveries::default()).map_err(refused);
             Ok((sender.context("making a producer")?, limit))
         };
-        let (sender, limit) = make().map_err(Trouble::End)?;
+        let (sender, limit) = make().map_err(TransactionError::End)?;
         let producer = Producing { sender: Arc::new(sender), calls: calls.clone() };
         producer
             .call("starting transactions", deadline, |producer| producer.init_transactions(CALL))
             .map_err(|trouble| match trouble {
-                Trouble::End(error) => Trouble::End(error.context(format!("transactional.id {id:?}"))),
+                TransactionError::End(error) => {
+                    TransactionError::End(error.context(format!("transactional.id {id:?}")))
+                }
                 lost => lost,
             })?;
         Ok(Writer { producer, begun: None, sent: 0, before: 0, limit })
@@ -135,14 +137,14 @@ impl Writer {
     }
 
     /// Begins a transaction.
-    pub(super) fn begin(&mut self) -> Result<(), Trouble> {
+    pub(super) fn begin(&mut self) -> Result<(), TransactionError> {
         self.producer.guarded("beginning a transaction", |producer| producer.begin_transaction())?;
         (self.begun, self.before) = (Some(Instant::now()), self.sent);
         Ok(())
     }
 
     /// Sends a record in the open transaction.
-    pub(super) fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), Trouble> {
+    pub(super) fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), TransactionError> {
         let mut record = BaseRecord::with_opaque_to(outgoing.topic, self.sent);
         if let Some(key) = outgoing.key {
             record = record.key(key);
@@ -161,17 +163,17 @@ impl Writer {
                 }
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     self.check()?;
-                    self.producer.calls.fault.pause(ROOM).map_err(Trouble::End)?;
+                    self.producer.calls.fault.pause(ROOM).map_err(TransactionError::End)?;
                     record = back;
                 }
                 Err((error, _)) if is_too_large(&error) => {
                     let bytes = outgoing.key.map_or(0, <[u8]>::len) + outgoing.value.map_or(0, <[u8]>::len);
                     let record = self.sent - self.before;
-                    return Err(Trouble::TooLarge { record, bytes, why: reason(&error) });
+                    return Err(TransactionError::TooLarge { record, bytes, why: reason(&error) });
                 }
                 Err((error, _)) => {
                     if error.rdkafka_error_code().is_some_and(is_permanent) {
-                        return Err(Trouble::End(anyhow!(
+                        return Err(TransactionError::End(anyhow!(
                             "writing to topic {}: {}",
                             outgoing.topic,
                             reason(&error)
@@ -179,7 +181,7 @@ impl Writer {
                     }
                     self.check()?;
                     // The transaction has failed, and takes no more records.
-                    return Err(Trouble::Lost(reason(&error)));
+                    return Err(TransactionError::Lost(reason(&error)));
                 }
             }
         }
@@ -190,7 +192,7 @@ impl Writer {
         &self,
         offsets: &TopicPartitionList,
         group: &Arc<ConsumerGroupMetadata>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), TransactionError> {
         let (offsets, group) = (offsets.clone(), Arc::clone(group));
         let sent = self.producer.guarded("committing offsets", move |producer| {
             producer.send_offsets_to_transaction(&offsets, &group, CALL)
@@ -200,11 +202,11 @@ impl Writer {
 
     /// Commits the open transaction: after this, all of it can be read. After an error it may have been committed, or
     /// not.
-    pub(super) fn commit(&mut self) -> Result<(), Trouble> {
+    pub(super) fn commit(&mut self) -> Result<(), TransactionError> {
         // The commit would wait for the records as well, but in steps of 100 ms.
         while self.producer.sender.in_flight_count() > 0 {
             self.check()?;
-            self.producer.calls.fault.pause(SOON).map_err(Trouble::End)?;
+            self.producer.calls.fault.pause(SOON).map_err(TransactionError::End)?;
         }
         let committed =
             self.producer.guarded("committing a transaction", |producer| producer.commit_transaction(CALL));
@@ -215,20 +217,20 @@ impl Writer {
     }
 
     /// Has this producer failed, or one of the transaction's records for good?
-    fn check(&self) -> Result<(), Trouble> {
+    fn check(&self) -> Result<(), TransactionError> {
         self.too_large()?;
         self.producer.check()
     }
 
     /// Was a record of the transaction refused as it is too large?
-    fn too_large(&self) -> Result<(), Trouble> {
+    fn too_large(&self) -> Result<(), TransactionError> {
         let Some(failure) = self.producer.sender.context().too_large() else { return Ok(()) };
         let record = failure.record.saturating_sub(self.before);
-        Err(Trouble::TooLarge { record, bytes: failure.bytes, why: failure.reason() })
+        Err(TransactionError::TooLarge { record, bytes: failure.bytes, why: failure.reason() })
     }
 
     /// A record that was refused is told as what it is, instead of by what follows from it.
-    fn explained(&self, result: Result<(), Trouble>) -> Result<(), Trouble> {
+    fn explained(&self, result: Result<(), TransactionError>) -> Result<(), TransactionError> {
         if result.is_err() {
             self.too_large()?;
         }
@@ -251,15 +253,17 @@ struct Producing {
 
 impl Producing {
     /// Has this producer failed, or one of the transaction's records for good?
-    fn check(&self) -> Result<(), Trouble> {
+    fn check(&self) -> Result<(), TransactionError> {
         if let Some((code, text)) = self.sender.client().fatal_error() {
-            return Err(Trouble::Lost(format!("{text} ({code})")));
+            return Err(TransactionError::Lost(format!("{text} ({code})")));
         }
         match self.sender.context().first_failure() {
             Some(failure) if failure.error.rdkafka_error_code().is_some_and(is_permanent) => {
-                Err(Trouble::End(anyhow!("writing to a topic: {}", failure.reason())))
+                Err(TransactionError::End(anyhow!("writing to a topic: {}", failure.reason())))
             }
-            Some(failure) => Err(Trouble::Lost(failure.outage.clone().unwrap_or_else(|| failure.reason()))),
+            Some(failure) => {
+                Err(TransactionError::Lost(failure.outage.clone().unwrap_or_else(|| failure.reason())))
+            }
             None => Ok(()),
         }
     }
@@ -271,12 +275,12 @@ impl Producing {
         &self,
         what: &'static str,
         call: impl Fn(&Sender) -> KafkaResult<()> + Send + 'static,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), TransactionError> {
         let producer = self.clone();
         match self.calls.make(what, STUCK + CALL, move || producer.call(what, None, call)) {
             Ok(Some(result)) => result,
-            Ok(None) => Err(Trouble::Lost(format!("{what}: librdkafka does not come back"))),
-            Err(error) => Err(Trouble::End(error)),
+            Ok(None) => Err(TransactionError::Lost(format!("{what}: librdkafka does not come back"))),
+            Err(error) => Err(TransactionError::End(error)),
         }
     }
 
@@ -287,7 +291,7 @@ impl Producing {
         what: &str,
         deadline: Option<Instant>,
         call: impl Fn(&Sender) -> KafkaResult<()>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), TransactionError> {
         let mut retry =
             Retry::new(&self.calls.fault, LONGEST, Some(deadline.unwrap_or_else(|| Instant::now() + STUCK)));
         loop {
@@ -298,26 +302,26 @@ impl Producing {
                 Err(KafkaError::Transaction(error)) => {
                     let why = why(what, &error);
                     if is_permanent(error.code()) {
-                        return Err(Trouble::End(anyhow!(why)));
+                        return Err(TransactionError::End(anyhow!(why)));
                     }
                     if error.is_fatal() {
-                        return Err(Trouble::Lost(why));
+                        return Err(TransactionError::Lost(why));
                     }
                     if error.txn_requires_abort() {
                         // A record that no try will deliver is told as what it is.
                         self.check()?;
-                        return Err(Trouble::Lost(why));
+                        return Err(TransactionError::Lost(why));
                     }
                     if !error.is_retriable() {
-                        return Err(Trouble::End(anyhow!(why)));
+                        return Err(TransactionError::End(anyhow!(why)));
                     }
                     why
                 }
-                Err(error) => return Err(Trouble::End(anyhow!("{what}: {}", reason(&error)))),
+                Err(error) => return Err(TransactionError::End(anyhow!("{what}: {}", reason(&error)))),
             };
             retry.wait(&why).map_err(|error| match deadline {
-                None if !self.calls.fault.is_raised() => Trouble::Lost(why),
-                _ => Trouble::End(error),
+                None if !self.calls.fault.is_raised() => TransactionError::Lost(why),
+                _ => TransactionError::End(error),
             })?;
         }
     }

@@ -1,10 +1,10 @@
-//! Putting checkpoints together: when one is due, of which pieces it consists, and what is not needed any more.
+//! Putting checkpoints together: when one is due, of which parts it consists, and what is not needed any more.
 //!
 //! # What is removed, and when
 //! The newest two checkpoints are kept. Once a third is complete, the manifests of older ones go, then every run file
 //! that was named by a manifest and is no longer. A file that no manifest has named yet is being written, or on its way
-//! here in a piece, and is left alone: if it is merged away before it is ever named, the process that wrote it removes
-//! it. A worker's runs are those of its last piece and newer ones, so whatever a run of the program still needs is
+//! here in a part, and is left alone: if it is merged away before it is ever named, the process that wrote it removes
+//! it. A worker's runs are those of its last part and newer ones, so whatever a run of the program still needs is
 //! named by the newest complete checkpoint, or has never been named.
 //!
 //! A run that was killed leaves files that it never came to name. So the files that are there before any process of
@@ -23,10 +23,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use cutwater_dataflows::Epoch;
-use cutwater_dataflows::persist::{Piece, Run};
+use cutwater_dataflows::persist::{CheckpointPart, SortedRun};
 
-use super::keeper::thread;
 use super::manifest::{Manifest, Rows};
+use super::state_writer::thread;
 use super::{Checkpoints, load, run};
 use crate::crash;
 use crate::fault::Fault;
@@ -87,7 +87,7 @@ struct State {
     begun: Duration,
     /// The epoch of which a checkpoint is being made.
     making: Option<Epoch>,
-    pieces: Pieces,
+    parts: Pieces,
     /// Those of the end.
     last: Pieces,
     published: Epoch,
@@ -99,7 +99,7 @@ struct State {
 }
 
 /// The runs of each collection and worker.
-type Pieces = BTreeMap<(String, usize), Vec<Run>>;
+type Pieces = BTreeMap<(String, usize), Vec<SortedRun>>;
 
 /// The thread of a coordinator, which ends with it.
 pub struct Completing(Coordinator, Option<JoinHandle<()>>);
@@ -159,9 +159,9 @@ impl Coordinator {
         if store.clean() {
             return Ok(true);
         }
-        let Some((epoch, pieces)) = self.0.lock().take(plan) else { return Ok(false) };
+        let Some((epoch, parts)) = self.0.lock().take(plan) else { return Ok(false) };
         store
-            .complete(plan, epoch, pieces, time.calendar())
+            .complete(plan, epoch, parts, time.calendar())
             .with_context(|| format!("the checkpoint of epoch {epoch}"))?;
         self.0.change(|state| {
             state.complete = epoch;
@@ -187,16 +187,16 @@ impl Checkpoints for Coordinator {
         })
     }
 
-    fn piece(&self, piece: Piece) {
-        let Piece { collection, worker, epoch, runs } = piece;
+    fn part(&self, part: CheckpointPart) {
+        let CheckpointPart { collection, worker, epoch, runs } = part;
         self.0.change(|state| {
             assert!(
                 epoch.is_none() || epoch == state.making,
-                "a piece of epoch {epoch:?}, not {:?}",
+                "a part of epoch {epoch:?}, not {:?}",
                 state.making
             );
-            let pieces = if epoch.is_some() { &mut state.pieces } else { &mut state.last };
-            pieces.insert((collection, worker), runs);
+            let parts = if epoch.is_some() { &mut state.parts } else { &mut state.last };
+            parts.insert((collection, worker), runs);
         });
     }
 
@@ -209,7 +209,7 @@ impl Checkpoints for Coordinator {
         while self.step()? {}
         let state = self.0.lock();
         if let Some(epoch) = state.making {
-            bail!("the checkpoint of epoch {epoch} can't be completed: not all of its pieces have come");
+            bail!("the checkpoint of epoch {epoch} can't be completed: not all of its parts have come");
         }
         let (complete, published) = (state.complete, state.published);
         ensure!(complete >= published, "the last checkpoint is of epoch {complete} instead of {published}");
@@ -234,7 +234,7 @@ impl State {
     fn ready(&self, plan: &Plan) -> Option<Epoch> {
         let all = plan.collections.len() * plan.workers;
         match self.making {
-            Some(epoch) => (self.published >= epoch && self.pieces.len() == all).then_some(epoch),
+            Some(epoch) => (self.published >= epoch && self.parts.len() == all).then_some(epoch),
             // Where no epoch came after the newest one, nothing has changed.
             None => {
                 let last = self.finishing && self.published > self.complete && self.last.len() == all;
@@ -243,11 +243,11 @@ impl State {
         }
     }
 
-    /// As [`State::ready`], with its pieces.
+    /// As [`State::ready`], with its parts.
     fn take(&mut self, plan: &Plan) -> Option<(Epoch, Pieces)> {
         let epoch = self.ready(plan)?;
-        let pieces = if self.making.is_some() { &mut self.pieces } else { &mut self.last };
-        Some((epoch, std::mem::take(pieces)))
+        let parts = if self.making.is_some() { &mut self.parts } else { &mut self.last };
+        Some((epoch, std::mem::take(parts)))
     }
 }
 
@@ -297,11 +297,11 @@ impl Store {
     }
 
     /// Writes the manifest; then the checkpoint is there. Removes what is not needed any more.
-    fn complete(&mut self, plan: &Plan, epoch: Epoch, pieces: Pieces, time: u64) -> Result<()> {
-        let mut runs: BTreeMap<String, Vec<Run>> =
+    fn complete(&mut self, plan: &Plan, epoch: Epoch, parts: Pieces, time: u64) -> Result<()> {
+        let mut runs: BTreeMap<String, Vec<SortedRun>> =
             plan.collections.iter().map(|collection| (collection.clone(), Vec::new())).collect();
-        for ((collection, _), mut piece) in pieces {
-            runs.entry(collection).or_default().append(&mut piece);
+        for ((collection, _), mut part) in parts {
+            runs.entry(collection).or_default().append(&mut part);
         }
         let collections = runs.into_iter().map(|(collection, runs)| (collection, Rows::new(runs))).collect();
         let cut = self.history.cut(epoch)?;

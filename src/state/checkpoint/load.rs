@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, anyhow, bail};
 use cutwater_dataflows::Epoch;
-use cutwater_dataflows::persist::Run;
+use cutwater_dataflows::persist::SortedRun;
 
 use super::manifest::{self, Manifest, Unreadable};
 use super::run;
@@ -56,7 +56,7 @@ pub(crate) fn read(storage: &dyn Storage, name: &str, job: Option<&str>) -> Resu
 }
 
 fn verified(storage: &Arc<dyn Storage>, manifest: Manifest) -> Result<Manifest> {
-    let files: BTreeMap<&str, &Run> = manifest.runs().map(|run| (run.file.as_str(), run)).collect();
+    let files: BTreeMap<&str, &SortedRun> = manifest.runs().map(|run| (run.file.as_str(), run)).collect();
     verify_all(storage, files.into_values(), |_, result| result)?;
     Ok(manifest)
 }
@@ -67,8 +67,8 @@ fn verified(storage: &Arc<dyn Storage>, manifest: Manifest) -> Result<Manifest> 
 /// The first that `each` returns.
 pub(crate) fn verify_all<'a>(
     storage: &Arc<dyn Storage>,
-    runs: impl Iterator<Item = &'a Run> + Send,
-    each: impl Fn(&Run, Result<()>) -> Result<()> + Sync,
+    runs: impl Iterator<Item = &'a SortedRun> + Send,
+    each: impl Fn(&SortedRun, Result<()>) -> Result<()> + Sync,
 ) -> Result<()> {
     let runs = Mutex::new(runs);
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use cutwater_dataflows::Epoch;
-use cutwater_dataflows::persist::Run;
+use cutwater_dataflows::persist::SortedRun;
 use serde::{Deserialize, Serialize};
 
 use crate::state::cut::Cut;
@@ -39,12 +39,12 @@ pub struct Rows {
     /// Bytes of the files.
     pub bytes: u64,
     /// The runs of all workers: their sum is the collection.
-    pub runs: Vec<Run>,
+    pub runs: Vec<SortedRun>,
 }
 
 impl Rows {
     /// Rows that are the sum of these runs.
-    pub fn new(runs: Vec<Run>) -> Self {
+    pub fn new(runs: Vec<SortedRun>) -> Self {
         // Several runs may be parts of one file.
         let files: BTreeMap<&str, (u64, u64)> =
             runs.iter().map(|run| (run.file.as_str(), (run.rows, run.bytes))).collect();
@@ -71,7 +71,7 @@ impl Manifest {
     }
 
     /// The runs of all collections.
-    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+    pub fn runs(&self) -> impl Iterator<Item = &SortedRun> {
         self.collections.values().flat_map(|rows| &rows.runs)
     }
 

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use cutwater_dataflows::combine::row_hash;
 use cutwater_dataflows::flat::FlatBatch;
-use cutwater_dataflows::persist::{HashRange, Run};
+use cutwater_dataflows::persist::{HashRange, SortedRun};
 
 use super::run::{Reader, RunFiles, Writer};
 
@@ -22,7 +22,7 @@ struct Merge {
 }
 
 impl Merge {
-    fn new(files: &RunFiles, runs: &[Run], range: HashRange) -> Result<Self> {
+    fn new(files: &RunFiles, runs: &[SortedRun], range: HashRange) -> Result<Self> {
         let readers = runs.iter().map(|run| Reader::open(files.storage(), run)).collect::<Result<_>>()?;
         Ok(Merge { sums: Sums::new(readers)?, writer: files.write(range) })
     }
@@ -145,14 +145,14 @@ impl Input {
 
 /// What the merging has to do.
 pub(super) enum Work {
-    /// Runs to be merged, of the shelf with this number and range.
-    Merge(usize, HashRange, Vec<Run>),
+    /// Runs to be merged, of the run set with this number and range.
+    Merge(usize, HashRange, Vec<SortedRun>),
     /// RunFiles that nothing names.
     Remove(Vec<String>),
 }
 
-/// What became of the runs of the shelf with this number.
-pub(super) struct Merged(pub(super) usize, pub(super) Option<Run>);
+/// What became of the runs of the run set with this number.
+pub(super) struct Merged(pub(super) usize, pub(super) Option<SortedRun>);
 
 /// Merges runs, one merge after the other, in steps.
 pub struct Merging {
@@ -185,17 +185,17 @@ impl Merging {
                 }
             }
         }
-        if let Some((shelf, mut merge)) = self.current.take() {
+        if let Some((run_set, mut merge)) = self.current.take() {
             if merge.step()? {
-                self.current = Some((shelf, merge));
+                self.current = Some((run_set, merge));
             } else {
-                let _ = self.outbox.send(Merged(shelf, merge.writer.finish()?));
+                let _ = self.outbox.send(Merged(run_set, merge.writer.finish()?));
             }
             return Ok(true);
         }
         match self.waiting.pop_front() {
-            Some(Work::Merge(shelf, range, runs)) => {
-                self.current = Some((shelf, Merge::new(&self.files, &runs, range)?));
+            Some(Work::Merge(run_set, range, runs)) => {
+                self.current = Some((run_set, Merge::new(&self.files, &runs, range)?));
             }
             Some(Work::Remove(files)) => files.iter().for_each(|file| self.remove(file)),
             None => return Ok(false),

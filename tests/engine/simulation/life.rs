@@ -12,18 +12,18 @@ use cutwater::job::{self, Binding, DEAD_LETTERS, Setup, Stop};
 use cutwater::kafka::identity::Pinned;
 use cutwater::publish::{Noting, Publishing, Step};
 use cutwater::state::checkpoint::coordinator::Coordinator;
-use cutwater::state::checkpoint::keeper::{Keeping, RunKeepers};
 use cutwater::state::checkpoint::merge::Merging;
 use cutwater::state::checkpoint::run::{RunFiles, Sizes};
-use cutwater::state::checkpoint::{Checkpoints, Keepers};
+use cutwater::state::checkpoint::state_writer::{Persistence, RunKeepers};
+use cutwater::state::checkpoint::{Checkpoints, StateWriters};
 use cutwater::state::identity::{FORMAT, Identity};
-use cutwater::state::open::{Books, Terms};
+use cutwater::state::open::{OwnedState, StateOptions};
 use cutwater::state::storage::Storage;
 use cutwater::state::storage::fake::FakeDisk;
 use cutwater::state::storage::files::Files;
 use cutwater::status::Status;
 use cutwater::time::Time;
-use cutwater_dataflows::persist::Keeper;
+use cutwater_dataflows::persist::StateWriter;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -192,25 +192,25 @@ impl Job {
         };
         let time: Arc<dyn Time> = self.time.clone();
         let every = Duration::from_millis(self.rng.random_range(1..60));
-        let terms = Terms { every, retention: Duration::from_millis(self.rng.random_range(0..100)) };
-        let (books, resume) =
-            Books::open(storage, identity, processes * workers, terms, &Pinned::default(), &time)?;
+        let options = StateOptions { every, retention: Duration::from_millis(self.rng.random_range(0..100)) };
+        let (owned, resume) =
+            OwnedState::open(storage, identity, processes * workers, options, &Pinned::default(), &time)?;
         self.totals.from_checkpoint += u64::from(resume.checkpoint > 0);
         self.totals.reread += u64::from(!resume.replay.is_empty());
         let resume = Arc::new(resume);
         let fault = Fault::default();
         let stop = Stop::default();
-        let (mut keepers, mut keepings, mut mergings) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut writers, mut keepings, mut mergings) = (Vec::new(), Vec::new(), Vec::new());
         for process in 0..processes {
             let changes = [300, 1 << 20][self.rng.random_range(0..2)];
             let sizes = Sizes { block: 256, changes, ..Sizes::default() };
-            let files = RunFiles::new(Arc::clone(&books.storage), &format!("{life}-{process}"), sizes);
-            let (keeper, keeping, merging) = RunKeepers::new(files, resume.collections.clone(), &fault);
-            keepers.push(keeper);
-            keepings.push(keeping);
+            let files = RunFiles::new(Arc::clone(&owned.storage), &format!("{life}-{process}"), sizes);
+            let (writer, persistence, merging) = RunKeepers::new(files, resume.collections.clone(), &fault);
+            writers.push(writer);
+            keepings.push(persistence);
             mergings.push(merging);
         }
-        let checkpoints: Arc<dyn Checkpoints> = Arc::new(books.coordinator.clone());
+        let checkpoints: Arc<dyn Checkpoints> = Arc::new(owned.coordinator.clone());
         let sinks = |output: &str| vec![self.held.transactional(), self.held.forgetful(output)];
         let job = job::Job {
             dataflow: word_count(),
@@ -226,10 +226,10 @@ impl Job {
             },
             outputs: vec![Binding { sinks: sinks("counts"), ..Binding::default() }],
             dead_letters: sinks(DEAD_LETTERS),
-            cuts: Some(books.cuts),
+            cuts: Some(owned.cuts),
             state: Some(job::State {
                 resume,
-                keepers: Arc::new(OfProcesses { keepers, workers }),
+                writers: Arc::new(OfProcesses { writers, workers }),
                 checkpoints: Some(Arc::clone(&checkpoints)),
             }),
             status: Status::default(),
@@ -243,7 +243,7 @@ impl Job {
             over: false,
             keepings,
             mergings,
-            coordinator: books.coordinator,
+            coordinator: owned.coordinator,
             checkpoints,
             stop,
             fault,
@@ -251,15 +251,15 @@ impl Job {
     }
 }
 
-/// The keepers of several processes, of so many workers each.
+/// The writers of several processes, of so many workers each.
 struct OfProcesses {
-    keepers: Vec<RunKeepers>,
+    writers: Vec<RunKeepers>,
     workers: usize,
 }
 
-impl Keepers for OfProcesses {
-    fn keeper(&self, collection: &str, place: Place) -> Box<dyn Keeper> {
-        self.keepers[place.worker / self.workers].keeper(collection, place)
+impl StateWriters for OfProcesses {
+    fn writer(&self, collection: &str, place: Place) -> Box<dyn StateWriter> {
+        self.writers[place.worker / self.workers].writer(collection, place)
     }
 }
 
@@ -272,7 +272,7 @@ struct Parts {
     noted: bool,
     /// All epochs are published.
     over: bool,
-    keepings: Vec<Keeping>,
+    keepings: Vec<Persistence>,
     mergings: Vec<Merging>,
     coordinator: Coordinator,
     checkpoints: Arc<dyn Checkpoints>,

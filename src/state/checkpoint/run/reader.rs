@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use cutwater_dataflows::combine::row_hash;
 use cutwater_dataflows::flat::{FlatBatch, FlatRef, decode};
-use cutwater_dataflows::persist::{HashRange, Run};
+use cutwater_dataflows::persist::{HashRange, SortedRun};
 
 use super::ALL;
 use super::layout::{self, Block, HEADER, TRAILER, Trailer};
@@ -36,11 +36,11 @@ impl Reader {
     ///
     /// # Errors
     /// If it is not there or can't be read, its end is damaged, or it is not the file that was written for this run.
-    pub fn open(storage: &Arc<dyn Storage>, run: &Run) -> Result<Self> {
+    pub fn open(storage: &Arc<dyn Storage>, run: &SortedRun) -> Result<Self> {
         Reader::open_file(storage, run).with_context(|| format!("the run file {}", run.file))
     }
 
-    fn open_file(storage: &Arc<dyn Storage>, run: &Run) -> Result<Self> {
+    fn open_file(storage: &Arc<dyn Storage>, run: &SortedRun) -> Result<Self> {
         let length = run.bytes;
         ensure!(length >= HEADER + TRAILER, "it has {length} bytes, less than a run file");
         let start = length.saturating_sub(END);
@@ -119,8 +119,8 @@ impl Reader {
 ///
 /// # Errors
 /// If it is not there, can't be read, or is damaged.
-pub fn verify(storage: &Arc<dyn Storage>, run: &Run) -> Result<()> {
-    let mut reader = Reader::open(storage, &Run { range: ALL, ..run.clone() })?;
+pub fn verify(storage: &Arc<dyn Storage>, run: &SortedRun) -> Result<()> {
+    let mut reader = Reader::open(storage, &SortedRun { range: ALL, ..run.clone() })?;
     let mut last: Option<(u64, Vec<u8>)> = None;
     let mut order = true;
     let mut zeros = 0;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use cutwater_dataflows::combine::row_hash;
 use cutwater_dataflows::flat::{FlatBatch, encode, encoded_length};
-use cutwater_dataflows::persist::{HashRange, Run};
+use cutwater_dataflows::persist::{HashRange, SortedRun};
 
 use super::layout::{self, Block, HEADER};
 use crate::crash;
@@ -79,7 +79,7 @@ impl Writer {
     ///
     /// # Errors
     /// If it can't be written.
-    pub fn finish(mut self) -> Result<Option<Run>> {
+    pub fn finish(mut self) -> Result<Option<SortedRun>> {
         if !self.block.is_empty() {
             self.end_block()?;
         }
@@ -90,7 +90,12 @@ impl Writer {
         file.finish()?;
         crash::point("run-written");
         let rows = self.blocks.iter().map(|block| block.rows).sum();
-        Ok(Some(Run { file: self.name, range: self.range, rows, bytes: self.offset + end.len() as u64 }))
+        Ok(Some(SortedRun {
+            file: self.name,
+            range: self.range,
+            rows,
+            bytes: self.offset + end.len() as u64,
+        }))
     }
 
     fn end_block(&mut self) -> Result<()> {

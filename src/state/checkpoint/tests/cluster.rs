@@ -9,7 +9,7 @@ use anyhow::Result;
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::combine::row_hash;
 use cutwater_dataflows::flat::FlatBatch;
-use cutwater_dataflows::persist::{HashRange, Keeper};
+use cutwater_dataflows::persist::{HashRange, StateWriter};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -17,10 +17,10 @@ use super::memory::Memory;
 use crate::fault::Fault;
 use crate::feed::Place;
 use crate::state::checkpoint::coordinator::{Coordinator, History, Plan};
-use crate::state::checkpoint::keeper::{Keeping, RunKeepers};
 use crate::state::checkpoint::merge::Merging;
 use crate::state::checkpoint::run::{RunFiles, Sizes};
-use crate::state::checkpoint::{Checkpoints, Keepers, load};
+use crate::state::checkpoint::state_writer::{Persistence, RunKeepers};
+use crate::state::checkpoint::{Checkpoints, StateWriters, load};
 use crate::state::cut::Cut;
 use crate::state::storage::Storage;
 use crate::time::MachineTime;
@@ -34,8 +34,8 @@ pub(super) type Rows = BTreeMap<String, BTreeMap<Vec<u8>, i64>>;
 /// A run of the program on a store, from its newest checkpoint.
 pub(super) struct Cluster {
     pub(super) coordinator: Coordinator,
-    pub(super) keepers: Vec<Box<dyn Keeper>>,
-    processes: Vec<(Keeping, Merging)>,
+    pub(super) writers: Vec<Box<dyn StateWriter>>,
+    processes: Vec<(Persistence, Merging)>,
     workers: usize,
     /// All epochs up to this one are sealed.
     pub(super) epoch: Epoch,
@@ -102,40 +102,40 @@ impl Cluster {
         let ledger = Box::new(Ledger(Arc::clone(&retired)));
         let coordinator =
             Coordinator::new(Arc::clone(&storage), plan, Arc::new(MachineTime::default()), ledger).unwrap();
-        let (mut keepers, mut parts) = (Vec::new(), Vec::new());
+        let (mut writers, mut parts) = (Vec::new(), Vec::new());
         let mut restored: Rows = COLLECTIONS.map(|name| (name.to_owned(), BTreeMap::new())).into();
         for process in 0..processes {
             let start = format!("{}", STARTS.fetch_add(1, Ordering::Relaxed));
             let files = RunFiles::new(Arc::clone(&storage), &start, sizes);
             let fault = Fault::default();
-            let (makers, keeping, merging) = RunKeepers::new(files, collections.clone(), &fault);
-            parts.push((keeping, merging));
+            let (makers, persistence, merging) = RunKeepers::new(files, collections.clone(), &fault);
+            parts.push((persistence, merging));
             let here = (0..workers).filter(|worker| worker % processes == process);
             for worker in here {
                 for name in COLLECTIONS {
-                    let mut keeper = makers.keeper(name, Place { worker, workers });
+                    let mut writer = makers.writer(name, Place { worker, workers });
                     let rows = restored.get_mut(name).unwrap();
-                    while keeper.restore(&mut |batch| {
+                    while writer.restore(&mut |batch| {
                         for (row, count) in batch.iter() {
                             assert_eq!(HashRange::worker(row_hash(row), workers), worker);
                             *rows.entry(row.to_vec()).or_default() += count;
                         }
                     }) {}
-                    keepers.push((worker, keeper));
+                    writers.push((worker, writer));
                 }
             }
         }
         // In the order of workers, each with its collections.
-        keepers.sort_by_key(|(worker, _)| *worker);
-        let keepers = keepers.into_iter().map(|(_, keeper)| keeper).collect();
+        writers.sort_by_key(|(worker, _)| *worker);
+        let writers = writers.into_iter().map(|(_, writer)| writer).collect();
         restored.values_mut().for_each(|rows| rows.retain(|_, count| *count != 0));
-        (Cluster { coordinator, keepers, processes: parts, workers, epoch: from, retired }, restored)
+        (Cluster { coordinator, writers, processes: parts, workers, epoch: from, retired }, restored)
     }
 
     /// Seals the next epoch with these changes.
     pub(super) fn seal(&mut self, changes: &BTreeMap<String, FlatBatch>) {
         self.epoch += 1;
-        for (index, keeper) in self.keepers.iter_mut().enumerate() {
+        for (index, writer) in self.writers.iter_mut().enumerate() {
             let (worker, name) = (index / COLLECTIONS.len(), COLLECTIONS[index % COLLECTIONS.len()]);
             let mut mine = FlatBatch::default();
             for (row, count) in changes.get(name).into_iter().flat_map(FlatBatch::iter) {
@@ -144,7 +144,7 @@ impl Cluster {
                 }
             }
             if !mine.is_empty() {
-                keeper.seal(self.epoch, mine);
+                writer.seal(self.epoch, mine);
             }
         }
     }
@@ -153,30 +153,30 @@ impl Cluster {
     pub(super) fn begin(&mut self) -> bool {
         let begun = self.coordinator.begin(self.epoch);
         if begun {
-            self.keepers.iter_mut().for_each(|keeper| keeper.checkpoint(Some(self.epoch)));
+            self.writers.iter_mut().for_each(|writer| writer.checkpoint(Some(self.epoch)));
         }
         begun
     }
 
-    /// One step of one part, or the pieces of one worker; false if there was nothing for it to do.
+    /// One step of one part, or the parts of one worker; false if there was nothing for it to do.
     pub(super) fn step(&mut self, rng: &mut StdRng) -> bool {
         let process = rng.random_range(0..self.processes.len());
-        let (keeping, merging) = &mut self.processes[process];
+        let (persistence, merging) = &mut self.processes[process];
         match rng.random_range(0..4) {
-            0 => keeping.step().unwrap(),
+            0 => persistence.step().unwrap(),
             1 => merging.step().unwrap(),
             2 => self.coordinator.step().unwrap(),
             _ => {
-                let keeper = rng.random_range(0..self.keepers.len());
-                let pieces = self.keepers[keeper].finished();
-                pieces.iter().for_each(|piece| self.coordinator.piece(piece.clone()));
-                !pieces.is_empty()
+                let writer = rng.random_range(0..self.writers.len());
+                let parts = self.writers[writer].finished();
+                parts.iter().for_each(|part| self.coordinator.part(part.clone()));
+                !parts.is_empty()
             }
         }
     }
 
     /// The keeping of the first process.
-    pub(super) fn keeping(&mut self) -> &mut Keeping {
+    pub(super) fn persistence(&mut self) -> &mut Persistence {
         &mut self.processes[0].0
     }
 
@@ -189,12 +189,12 @@ impl Cluster {
     pub(super) fn try_settle(&mut self) -> Result<()> {
         let mut busy = true;
         while std::mem::take(&mut busy) {
-            for (keeping, merging) in &mut self.processes {
-                busy |= keeping.step()?;
+            for (persistence, merging) in &mut self.processes {
+                busy |= persistence.step()?;
                 busy |= merging.step()?;
             }
-            for piece in self.keepers.iter_mut().flat_map(|keeper| keeper.finished()) {
-                self.coordinator.piece(piece);
+            for part in self.writers.iter_mut().flat_map(|writer| writer.finished()) {
+                self.coordinator.part(part);
                 busy = true;
             }
             busy |= self.coordinator.step()?;
@@ -205,7 +205,7 @@ impl Cluster {
     /// Ends it in order, with a last checkpoint.
     pub(super) fn finish(mut self) {
         self.coordinator.published(self.epoch);
-        self.keepers.iter_mut().for_each(|keeper| keeper.checkpoint(None));
+        self.writers.iter_mut().for_each(|writer| writer.checkpoint(None));
         self.settle();
         self.coordinator.finish().unwrap();
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cutwater_dataflows::Epoch;
-use cutwater_dataflows::persist::Run;
+use cutwater_dataflows::persist::SortedRun;
 
 use super::SMALL;
 use super::cluster::{Cluster, JOB, World};
@@ -45,9 +45,9 @@ fn a_flipped_bit_of_a_run_file_is_an_error_or_changes_no_row() {
     let (memory, storage) = two_checkpoints();
     let newer = load::read(&memory, &Manifest::name(2), Some(JOB)).unwrap();
     let older = load::read(&memory, &Manifest::name(1), Some(JOB)).unwrap().files();
-    let run: &Run =
+    let run: &SortedRun =
         newer.runs().find(|run| !older.contains(&run.file)).expect("a run that the older has not");
-    let rows = |run: &Run| -> anyhow::Result<BTreeMap<Vec<u8>, i64>> {
+    let rows = |run: &SortedRun| -> anyhow::Result<BTreeMap<Vec<u8>, i64>> {
         let (mut reader, mut all) = (Reader::open(&storage, run)?, BTreeMap::new());
         while reader.next(|rows| all.extend(rows.iter().map(|(row, count)| (row.to_vec(), count))))?.is_some()
         {

@@ -13,7 +13,7 @@ use rand::RngExt;
 
 use super::run::{self, Sizes};
 use cutwater_dataflows::flat::FlatBatch;
-use cutwater_dataflows::persist::{HashRange, Run};
+use cutwater_dataflows::persist::{HashRange, SortedRun};
 
 use super::{Checkpoints, load, manifest};
 use crate::state::storage::Storage;
@@ -125,7 +125,7 @@ fn runs_and_bytes_stay_bounded_over_thousands_of_checkpoints() {
     }
     let (restarted, restored) = Cluster::start(&memory, 1, 2, SMALL);
     assert_eq!((restarted.epoch, &restored), (5000, &world.rows));
-    // Six shelves of some 60 rows; the files of two checkpoints, and manifests.
+    // Six run_sets of some 60 rows; the files of two checkpoints, and manifests.
     assert!(most_runs <= 6 * 6, "{most_runs} runs");
     assert!(most_bytes < 100_000, "{most_bytes} bytes");
 }
@@ -186,7 +186,7 @@ fn a_store_that_is_full_ends_the_run_and_harms_no_checkpoint() {
     cluster.seal(&world.change(100));
     cluster.begin();
     let error = loop {
-        match cluster.keeping().step() {
+        match cluster.persistence().step() {
             Ok(worked) => assert!(worked, "it fails before it has nothing to do"),
             Err(error) => break error,
         }
@@ -210,7 +210,7 @@ fn a_worker_reads_only_what_is_its() {
     for workers in [1, 2, 5] {
         memory.lock().read = 0;
         let range = HashRange::of(workers - 1, workers);
-        let mut reader = run::Reader::open(&storage, &Run { range, ..run.clone() }).unwrap();
+        let mut reader = run::Reader::open(&storage, &SortedRun { range, ..run.clone() }).unwrap();
         let mut rows = 0;
         while reader.next(|batch| rows += batch.len()).unwrap().is_some() {}
         assert!((rows * workers).abs_diff(400_000) < 10_000, "{rows} of {workers}");

@@ -1,4 +1,4 @@
-//! Keepers and coordinator with their threads, as a run of the program has them.
+//! StateWriters and coordinator with their threads, as a run of the program has them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cutwater_dataflows::combine::row_hash;
 use cutwater_dataflows::flat::FlatBatch;
-use cutwater_dataflows::persist::Keeper;
+use cutwater_dataflows::persist::StateWriter;
 
 use super::SMALL;
 use super::cluster::{Ledger, World};
@@ -15,9 +15,9 @@ use super::memory::Memory;
 use crate::fault::Fault;
 use crate::feed::Place;
 use crate::state::checkpoint::coordinator::{Coordinator, Plan};
-use crate::state::checkpoint::keeper::RunKeepers;
 use crate::state::checkpoint::run::{RunFiles, Sizes};
-use crate::state::checkpoint::{Checkpoints, Keepers, load};
+use crate::state::checkpoint::state_writer::RunKeepers;
+use crate::state::checkpoint::{Checkpoints, StateWriters, load};
 use crate::state::storage::Storage;
 use crate::time::MachineTime;
 
@@ -46,36 +46,36 @@ fn checkpoints_are_made_while_the_worker_goes_on_and_the_threads_end_with_it() {
         let collections = manifest.into_iter().flat_map(|manifest| manifest.collections);
         let collections: BTreeMap<_, _> = collections.map(|(name, rows)| (name, rows.runs)).collect();
         let files = RunFiles::new(Arc::clone(&storage), &run.to_string(), SMALL);
-        let (keepers, threads) = RunKeepers::start(files, collections, &fault).unwrap();
-        let mut keeper = keepers.keeper("words", HERE);
+        let (writers, threads) = RunKeepers::start(files, collections, &fault).unwrap();
+        let mut writer = writers.writer("words", HERE);
         let mut restored = BTreeMap::new();
-        while keeper.restore(&mut |rows| {
+        while writer.restore(&mut |rows| {
             rows.iter().for_each(|(row, count)| *restored.entry(row.to_vec()).or_default() += count);
         }) {}
         restored.retain(|_, count| *count != 0);
         assert_eq!(restored, world.rows["words"]);
-        assert!(keepers.restored().rows.load(Ordering::Relaxed) >= restored.len() as u64);
+        assert!(writers.restored().rows.load(Ordering::Relaxed) >= restored.len() as u64);
         for epoch in from + 1..=from + 200 {
-            keeper.seal(epoch, world.change(50).remove("words").unwrap());
+            writer.seal(epoch, world.change(50).remove("words").unwrap());
             coordinator.published(epoch);
             if coordinator.begin(epoch) {
-                keeper.checkpoint(Some(epoch));
+                writer.checkpoint(Some(epoch));
             }
-            keeper.finished().into_iter().for_each(|piece| coordinator.piece(piece));
+            writer.finished().into_iter().for_each(|part| coordinator.part(part));
         }
         from += 200;
-        keeper.checkpoint(None);
-        // The dataflow wakes the operator when a piece is finished; there is none here.
+        writer.checkpoint(None);
+        // The dataflow wakes the operator when a part is finished; there is none here.
         let mut last = false;
         while !last {
-            for piece in keeper.finished() {
-                last = piece.epoch.is_none();
-                coordinator.piece(piece);
+            for part in writer.finished() {
+                last = part.epoch.is_none();
+                coordinator.part(part);
             }
             std::thread::yield_now();
         }
         coordinator.finish().unwrap();
-        drop((keeper, keepers, completing));
+        drop((writer, writers, completing));
         threads.join();
         assert!(!fault.is_raised());
     }
@@ -88,15 +88,16 @@ fn what_can_not_be_restored_or_written_ends_the_run_and_blocks_no_worker() {
     let start = |collections| {
         let fault = Fault::default();
         let files = RunFiles::new(Arc::clone(&storage), "0", SMALL);
-        let (keepers, threads) = RunKeepers::start(files, collections, &fault).unwrap();
-        (fault, keepers, threads)
+        let (writers, threads) = RunKeepers::start(files, collections, &fault).unwrap();
+        (fault, writers, threads)
     };
-    let run = super::Run { file: "runs/gone".into(), range: super::HashRange::of(0, 1), rows: 1, bytes: 500 };
-    let (fault, keepers, _) = start([("words".to_owned(), vec![run])].into());
-    let mut keeper = keepers.keeper("words", HERE);
+    let run =
+        super::SortedRun { file: "runs/gone".into(), range: super::HashRange::of(0, 1), rows: 1, bytes: 500 };
+    let (fault, writers, _) = start([("words".to_owned(), vec![run])].into());
+    let mut writer = writers.writer("words", HERE);
     let mut went_on = false;
     fault.guard("worker 0", || {
-        while keeper.restore(&mut |_| ()) {}
+        while writer.restore(&mut |_| ()) {}
         went_on = true;
     });
     assert!(!went_on, "a worker without its rows must not go on");
@@ -104,16 +105,16 @@ fn what_can_not_be_restored_or_written_ends_the_run_and_blocks_no_worker() {
     assert_eq!(error, "restoring collection \"words\": the run file runs/gone: it is missing");
 
     memory.lock().full = true;
-    let (fault, keepers, threads) = start(BTreeMap::new());
-    let mut keeper = keepers.keeper("words", HERE);
-    while keeper.restore(&mut |_| ()) {}
+    let (fault, writers, threads) = start(BTreeMap::new());
+    let mut writer = writers.writer("words", HERE);
+    while writer.restore(&mut |_| ()) {}
     let mut large = FlatBatch::default();
     large.push(&vec![b'x'; 1 << 19], 1);
     // More than may wait: it is let in nevertheless, since the thread that would take it has failed.
     for epoch in 1..=5 {
-        keeper.seal(epoch, large.clone());
+        writer.seal(epoch, large.clone());
     }
-    drop((keeper, keepers));
+    drop((writer, writers));
     threads.join();
     assert!(format!("{:#}", fault.take().unwrap()).contains("no space left"));
 }
@@ -127,14 +128,14 @@ fn a_worker_that_is_far_ahead_waits() {
     batch.push(b"a row", 1);
     let sizes = Sizes { waiting: AHEAD * batch.size(), ..SMALL };
     let files = RunFiles::new(storage, "0", sizes);
-    let (keepers, mut keeping, _merging) = RunKeepers::new(files, BTreeMap::new(), &Fault::default());
+    let (writers, mut persistence, _merging) = RunKeepers::new(files, BTreeMap::new(), &Fault::default());
     let sealed = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut keeper = keepers.keeper("words", HERE);
-            while keeper.restore(&mut |_| ()) {}
+            let mut writer = writers.writer("words", HERE);
+            while writer.restore(&mut |_| ()) {}
             for epoch in 1..=EPOCHS {
-                keeper.seal(epoch as u64, batch.clone());
+                writer.seal(epoch as u64, batch.clone());
                 sealed.store(epoch, Ordering::Relaxed);
             }
         });
@@ -147,16 +148,16 @@ fn a_worker_that_is_far_ahead_waits() {
                 assert!(sealed <= taken + AHEAD, "{sealed} were sealed, {taken} taken");
                 std::thread::yield_now();
             }
-            taken += usize::from(keeping.step().unwrap());
+            taken += usize::from(persistence.step().unwrap());
         }
     });
 }
 
-/// What a finished piece consists of.
-fn pieces(keeper: &mut dyn Keeper) -> Vec<super::Run> {
+/// What a finished part consists of.
+fn parts(writer: &mut dyn StateWriter) -> Vec<super::SortedRun> {
     loop {
-        if let Some(piece) = keeper.finished().pop() {
-            return piece.runs;
+        if let Some(part) = writer.finished().pop() {
+            return part.runs;
         }
         std::thread::yield_now();
     }
@@ -167,13 +168,13 @@ fn a_restore_comes_a_little_at_a_time_in_order_and_each_row_once() {
     const ROWS: u64 = 40_000;
     let storage: Arc<dyn Storage> = Arc::new(Memory::default());
     let fault = Fault::default();
-    let start = |start: &str, runs: Vec<super::Run>| {
+    let start = |start: &str, runs: Vec<super::SortedRun>| {
         let files = RunFiles::new(Arc::clone(&storage), start, SMALL);
         RunKeepers::start(files, [("words".to_owned(), runs)].into(), &fault).unwrap()
     };
-    let (keepers, _threads) = start("0", Vec::new());
-    let mut keeper = keepers.keeper("words", HERE);
-    assert!(!keeper.restore(&mut |_| panic!("there is nothing")));
+    let (writers, _threads) = start("0", Vec::new());
+    let mut writer = writers.writer("words", HERE);
+    assert!(!writer.restore(&mut |_| panic!("there is nothing")));
     let (mut expected, mut runs) = (BTreeMap::new(), Vec::new());
     for epoch in 1..=3 {
         let mut batch = FlatBatch::default();
@@ -182,16 +183,16 @@ fn a_restore_comes_a_little_at_a_time_in_order_and_each_row_once() {
             batch.push(&row, 1);
             *expected.entry(row).or_default() += 1;
         }
-        keeper.seal(epoch as u64, batch);
-        keeper.checkpoint(Some(epoch as u64));
-        runs = pieces(&mut *keeper);
+        writer.seal(epoch as u64, batch);
+        writer.checkpoint(Some(epoch as u64));
+        runs = parts(&mut *writer);
     }
-    let (keepers, _threads) = start("1", runs);
-    let mut keeper = keepers.keeper("words", HERE);
+    let (writers, _threads) = start("1", runs);
+    let mut writer = writers.writer("words", HERE);
     let (mut restored, mut last, mut steps, mut more) = (BTreeMap::new(), 0, 0, true);
     while more {
         let mut bytes = 0;
-        more = keeper.restore(&mut |batch| {
+        more = writer.restore(&mut |batch| {
             bytes += batch.size();
             for (row, count) in batch.iter() {
                 assert!(row_hash(row) >= last, "rows are in the order of their hashes");

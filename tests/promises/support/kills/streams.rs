@@ -138,17 +138,17 @@ fn send(writer: &Writer, partitions: &mut impl Iterator<Item = i32>, lines: &mut
 
 /// Ends the open transaction: commits it, if it is asked to and that can be. Returns whether it has.
 fn end(writer: &Writer, commit: bool) -> bool {
-    let committed = commit && insist(|| writer.producer.commit_transaction(DEADLINE)).is_ok();
+    let committed = commit && retry(|| writer.producer.commit_transaction(DEADLINE)).is_ok();
     if !committed {
         // Aborting waits for what was sent, without hearing of it.
-        insist(|| writer.producer.flush(DEADLINE).and_then(|()| writer.producer.abort_transaction(DEADLINE)))
+        retry(|| writer.producer.flush(DEADLINE).and_then(|()| writer.producer.abort_transaction(DEADLINE)))
             .unwrap_or_else(|error| panic!("a transaction of the input could not be aborted: {error}"));
     }
     committed
 }
 
 /// Asks again where that is what to do.
-fn insist(ask: impl Fn() -> KafkaResult<()>) -> KafkaResult<()> {
+fn retry(ask: impl Fn() -> KafkaResult<()>) -> KafkaResult<()> {
     loop {
         match ask() {
             Err(KafkaError::Transaction(error)) if error.is_retriable() => {}

@@ -4,37 +4,37 @@ use anyhow::{Result, ensure};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::combine::Combiner;
 use cutwater_dataflows::flat::FlatBatch;
-use cutwater_dataflows::persist::{HashRange, Piece, Run};
+use cutwater_dataflows::persist::{CheckpointPart, HashRange, SortedRun};
 
+use super::compaction;
 use super::run::{Reader, RunFiles};
-use super::tiers;
 
 /// A run that a worker's rows are made of.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     /// The run.
-    pub(super) run: Run,
+    pub(super) run: SortedRun,
     /// Bytes of its blocks that hold rows that count.
     pub(super) bytes: u64,
     /// True iff all rows of its file count.
     pub(super) whole: bool,
-    /// True iff it is in a piece, and so may be named by a manifest.
+    /// True iff it is in a part, and so may be named by a manifest.
     pub(super) named: bool,
 }
 
 impl Held {
     /// A run of a checkpoint, of which `reader` reads.
-    pub(super) fn restored(run: Run, reader: &Reader) -> Self {
+    pub(super) fn restored(run: SortedRun, reader: &Reader) -> Self {
         Held { run, bytes: reader.bytes(), whole: reader.is_whole(), named: true }
     }
 
-    fn new(run: Run) -> Self {
+    fn new(run: SortedRun) -> Self {
         Held { bytes: run.bytes, run, whole: true, named: false }
     }
 }
 
 /// The rows that a worker keeps of a collection.
-pub(super) struct Shelf {
+pub(super) struct RunSet {
     collection: String,
     worker: usize,
     range: HashRange,
@@ -44,14 +44,14 @@ pub(super) struct Shelf {
     /// The newest epoch that is sealed.
     sealed: Epoch,
     /// What is being merged.
-    merging: Option<Vec<Run>>,
+    merging: Option<Vec<SortedRun>>,
 }
 
-impl Shelf {
+impl RunSet {
     /// The rows of `collection` whose hashes lie in `range`, made of these runs.
     pub(super) fn new(collection: &str, worker: usize, range: HashRange, runs: Vec<Held>) -> Self {
         let changes = Combiner::default();
-        Shelf { collection: collection.into(), worker, range, runs, changes, sealed: 0, merging: None }
+        RunSet { collection: collection.into(), worker, range, runs, changes, sealed: 0, merging: None }
     }
 
     /// The hashes of its rows.
@@ -74,11 +74,11 @@ impl Shelf {
         Ok(())
     }
 
-    /// A piece of all that is sealed.
+    /// A part of all that is sealed.
     ///
     /// # Errors
     /// If it can't be written, or an epoch after `epoch` is sealed.
-    pub(super) fn checkpoint(&mut self, epoch: Option<Epoch>, files: &RunFiles) -> Result<Piece> {
+    pub(super) fn checkpoint(&mut self, epoch: Option<Epoch>, files: &RunFiles) -> Result<CheckpointPart> {
         let (sealed, collection) = (self.sealed, self.collection.clone());
         ensure!(
             epoch.is_none_or(|epoch| sealed <= epoch),
@@ -87,24 +87,24 @@ impl Shelf {
         self.write(files)?;
         self.runs.iter_mut().for_each(|held| held.named = true);
         let runs = self.runs.iter().map(|held| held.run.clone()).collect();
-        Ok(Piece { collection, worker: self.worker, epoch, runs })
+        Ok(CheckpointPart { collection, worker: self.worker, epoch, runs })
     }
 
-    /// What to merge now, once; then [`Shelf::merged`] has to be called.
-    pub(super) fn next_merge(&mut self) -> Option<Vec<Run>> {
+    /// What to merge now, once; then [`RunSet::merged`] has to be called.
+    pub(super) fn next_merge(&mut self) -> Option<Vec<SortedRun>> {
         if self.merging.is_some() {
             return None;
         }
-        let chosen = tiers::choose(&self.runs);
+        let chosen = compaction::pick(&self.runs);
         if !chosen.is_empty() {
             self.merging = Some(chosen.into_iter().map(|index| self.runs[index].run.clone()).collect());
         }
         self.merging.clone()
     }
 
-    /// What was to be merged has become this run, or nothing. Returns the files that nothing will ever name: no piece
+    /// What was to be merged has become this run, or nothing. Returns the files that nothing will ever name: no part
     /// has them.
-    pub(super) fn merged(&mut self, output: Option<Run>) -> Vec<String> {
+    pub(super) fn merged(&mut self, output: Option<SortedRun>) -> Vec<String> {
         let inputs = self.merging.take().unwrap_or_default();
         let (gone, left) =
             std::mem::take(&mut self.runs).into_iter().partition(|held| inputs.contains(&held.run));

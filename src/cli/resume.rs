@@ -15,14 +15,14 @@ use crate::feed::kafka::{KafkaFeeds, OnDataLoss};
 use crate::job;
 use crate::kafka::client::Settings;
 use crate::kafka::identity::cluster_id;
-use crate::kafka::insist::insist;
+use crate::kafka::retry::retry;
 use crate::publish::Cuts;
 use crate::sink::Emit;
 use crate::state;
 use crate::state::gone::{gone, report};
 use crate::state::identity::{self, Identity};
 use crate::state::lock::Lock;
-use crate::state::open::{Books, Kept, Terms};
+use crate::state::open::{Kept, OwnedState, StateOptions};
 use crate::state::resume::Resume;
 use crate::state::storage;
 use crate::time::{MachineTime, Time, micros_since_epoch};
@@ -33,8 +33,8 @@ const CHECKPOINT: Duration = Duration::from_secs(30);
 const LEDGER_RETENTION: Duration = Duration::from_secs(60 * 60);
 
 /// How state is to be kept.
-pub(super) fn terms(args: &RunArgs, place: &str, shape: &Shape, name: &str) -> Result<Terms> {
-    if let Some(operator) = shape.forgets.first() {
+pub(super) fn state_options(args: &RunArgs, place: &str, shape: &Shape, name: &str) -> Result<StateOptions> {
+    if let Some(operator) = shape.unpersisted_state.first() {
         bail!(
             "--state {place}: {name} can't go on from a state: its operator {operator:?} remembers rows that are not \
              persisted. Call `persist` on them before it"
@@ -48,7 +48,7 @@ pub(super) fn terms(args: &RunArgs, place: &str, shape: &Shape, name: &str) -> R
             output.name
         );
     }
-    Ok(Terms {
+    Ok(StateOptions {
         every: args.checkpoint.unwrap_or(CHECKPOINT),
         retention: args.ledger_retention.unwrap_or(LEDGER_RETENTION),
     })
@@ -57,7 +57,7 @@ pub(super) fn terms(args: &RunArgs, place: &str, shape: &Shape, name: &str) -> R
 /// The cluster's identifier, where its brokers tell it.
 pub(super) fn cluster_of(settings: &Settings, fault: &Fault) -> Result<Option<String>> {
     let client = settings.metadata()?;
-    insist(fault, || cluster_id(&client))
+    retry(fault, || cluster_id(&client))
 }
 
 /// Whose state it is.
@@ -98,7 +98,7 @@ pub(super) type GoingOn = (job::State, Option<Box<dyn Cuts>>, (Kept, Option<Lock
 /// Goes on from the state that process 0 finds.
 pub(super) fn go_on(
     place: &str,
-    terms: Terms,
+    options: StateOptions,
     identity: impl FnOnce() -> Result<Identity>,
     feeds: &KafkaFeeds,
     connected: &mut Connected,
@@ -110,15 +110,16 @@ pub(super) fn go_on(
         let workers = args.workers.get() * args.processes.get();
         let (storage, lock) = storage::claim(place).with_context(|| format!("--state {place}"))?;
         let time: Arc<dyn Time> = Arc::new(MachineTime::default());
-        let (books, mut resume) = Books::open(storage, identity()?, workers, terms, feeds.ids(), &time)?;
+        let (owned, mut resume) =
+            OwnedState::open(storage, identity()?, workers, options, feeds.ids(), &time)?;
         let gone = gone(&resume, &feeds.topics());
         report(place, resume.checkpoint, &gone, args.on_data_loss == OnDataLoss::Continue)?;
         resume.gone = gone.into_iter().map(|gone| gone.topic).collect();
-        found = Some((books, lock));
+        found = Some((owned, lock));
         Ok(serde_json::to_vec(&resume)?)
     })?;
     let resume: Resume = serde_json::from_slice(&told).context("what process 0 told of the state")?;
-    let Some((books, lock)) = found else {
+    let Some((owned, lock)) = found else {
         let (state, kept) = state::open::join(place, resume, fault)?;
         return Ok((state, None, (kept, None)));
     };
@@ -131,6 +132,6 @@ pub(super) fn go_on(
             resume.last()
         );
     }
-    let (state, cuts, kept) = state::open::start(books, resume, fault)?;
+    let (state, cuts, kept) = state::open::start(owned, resume, fault)?;
     Ok((state, Some(cuts), (kept, lock)))
 }

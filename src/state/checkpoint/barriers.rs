@@ -1,7 +1,7 @@
-//! Marks: as of which epochs checkpoints are made, told to all workers within the dataflow.
+//! Barriers: as of which epochs checkpoints are made, told to all workers within the dataflow.
 //!
-//! Worker 0 decides when it has closed an epoch. The mark travels at the epoch's own time, so every worker has it by
-//! the time at which the epoch is complete, and a checkpoint is as of the same epoch everywhere. The pieces come back
+//! Worker 0 decides when it has closed an epoch. The barrier travels at the epoch's own time, so every worker has it by
+//! the time at which the epoch is complete, and a checkpoint is as of the same epoch everywhere. The parts come back
 //! to worker 0 in the same way.
 
 use std::cell::RefCell;
@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use cutwater_dataflows::Epoch;
-use cutwater_dataflows::persist::Piece;
+use cutwater_dataflows::persist::CheckpointPart;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Concatenate;
@@ -20,13 +20,13 @@ use timely::dataflow::{Scope, Stream};
 use super::Checkpoints;
 use crate::epoch::Clock;
 
-/// Builds the operator that marks epochs. Only worker 0 has `checkpoints` to ask.
-pub fn marks<'s>(
+/// Builds the operator that barriers epochs. Only worker 0 has `checkpoints` to ask.
+pub fn barriers<'s>(
     scope: Scope<'s, Epoch>,
     clock: &Rc<RefCell<Clock>>,
     checkpoints: Option<Arc<dyn Checkpoints>>,
 ) -> Stream<'s, Epoch, Vec<Epoch>> {
-    let mut builder = OperatorBuilder::new("Marks".to_owned(), scope);
+    let mut builder = OperatorBuilder::new("Barriers".to_owned(), scope);
     let (output, stream) = builder.new_output::<Vec<Epoch>>();
     let address = builder.operator_info().address;
     clock.borrow_mut().on_closed(scope.activator_for(address));
@@ -52,18 +52,18 @@ pub fn marks<'s>(
     stream.broadcast()
 }
 
-/// Builds the operator that gives the pieces of all workers to `checkpoints`, on worker 0.
-pub fn gather<'s>(
+/// Builds the operator that gives the parts of all workers to `checkpoints`, on worker 0.
+pub fn collect_parts<'s>(
     scope: Scope<'s, Epoch>,
-    pieces: Vec<Stream<'s, Epoch, Vec<Piece>>>,
+    parts: Vec<Stream<'s, Epoch, Vec<CheckpointPart>>>,
     checkpoints: Option<Arc<dyn Checkpoints>>,
 ) {
     let mut builder = OperatorBuilder::new("Gather".to_owned(), scope);
-    let mut pieces = builder.new_input(scope.concatenate(pieces), Exchange::new(|_: &Piece| 0));
+    let mut parts = builder.new_input(scope.concatenate(parts), Exchange::new(|_: &CheckpointPart| 0));
     builder.build(move |_| {
         move |_| {
-            pieces.for_each(|_, pieces| {
-                pieces.drain(..).for_each(|piece| checkpoints.iter().for_each(|c| c.piece(piece.clone())));
+            parts.for_each(|_, parts| {
+                parts.drain(..).for_each(|part| checkpoints.iter().for_each(|c| c.part(part.clone())));
             });
         }
     });

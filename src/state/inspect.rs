@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::Result;
-use cutwater_dataflows::persist::Run;
+use cutwater_dataflows::persist::SortedRun;
 
 use super::checkpoint::load::{self, verify_all};
 use super::checkpoint::manifest::{self, Manifest};
@@ -15,7 +15,7 @@ use super::storage::Storage;
 
 /// What is in a state.
 #[derive(Debug, Default)]
-pub struct Survey {
+pub struct Inspection {
     /// Whose it is.
     pub identity: Option<Identity>,
     /// What its ledger holds.
@@ -46,46 +46,46 @@ impl Files {
     }
 }
 
-impl Survey {
+impl Inspection {
     /// Looks at all there is; but into run files only to `verify` them.
     ///
     /// # Errors
     /// If the state can't be read.
-    pub fn of(storage: &Arc<dyn Storage>, verify: bool) -> Result<Survey> {
-        let mut survey = Survey::default();
+    pub fn of(storage: &Arc<dyn Storage>, verify: bool) -> Result<Inspection> {
+        let mut inspection = Inspection::default();
         let mut problems = Vec::new();
-        survey.identity = Identity::load(&**storage).unwrap_or_else(|error| {
+        inspection.identity = Identity::load(&**storage).unwrap_or_else(|error| {
             problems.push(format!("{error:#}"));
             None
         });
-        let job = survey.identity.as_ref().map(|identity| identity.job.clone());
-        survey.ledger =
+        let job = inspection.identity.as_ref().map(|identity| identity.job.clone());
+        inspection.ledger =
             ledger::verify(&**storage, job.as_deref(), &mut |problem| problems.push(problem.to_string()))?;
         // Before the manifests: what is written meanwhile counts as neither named nor not.
         let runs = storage.list(run::FOLDER)?;
         for (_, name) in load::manifests(&**storage)? {
             match load::read(&**storage, &name, job.as_deref()) {
-                Ok(manifest) => survey.checkpoints.push(manifest),
+                Ok(manifest) => inspection.checkpoints.push(manifest),
                 Err(_) if is_gone(&**storage, &name)? => {}
                 Err(error) => problems.push(format!("the checkpoint {name}: {error:#}")),
             }
         }
-        let named: BTreeSet<String> = survey.checkpoints.iter().flat_map(Manifest::files).collect();
+        let named: BTreeSet<String> = inspection.checkpoints.iter().flat_map(Manifest::files).collect();
         for (name, bytes) in &runs {
-            survey.files.entry(run::FOLDER.to_owned()).or_default().add(*bytes);
+            inspection.files.entry(run::FOLDER.to_owned()).or_default().add(*bytes);
             if !named.contains(name) {
-                survey.unnamed.add(*bytes);
+                inspection.unnamed.add(*bytes);
             }
         }
         for folder in ["", ledger::FOLDER, manifest::FOLDER] {
-            let files = survey.files.entry(folder.to_owned()).or_default();
+            let files = inspection.files.entry(folder.to_owned()).or_default();
             storage.list(folder)?.iter().for_each(|(_, bytes)| files.add(*bytes));
         }
         if verify {
-            survey.verify(storage, &mut problems)?;
+            inspection.verify(storage, &mut problems)?;
         }
-        survey.problems = problems;
-        Ok(survey)
+        inspection.problems = problems;
+        Ok(inspection)
     }
 
     /// True iff there is nothing of a state.
@@ -98,7 +98,7 @@ impl Survey {
     /// Verifies the run files that checkpoints name.
     fn verify(&self, storage: &Arc<dyn Storage>, problems: &mut Vec<String>) -> Result<()> {
         let runs = self.checkpoints.iter().flat_map(Manifest::runs);
-        let runs: BTreeMap<&str, &Run> = runs.map(|run| (run.file.as_str(), run)).collect();
+        let runs: BTreeMap<&str, &SortedRun> = runs.map(|run| (run.file.as_str(), run)).collect();
         let damaged = std::sync::Mutex::new(Vec::new());
         verify_all(storage, runs.into_values(), |run, result| {
             if let Err(error) = result

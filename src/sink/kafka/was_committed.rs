@@ -11,7 +11,7 @@ use super::group::{Committed, Mark, Partition};
 ///
 /// # Errors
 /// If another run has committed something that this one has not.
-pub(super) fn judge(
+pub(super) fn was_committed(
     group: &str,
     committed: &BTreeMap<Partition, Committed>,
     offsets: &BTreeMap<Partition, i64>,
@@ -58,22 +58,23 @@ mod tests {
     fn what_is_committed_tells_whether_an_epoch_is_there() {
         let ours = mark("ours", 5, false);
         let before = at(40);
-        let judge = |committed, offset, mark: &Mark| judge("g", &committed, &at(offset), mark, &before);
-        assert!(judge(found(50, Some(ours.clone())), 50, &ours).unwrap());
-        assert!(!judge(found(40, Some(mark("ours", 4, false))), 50, &ours).unwrap());
-        assert!(!judge(BTreeMap::new(), 50, &ours).unwrap());
-        assert!(!judge(found(40, None), 50, &ours).unwrap());
+        let was_committed =
+            |committed, offset, mark: &Mark| was_committed("g", &committed, &at(offset), mark, &before);
+        assert!(was_committed(found(50, Some(ours.clone())), 50, &ours).unwrap());
+        assert!(!was_committed(found(40, Some(mark("ours", 4, false))), 50, &ours).unwrap());
+        assert!(!was_committed(BTreeMap::new(), 50, &ours).unwrap());
+        assert!(!was_committed(found(40, None), 50, &ours).unwrap());
         // The rows after the end: the epoch is the same, and so are the offsets.
         let end = mark("ours", 5, true);
-        assert!(!judge(found(50, Some(ours.clone())), 50, &end).unwrap());
-        assert!(judge(found(50, Some(end.clone())), 50, &end).unwrap());
+        assert!(!was_committed(found(50, Some(ours.clone())), 50, &end).unwrap());
+        assert!(was_committed(found(50, Some(end.clone())), 50, &end).unwrap());
         for other in [
             found(60, Some(mark("ours", 6, false))),
             found(51, Some(ours.clone())),
             found(60, Some(mark("theirs", 1, false))),
             found(60, Some(mark("run-1", 1, false))),
         ] {
-            let error = judge(other, 50, &ours).unwrap_err().to_string();
+            let error = was_committed(other, 50, &ours).unwrap_err().to_string();
             assert!(error.contains("another run has taken over"), "{error}");
         }
     }
@@ -81,6 +82,6 @@ mod tests {
     #[test]
     fn a_run_without_state_before_this_one_is_no_other_run() {
         let theirs = found(60, Some(mark("run-1", 9, false)));
-        assert!(!judge("g", &theirs, &at(50), &mark("ours", 1, false), &BTreeMap::new()).unwrap());
+        assert!(!was_committed("g", &theirs, &at(50), &mark("ours", 1, false), &BTreeMap::new()).unwrap());
     }
 }

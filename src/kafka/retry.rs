@@ -23,7 +23,7 @@ const SLOW: Duration = Duration::from_secs(5);
 /// # Errors
 /// The last one, if it goes on for half a minute, or half an hour without an answer; at once if it is of another kind
 /// than Kafka's, or another part of the run has failed.
-pub fn insist<T>(fault: &Fault, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+pub fn retry<T>(fault: &Fault, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
     let mut retry = Retry::new(fault, PAUSE, None);
     let start = Instant::now();
     let mut answered = Duration::ZERO;
@@ -59,13 +59,13 @@ mod tests {
     fn what_the_cluster_can_mend_is_asked_again() {
         let fault = Fault::default();
         let mut times = 0;
-        let answer = insist(&fault, || {
+        let answer = retry(&fault, || {
             times += 1;
             if times == 1 { leaderless() } else { Ok(7) }
         });
         assert_eq!((answer.unwrap(), times), (7, 2));
         let mut times = 0;
-        let error = insist(&fault, || -> Result<()> {
+        let error = retry(&fault, || -> Result<()> {
             times += 1;
             Err(anyhow!("the topic was recreated"))
         });
@@ -76,7 +76,7 @@ mod tests {
     fn nothing_is_asked_again_after_an_error_elsewhere() {
         let fault = Fault::default();
         let mut times = 0;
-        let answer = insist(&fault, || -> Result<()> {
+        let answer = retry(&fault, || -> Result<()> {
             times += 1;
             fault.raise(anyhow!("no space left"));
             leaderless()

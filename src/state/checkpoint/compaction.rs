@@ -9,7 +9,7 @@
 //!    many rows that the others withdraw, so that at least two thirds of it count: bytes are at most twice what the
 //!    rows need, and a row is written about three more times for that.
 
-use super::shelf::Held;
+use super::run_set::Held;
 
 /// How many runs of about the same size are merged.
 const FEW: usize = 4;
@@ -19,7 +19,7 @@ const MOST: usize = 32;
 const SMALL: u64 = 64 << 10;
 
 /// The runs to be merged, by index; none where they are well as they are.
-pub(super) fn choose(runs: &[Held]) -> Vec<usize> {
+pub(super) fn pick(runs: &[Held]) -> Vec<usize> {
     let mut by_size: Vec<usize> = (0..runs.len()).collect();
     by_size.sort_by_key(|&index| runs[index].bytes);
     let partial: Vec<usize> =
@@ -44,13 +44,13 @@ pub(super) fn choose(runs: &[Held]) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use cutwater_dataflows::persist::Run;
+    use cutwater_dataflows::persist::SortedRun;
 
     use super::*;
     use crate::state::checkpoint::run::ALL;
 
     fn held(bytes: u64) -> Held {
-        let run = Run { file: String::new(), range: ALL, rows: bytes / 20, bytes };
+        let run = SortedRun { file: String::new(), range: ALL, rows: bytes / 20, bytes };
         Held { run, bytes, whole: true, named: false }
     }
 
@@ -64,7 +64,7 @@ mod tests {
             for _ in 0..ROUNDS {
                 runs.push(held(size));
                 loop {
-                    let mut chosen = choose(&runs);
+                    let mut chosen = pick(&runs);
                     if chosen.is_empty() {
                         break;
                     }
@@ -89,10 +89,10 @@ mod tests {
     #[test]
     fn parts_of_old_files_are_written_anew_and_many_at_start_are_merged_few_at_a_time() {
         let mut runs = vec![held(1 << 30), Held { whole: false, ..held(1 << 20) }];
-        assert_eq!(choose(&runs), [1]);
+        assert_eq!(pick(&runs), [1]);
         runs[1].whole = true;
-        assert_eq!(choose(&runs), [] as [usize; 0]);
+        assert_eq!(pick(&runs), [] as [usize; 0]);
         let many: Vec<Held> = (0..500).map(|_| held(1 << 20)).collect();
-        assert_eq!(choose(&many).len(), MOST);
+        assert_eq!(pick(&many).len(), MOST);
     }
 }

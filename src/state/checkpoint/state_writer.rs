@@ -1,6 +1,6 @@
-//! Keeping collections: from sealed epochs to pieces of checkpoints, off the workers' threads.
+//! Persistence collections: from sealed epochs to parts of checkpoints, off the workers' threads.
 //!
-//! Workers hand over what they seal and go on. [`Keeping`] sums it, writes runs and reports pieces, on a thread of its
+//! Workers hand over what they seal and go on. [`Persistence`] sums it, writes runs and reports parts, on a thread of its
 //! own; [`Merging`] merges runs meanwhile, on another. Both do their work in steps, so that a test can do without
 //! threads.
 
@@ -13,30 +13,30 @@ use std::thread::JoinHandle;
 use anyhow::{Context as _, Result, bail};
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use cutwater_dataflows::flat::FlatBatch;
-use cutwater_dataflows::persist::{HashRange, Keeper, Piece, Run};
+use cutwater_dataflows::persist::{CheckpointPart, HashRange, SortedRun, StateWriter};
 use cutwater_dataflows::{Epoch, SyncActivator};
 
-use super::Keepers;
+use super::StateWriters;
 use super::merge::{Merged, Merging, Sums, Work};
 use super::run::{Reader, RunFiles};
-use super::shelf::{Held, Shelf};
+use super::run_set::{Held, RunSet};
 use crate::fault::Fault;
 use crate::feed::Place;
 
-/// What workers tell the thread, each for the shelf with a number.
+/// What workers tell the thread, each for the run set with a number.
 enum Order {
-    Keep(Box<Shelf>, Sender<Piece>),
+    Keep(Box<RunSet>, Sender<CheckpointPart>),
     Wake(SyncActivator),
     Seal(Epoch, FlatBatch),
     Checkpoint(Option<Epoch>),
 }
 
-/// Makes the keepers of a process.
+/// Makes the writers of a process.
 pub struct RunKeepers {
     files: Arc<RunFiles>,
-    collections: BTreeMap<String, Vec<Run>>,
+    collections: BTreeMap<String, Vec<SortedRun>>,
     orders: Orders,
-    shelves: AtomicUsize,
+    run_sets: AtomicUsize,
     restored: Arc<Restored>,
     fault: Fault,
 }
@@ -50,11 +50,11 @@ pub struct Restored {
     pub bytes: AtomicU64,
 }
 
-/// The threads behind the keepers.
+/// The threads behind the writers.
 pub struct Threads(Vec<JoinHandle<()>>);
 
 impl Threads {
-    /// Waits for their end: when all keepers have gone.
+    /// Waits for their end: when all writers have gone.
     pub fn join(self) {
         // A panic there has been raised as a fault.
         self.0.into_iter().for_each(|thread| drop(thread.join()));
@@ -62,19 +62,19 @@ impl Threads {
 }
 
 impl RunKeepers {
-    /// Keepers that go on from these runs of collections, and what works for them.
+    /// StateWriters that go on from these runs of collections, and what works for them.
     pub fn new(
         files: RunFiles,
-        collections: BTreeMap<String, Vec<Run>>,
+        collections: BTreeMap<String, Vec<SortedRun>>,
         fault: &Fault,
-    ) -> (RunKeepers, Keeping, Merging) {
+    ) -> (RunKeepers, Persistence, Merging) {
         let files = Arc::new(files);
         let (orders, inbox) = unbounded();
         let (work, merging) = unbounded();
         let (outbox, merged) = unbounded();
         let waiting = Arc::new(Waiting { most: files.sizes().waiting, ..Waiting::default() });
         let orders = Orders { sender: orders, waiting };
-        let keeping = Keeping {
+        let persistence = Persistence {
             files: Arc::clone(&files),
             waiting: Arc::clone(&orders.waiting),
             inbox,
@@ -89,11 +89,11 @@ impl RunKeepers {
             files,
             collections,
             orders,
-            shelves: AtomicUsize::new(0),
+            run_sets: AtomicUsize::new(0),
             restored: Arc::default(),
             fault,
         };
-        (kept, keeping, merging)
+        (kept, persistence, merging)
     }
 
     /// As [`RunKeepers::new`], with threads that do the work.
@@ -102,13 +102,13 @@ impl RunKeepers {
     /// If the system gives no thread.
     pub fn start(
         files: RunFiles,
-        collections: BTreeMap<String, Vec<Run>>,
+        collections: BTreeMap<String, Vec<SortedRun>>,
         fault: &Fault,
     ) -> Result<(RunKeepers, Threads)> {
-        let (kept, mut keeping, mut merging) = RunKeepers::new(files, collections, fault);
-        let keeping = thread("checkpoint", fault, move || {
-            while keeping.wait() {
-                while keeping.step()? {}
+        let (kept, mut persistence, mut merging) = RunKeepers::new(files, collections, fault);
+        let persistence = thread("checkpoint", fault, move || {
+            while persistence.wait() {
+                while persistence.step()? {}
             }
             Ok(())
         })?;
@@ -118,7 +118,7 @@ impl RunKeepers {
             }
             Ok(())
         })?;
-        Ok((kept, Threads(vec![keeping, merging])))
+        Ok((kept, Threads(vec![persistence, merging])))
     }
 
     /// What was restored so far.
@@ -140,14 +140,15 @@ pub(super) fn thread(
         .with_context(|| format!("starting the {part} thread"))
 }
 
-impl Keepers for RunKeepers {
-    fn keeper(&self, collection: &str, place: Place) -> Box<dyn Keeper> {
+impl StateWriters for RunKeepers {
+    fn writer(&self, collection: &str, place: Place) -> Box<dyn StateWriter> {
         let range = HashRange::of(place.worker, place.workers);
         let all = self.collections.get(collection).map(Vec::as_slice).unwrap_or_default();
-        let runs = all.iter().filter_map(|run| Some(Run { range: run.range.both(range)?, ..run.clone() }));
-        let (pieces, finished) = unbounded();
+        let runs =
+            all.iter().filter_map(|run| Some(SortedRun { range: run.range.both(range)?, ..run.clone() }));
+        let (parts, finished) = unbounded();
         Box::new(Handle {
-            shelf: self.shelves.fetch_add(1, Ordering::Relaxed),
+            run_set: self.run_sets.fetch_add(1, Ordering::Relaxed),
             collection: collection.to_owned(),
             worker: place.worker,
             range,
@@ -155,7 +156,7 @@ impl Keepers for RunKeepers {
             restoring: None,
             files: Arc::clone(&self.files),
             orders: self.orders.clone(),
-            pieces,
+            parts,
             finished,
             restored: Arc::clone(&self.restored),
             fault: self.fault.clone(),
@@ -165,17 +166,17 @@ impl Keepers for RunKeepers {
 
 /// The worker's end.
 struct Handle {
-    shelf: usize,
+    run_set: usize,
     collection: String,
     worker: usize,
     range: HashRange,
     /// The runs that are to be restored.
-    runs: Vec<Run>,
+    runs: Vec<SortedRun>,
     restoring: Option<Restoring>,
     files: Arc<RunFiles>,
     orders: Orders,
-    pieces: Sender<Piece>,
-    finished: Receiver<Piece>,
+    parts: Sender<CheckpointPart>,
+    finished: Receiver<CheckpointPart>,
     restored: Arc<Restored>,
     fault: Fault,
 }
@@ -241,17 +242,17 @@ impl Handle {
     }
 }
 
-impl Keeper for Handle {
+impl StateWriter for Handle {
     fn attach(&mut self, anywhere: SyncActivator) {
-        self.orders.send(self.shelf, Order::Wake(anywhere), 0);
+        self.orders.send(self.run_set, Order::Wake(anywhere), 0);
     }
 
     fn restore(&mut self, each: &mut dyn FnMut(FlatBatch)) -> bool {
         match self.read(each).with_context(|| format!("restoring collection {:?}", self.collection)) {
             Ok(None) => true,
             Ok(Some(runs)) => {
-                let shelf = Shelf::new(&self.collection, self.worker, self.range, runs);
-                self.orders.send(self.shelf, Order::Keep(Box::new(shelf), self.pieces.clone()), 0);
+                let run_set = RunSet::new(&self.collection, self.worker, self.range, runs);
+                self.orders.send(self.run_set, Order::Keep(Box::new(run_set), self.parts.clone()), 0);
                 false
             }
             Err(error) => {
@@ -265,14 +266,14 @@ impl Keeper for Handle {
 
     fn seal(&mut self, epoch: Epoch, changes: FlatBatch) {
         let size = changes.size();
-        self.orders.send(self.shelf, Order::Seal(epoch, changes), size);
+        self.orders.send(self.run_set, Order::Seal(epoch, changes), size);
     }
 
     fn checkpoint(&mut self, epoch: Option<Epoch>) {
-        self.orders.send(self.shelf, Order::Checkpoint(epoch), 0);
+        self.orders.send(self.run_set, Order::Checkpoint(epoch), 0);
     }
 
-    fn finished(&mut self) -> Vec<Piece> {
+    fn finished(&mut self) -> Vec<CheckpointPart> {
         self.finished.try_iter().collect()
     }
 }
@@ -286,10 +287,10 @@ struct Orders {
 
 impl Orders {
     /// Sends, and returns when no more waits than may.
-    fn send(&self, shelf: usize, order: Order, bytes: usize) {
+    fn send(&self, run_set: usize, order: Order, bytes: usize) {
         self.waiting.add(bytes);
         // Fails when the thread has failed: then the run is about to end, and there will be no room.
-        if self.sender.send((shelf, order)).is_ok() {
+        if self.sender.send((run_set, order)).is_ok() {
             self.waiting.wait();
         }
     }
@@ -326,8 +327,8 @@ impl Waiting {
     }
 }
 
-/// Sums what workers seal, writes runs and reports pieces.
-pub struct Keeping {
+/// Sums what workers seal, writes runs and reports parts.
+pub struct Persistence {
     files: Arc<RunFiles>,
     waiting: Arc<Waiting>,
     inbox: Receiver<(usize, Order)>,
@@ -344,14 +345,14 @@ enum Event {
     Merged(Merged),
 }
 
-/// A shelf, and who hears of its pieces.
+/// A run set, and who hears of its parts.
 #[derive(Default)]
 struct Slot {
-    shelf: Option<(Box<Shelf>, Sender<Piece>)>,
+    run_set: Option<(Box<RunSet>, Sender<CheckpointPart>)>,
     wake: Option<SyncActivator>,
 }
 
-impl Keeping {
+impl Persistence {
     /// Does what is next; false if there is nothing to do.
     ///
     /// # Errors
@@ -363,7 +364,8 @@ impl Keeping {
         let (number, slot) = match event {
             Event::Merged(Merged(number, output)) => {
                 let slot = self.slots.entry(number).or_default();
-                let gone = slot.shelf.as_mut().map(|(shelf, _)| shelf.merged(output)).unwrap_or_default();
+                let gone =
+                    slot.run_set.as_mut().map(|(run_set, _)| run_set.merged(output)).unwrap_or_default();
                 if !gone.is_empty() {
                     let _ = self.work.send(Work::Remove(gone));
                 }
@@ -371,16 +373,16 @@ impl Keeping {
             }
             Event::Ordered(number, order) => {
                 let slot = self.slots.entry(number).or_default();
-                match (order, &mut slot.shelf) {
-                    (Order::Keep(shelf, pieces), kept) => *kept = Some((shelf, pieces)),
+                match (order, &mut slot.run_set) {
+                    (Order::Keep(run_set, parts), kept) => *kept = Some((run_set, parts)),
                     (Order::Wake(wake), _) => slot.wake = Some(wake),
-                    (Order::Seal(epoch, changes), Some((shelf, _))) => {
+                    (Order::Seal(epoch, changes), Some((run_set, _))) => {
                         self.waiting.remove(changes.size());
-                        shelf.seal(epoch, &changes, &self.files)?;
+                        run_set.seal(epoch, &changes, &self.files)?;
                     }
-                    (Order::Checkpoint(epoch), Some((shelf, pieces))) => {
+                    (Order::Checkpoint(epoch), Some((run_set, parts))) => {
                         // Fails when the worker has gone.
-                        let _ = pieces.send(shelf.checkpoint(epoch, &self.files)?);
+                        let _ = parts.send(run_set.checkpoint(epoch, &self.files)?);
                         if let Some(wake) = &slot.wake {
                             let _ = wake.activate();
                         }
@@ -392,15 +394,15 @@ impl Keeping {
                 (number, slot)
             }
         };
-        if let Some((shelf, _)) = &mut slot.shelf
-            && let Some(runs) = shelf.next_merge()
+        if let Some((run_set, _)) = &mut slot.run_set
+            && let Some(runs) = run_set.next_merge()
         {
-            let _ = self.work.send(Work::Merge(number, shelf.range(), runs));
+            let _ = self.work.send(Work::Merge(number, run_set.range(), runs));
         }
         Ok(true)
     }
 
-    /// Waits for something to do; false if there will be nothing any more: all keepers have gone.
+    /// Waits for something to do; false if there will be nothing any more: all writers have gone.
     pub fn wait(&mut self) -> bool {
         self.next = select! {
             recv(self.inbox) -> order => order.ok().map(|(number, order)| Event::Ordered(number, order)),
@@ -410,7 +412,7 @@ impl Keeping {
     }
 }
 
-impl Drop for Keeping {
+impl Drop for Persistence {
     fn drop(&mut self) {
         // Who waits for room waits no more: nothing takes what it hands over, the run is about to end.
         self.waiting.remove(usize::MAX);
