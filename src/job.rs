@@ -313,7 +313,9 @@ impl Setup {
             let persistence = self.state.as_ref().map(|state| {
                 let writers = Arc::clone(&state.writers);
                 Persistence {
-                    writers: Box::new(move |collection| writers.writer(collection, place)),
+                    writers: Box::new(move |collection, sharding| {
+                        writers.writer(collection, place, sharding)
+                    }),
                     barriers: barriers(scope, &clock, checkpoints.clone()),
                 }
             });
@@ -333,7 +335,7 @@ impl Setup {
                 .collect();
             changes.push(scope.concatenate(parts.dead_letters));
             publish(scope, changes, parts.reports, publisher).probe_with(&probe);
-            collect_parts(scope, parts.parts, checkpoints);
+            collect_parts(scope, parts.checkpoint_parts, checkpoints);
         });
         let (time, nudged) = (Arc::clone(&self.time), self.time.now());
         let (stop, dead_letters) = (self.stop.clone(), Arc::clone(&self.dead_letters));

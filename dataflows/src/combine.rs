@@ -4,17 +4,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;
 
 use hashbrown::HashTable;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::flat::FlatBatch;
 use crate::rows::Row;
 use crate::short::word;
-
-/// The hash by which rows are distributed among workers. Fixed: XXH3-64 of the row's encoding, seed 0.
-#[inline]
-pub fn row_hash(encoded: &[u8]) -> u64 {
-    xxh3_64(encoded)
-}
 
 /// Sums the counts of equal rows. Its table keeps its memory from one epoch to the next.
 ///

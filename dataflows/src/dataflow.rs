@@ -13,7 +13,8 @@ use timely::communication::allocator::thread::Thread;
 use timely::logging::{TimelyEvent, TimelyEventBuilder};
 use timely::worker::{Config, Worker};
 
-use crate::flow::{Flow, Parts, Render};
+use crate::flow::{Flow, Parts};
+use crate::output::Render;
 use crate::panics::caught;
 use crate::rows::Schema;
 use crate::source::{DecodeRecord, Driver, Turn};
@@ -108,7 +109,7 @@ pub struct OutputShape {
     /// Its columns: those of the key tell one row from another.
     pub schema: Schema,
     /// True iff all its rows are made of persisted collections, so that a restart has all of them.
-    pub kept: bool,
+    pub restorable: bool,
     /// True iff the way it is made shows that it has one row of a key at most. False says nothing.
     pub unique: bool,
 }

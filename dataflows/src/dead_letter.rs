@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::flat::FlatBatch;
-use crate::flow::Render;
+use crate::output::Render;
 use crate::record::{Malformed, Record};
 use crate::rows::{Bytes, Json, Row, Schema, Text, encode_into};
 

@@ -1,24 +1,21 @@
 //! What a dataflow is built from: named inputs, collections, named outputs.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use differential_dataflow::{AsCollection, VecCollection};
-use timely::dataflow::operators::Concat;
+use differential_dataflow::VecCollection;
 use timely::dataflow::{Scope, Stream};
 
-use crate::dataflow::{Build, OutputShape};
-use crate::decode::Decode;
+use crate::collection::{About, Collection, Snapshot};
+use crate::dataflow::Build;
 use crate::flat::FlatBatch;
-use crate::operators::flatten::{flatten, unflatten};
-use crate::operators::since::{since, since_flat};
-use crate::persist::{CheckpointPart, StateWriter};
-use crate::render::{Change, render};
-use crate::rows::{Json, Row, Schema};
-use crate::source::{Driver, Report, source};
+use crate::input::Input;
+use crate::operators::differential::flatten;
+use crate::output::Output;
+use crate::persist::{CheckpointPart, Sharding, StateWriter};
+use crate::rows::{Row, Schema};
+use crate::source::{Driver, Report};
 use crate::{Diff, Epoch};
 
 /// A dataflow under construction: names inputs, and takes outputs.
@@ -45,7 +42,7 @@ pub struct Persistence<'s> {
 pub type Barriers<'s> = Stream<'s, Epoch, Vec<Epoch>>;
 
 /// Gives the writer of the persisted collection of that name.
-pub type StateWriterOf = Box<dyn FnMut(&str) -> Box<dyn StateWriter>>;
+pub type StateWriterOf = Box<dyn FnMut(&str, Sharding) -> Box<dyn StateWriter>>;
 
 /// What the runtime is given of a dataflow that was built.
 #[derive(Default)]
@@ -63,23 +60,10 @@ pub struct Parts<'s> {
     /// The types of their rows, by name.
     pub types: BTreeMap<String, Schema>,
     /// The parts of checkpoints, of each persisted collection that is kept.
-    pub parts: Vec<Stream<'s, Epoch, Vec<CheckpointPart>>>,
+    pub checkpoint_parts: Vec<Stream<'s, Epoch, Vec<CheckpointPart>>>,
     /// Operators that remember rows which are not persisted: they would forget them in a restart.
     pub unpersisted_state: Vec<String>,
 }
-
-/// A named output: its changes, net for each worker and epoch, and how they are shown.
-pub struct Output<'s> {
-    /// Its name and columns.
-    pub shape: OutputShape,
-    /// Its changes, on the worker that made them: with what precedes the first epoch, at time 0, if told so.
-    pub changes: Box<dyn FnOnce(bool) -> Stream<'s, Epoch, FlatBatch> + 's>,
-    /// Shows changes of one epoch, from all workers, in order.
-    pub render: Render,
-}
-
-/// See [`render`].
-pub type Render = Arc<dyn Fn(&[FlatBatch]) -> Vec<Change> + Send + Sync>;
 
 impl<'s> Flow<'s> {
     /// Builds `dataflow` in `scope`, with a driver from `drivers` for each input. Its persisted collections are kept
@@ -106,34 +90,66 @@ impl<'s> Flow<'s> {
         let mut parts = self.parts.borrow_mut();
         assert!(!parts.inputs.iter().any(|other| other == name), "input {name:?} is named twice");
         parts.inputs.push(name.to_owned());
-        Input { flow: self.clone(), name: name.to_owned() }
+        drop(parts);
+        Input::new(self.clone(), name)
     }
 
-    /// Brings a collection back that differential operators have made.
+    /// Brings a collection back that differential operators have made. Equal rows of an epoch are summed on the worker where
+    /// they are, when the epoch is complete.
     pub fn collection<R: Row>(&self, rows: VecCollection<'s, Epoch, R, Diff>) -> Collection<'s, R> {
-        // Whoever took rows to differential that are not persisted has been noted for it there.
-        Collection { flow: self.clone(), rows: Rows::Loose(rows), kept: true, determined: None }
+        let about = About { net: true, restorable: true, ..About::default() };
+        // The caller of `differential` that had rows which are not persisted has been noted for it there.
+        Collection::new(self.clone(), flatten(rows.inner), about, Snapshot::default())
     }
 
-    /// A collection that an operator hands on encoded. Whoever remembered rows that are not persisted has been noted.
-    /// `before` is set if somebody takes what precedes the first epoch.
-    pub(crate) fn encoded<R: Row>(
+    /// A collection that an operator of one's own hands on, encoded. What it made of [`Collection::changes`] must be at the
+    /// epoch of those, and rows of `R`'s encoding.
+    pub fn collection_of<R: Row>(&self, changes: Stream<'s, Epoch, FlatBatch>) -> Collection<'s, R> {
+        self.made(changes, Snapshot::default())
+    }
+
+    /// A collection that an operator hands on, which makes its snapshot if that is wanted. Whoever remembered rows that are
+    /// not persisted has been noted.
+    pub(crate) fn made<R: Row>(
         &self,
-        rows: Stream<'s, Epoch, FlatBatch>,
-        before: Before,
+        changes: Stream<'s, Epoch, FlatBatch>,
+        snapshot: Snapshot,
     ) -> Collection<'s, R> {
-        let rows = Rows::Flat { stream: rows, placed: false, before, row: PhantomData };
-        Collection { flow: self.clone(), rows, kept: true, determined: None }
+        let about = About { restorable: true, ..About::default() };
+        Collection::new(self.clone(), changes, about, snapshot)
     }
 
-    /// The collection that `persist` hands on.
-    pub(crate) fn persisted<R: Row>(&self, rows: Stream<'s, Epoch, FlatBatch>) -> Collection<'s, R> {
-        Collection {
-            flow: self.clone(),
-            rows: Rows::Flat { stream: rows, placed: true, before: Before::default(), row: PhantomData },
-            kept: true,
-            determined: None,
-        }
+    pub(crate) fn scope(&self) -> Scope<'s, Epoch> {
+        self.scope
+    }
+
+    pub(crate) fn driver(&self, input: &str) -> Box<dyn Driver> {
+        (self.drivers.borrow_mut())(input)
+    }
+
+    pub(crate) fn take_source(
+        &self,
+        dead_letters: Stream<'s, Epoch, FlatBatch>,
+        reports: Stream<'s, Epoch, Vec<Report>>,
+    ) {
+        let mut parts = self.parts.borrow_mut();
+        parts.dead_letters.push(dead_letters);
+        parts.reports.push(reports);
+    }
+
+    pub(crate) fn note_unpersisted(&self, operator: &str) {
+        self.parts.borrow_mut().unpersisted_state.push(operator.to_owned());
+    }
+
+    #[track_caller]
+    pub(crate) fn take_output(&self, output: Output<'s>) {
+        let mut parts = self.parts.borrow_mut();
+        let name = &output.shape.name;
+        assert!(
+            !parts.outputs.iter().any(|other| other.shape.name == *name),
+            "output {name:?} is named twice"
+        );
+        parts.outputs.push(output);
     }
 
     /// The writer of the persisted collection of that name, and the barriers, where collections are kept.
@@ -141,7 +157,11 @@ impl<'s> Flow<'s> {
     /// # Panics
     /// If the dataflow has persisted another collection under that name.
     #[track_caller]
-    pub(crate) fn keeping<R: Row>(&self, name: &str) -> Option<(Box<dyn StateWriter>, Barriers<'s>)> {
+    pub(crate) fn state_writer<R: Row>(
+        &self,
+        name: &str,
+        sharding: Sharding,
+    ) -> Option<(Box<dyn StateWriter>, Barriers<'s>)> {
         let mut parts = self.parts.borrow_mut();
         let twice = parts.types.insert(name.to_owned(), Schema::of::<R>()).is_some();
         assert!(!twice, "collection {name:?} is persisted twice");
@@ -149,176 +169,11 @@ impl<'s> Flow<'s> {
         drop(parts);
         let mut persistence = self.persistence.borrow_mut();
         let Persistence { writers, barriers } = persistence.as_mut()?;
-        Some((writers(name), barriers.clone()))
+        Some((writers(name, sharding), barriers.clone()))
     }
 
     /// Takes the parts of a persisted collection.
-    pub(crate) fn take_parts(&self, parts: Stream<'s, Epoch, Vec<CheckpointPart>>) {
-        self.parts.borrow_mut().parts.push(parts);
-    }
-}
-
-/// An input that is still records.
-pub struct Input<'s> {
-    flow: Flow<'s>,
-    name: String,
-}
-
-impl<'s> Input<'s> {
-    /// Decodes the records. Equal rows of a worker and epoch are summed before they go anywhere.
-    pub fn decode<D: Decode>(self, decoder: D) -> Collection<'s, D::Row> {
-        let driver = (self.flow.drivers.borrow_mut())(&self.name);
-        let source = source(self.flow.scope, &self.name, driver, decoder);
-        let mut parts = self.flow.parts.borrow_mut();
-        parts.dead_letters.push(source.dead_letters);
-        parts.reports.push(source.reports);
-        drop(parts);
-        let before = Before::default();
-        let rows = Rows::Flat { stream: source.rows, placed: false, before, row: PhantomData };
-        Collection { flow: self.flow, rows, kept: false, determined: None }
-    }
-}
-
-/// A collection of rows that changes with the epochs.
-pub struct Collection<'s, R: Row> {
-    flow: Flow<'s>,
-    rows: Rows<'s, R>,
-    /// True iff it is made of persisted collections alone.
-    kept: bool,
-    /// So many columns, the first ones, tell one row from another: no two rows agree in them, and none is there twice.
-    determined: Option<usize>,
-}
-
-/// Whether somebody takes what precedes the first epoch: those rows have been published, and an output leaves them out.
-/// An operator that makes them of restored rows can spare itself the work. Known when the dataflow is built.
-pub(crate) type Before = Rc<Cell<bool>>;
-
-/// The two forms of a collection between operators.
-enum Rows<'s, R: Row> {
-    /// Encoded and net for each worker and epoch. `placed`: each row is on the worker that its hash says.
-    Flat { stream: Stream<'s, Epoch, FlatBatch>, placed: bool, before: Before, row: PhantomData<R> },
-    /// As differential's operators take and leave them.
-    Loose(VecCollection<'s, Epoch, R, Diff>),
-}
-
-impl<'s, R: Row> Collection<'s, R> {
-    /// The flow it is part of.
-    pub fn flow(&self) -> &Flow<'s> {
-        &self.flow
-    }
-
-    /// The collection as differential's operators take it. [`Flow::collection`] is the way back. Those that remember
-    /// rows need them to be persisted before: a run that keeps state refuses to start otherwise.
-    pub fn differential(self) -> VecCollection<'s, Epoch, R, Diff> {
-        self.remembered_by("differential");
-        self.loose()
-    }
-
-    /// Notes that an operator remembers the rows of this collection.
-    pub(crate) fn remembered_by(&self, operator: &str) {
-        if !self.kept {
-            self.flow.parts.borrow_mut().unpersisted_state.push(operator.to_owned());
-        }
-    }
-
-    fn loose(self) -> VecCollection<'s, Epoch, R, Diff> {
-        match self.rows {
-            Rows::Flat { stream, before, .. } => {
-                before.set(true);
-                unflatten(stream).as_collection()
-            }
-            Rows::Loose(rows) => rows,
-        }
-    }
-
-    /// True iff each row is on the worker that its hash says.
-    pub(crate) fn is_placed(&self) -> bool {
-        matches!(self.rows, Rows::Flat { placed: true, .. })
-    }
-
-    /// The collection encoded, equal rows of a worker and epoch summed.
-    pub(crate) fn into_flat(self) -> Stream<'s, Epoch, FlatBatch> {
-        match self.rows {
-            Rows::Flat { stream, before, .. } => {
-                before.set(true);
-                stream
-            }
-            Rows::Loose(rows) => flatten(rows.inner),
-        }
-    }
-
-    /// As `into_flat`, without what precedes the first epoch.
-    fn into_flat_since(self) -> Stream<'s, Epoch, FlatBatch> {
-        match self.rows {
-            Rows::Flat { stream, .. } => since_flat(stream),
-            Rows::Loose(rows) => flatten(since(rows.inner)),
-        }
-    }
-
-    /// Applies `logic` to every row.
-    pub fn map<R2: Row>(self, logic: impl FnMut(R) -> R2 + 'static) -> Collection<'s, R2> {
-        let (flow, kept) = (self.flow.clone(), self.kept);
-        Collection { rows: Rows::Loose(self.loose().map(logic)), flow, kept, determined: None }
-    }
-
-    /// Keeps the rows for which `keep` says so.
-    pub fn filter(self, keep: impl FnMut(&R) -> bool + 'static) -> Self {
-        let (flow, kept, determined) = (self.flow.clone(), self.kept, self.determined);
-        Collection { rows: Rows::Loose(self.loose().filter(keep)), flow, kept, determined }
-    }
-
-    /// The rows of both collections, those that are in both as often as in both together.
-    pub fn concat(self, other: Self) -> Self {
-        let (flow, kept) = (self.flow.clone(), self.kept && other.kept);
-        let placed = self.is_placed() && other.is_placed();
-        let flat = |collection: &Self| matches!(collection.rows, Rows::Flat { .. });
-        let rows = if flat(&self) && flat(&other) {
-            let stream = self.into_flat().concat(other.into_flat());
-            Rows::Flat { stream, placed, before: Before::default(), row: PhantomData }
-        } else {
-            Rows::Loose(self.loose().concat(other.loose()))
-        };
-        Collection { flow, rows, kept, determined: None }
-    }
-
-    /// Says that the first `columns` columns tell one row from another.
-    pub(crate) fn determined_by(self, columns: Option<usize>) -> Self {
-        Collection { determined: columns, ..self }
-    }
-
-    /// The number of columns, if it is known, that tell one row from another.
-    pub(crate) fn determined(&self) -> Option<usize> {
-        self.determined
-    }
-
-    /// Hands the collection out under `name`. `key` names the columns that tell one row from another, which
-    /// come first, and `value` the others.
-    ///
-    /// # Panics
-    /// If the dataflow has an output of that name, or the columns are not as many as the row's, or no key
-    /// column is named.
-    #[track_caller]
-    pub fn output(self, name: &str, key: &[&str], value: &[&str]) {
-        let schema = match Schema::of::<R>().named(key, value) {
-            Ok(schema) if schema.key > 0 => schema,
-            Ok(_) => panic!("output {name:?} names no key column"),
-            Err(why) => panic!("output {name:?}: {why}"),
-        };
-        let parts = Rc::clone(&self.flow.parts);
-        let json = Json::new(schema.clone());
-        let render: Render = Arc::new(move |batches| render(&json, batches));
-        let shape = OutputShape {
-            name: name.to_owned(),
-            kept: self.kept,
-            unique: self.determined.is_some_and(|columns| columns <= schema.key),
-            schema,
-        };
-        let changes = Box::new(|before: bool| if before { self.into_flat() } else { self.into_flat_since() });
-        let mut parts = parts.borrow_mut();
-        assert!(
-            !parts.outputs.iter().any(|other| other.shape.name == name),
-            "output {name:?} is named twice"
-        );
-        parts.outputs.push(Output { shape, changes, render });
+    pub(crate) fn take_checkpoint_parts(&self, parts: Stream<'s, Epoch, Vec<CheckpointPart>>) {
+        self.parts.borrow_mut().checkpoint_parts.push(parts);
     }
 }

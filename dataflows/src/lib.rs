@@ -47,14 +47,19 @@
 //! - [`render`], [`dead_letter`]: what goes out
 //! - [`dataflow`]: options, registry, shape; [`word_count`]: a dataflow; [`panics`]: what becomes of faults in one
 
-pub(crate) mod arrange;
+pub mod arrange;
+pub mod arrangement;
+pub mod collection;
 pub mod combine;
 pub mod dataflow;
 pub mod dead_letter;
 pub mod decode;
 pub mod flat;
 pub mod flow;
+pub mod input;
+pub mod key;
 pub mod operators;
+pub mod output;
 pub mod panics;
 pub mod persist;
 pub mod record;
@@ -65,9 +70,13 @@ pub mod split;
 pub mod testing;
 pub mod word_count;
 
+pub use arrangement::Arrangement;
+pub use collection::Collection;
 pub use cutwater_rows as rows;
 pub use dataflow::{Build, BuildError, Dataflow, Entry, OutputShape, Shape, entry};
-pub use flow::{Collection, Flow, Input, Output, Parts};
+pub use flow::{Flow, Parts};
+pub use input::Input;
+pub use output::Output;
 
 use timely::scheduling::activate;
 
@@ -82,11 +91,21 @@ pub type SyncActivator = activate::SyncActivator;
 
 /// What a dataflow is written with.
 pub mod prelude {
+    pub use crate::arrangement::Arrangement;
+    pub use crate::collection::Collection;
     pub use crate::dataflow::{Dataflow, Shape, entry};
     pub use crate::decode::{Decode, Rows};
-    pub use crate::flow::{Collection, Flow};
+    pub use crate::flow::Flow;
+    pub use crate::operators::map::Emit;
+    pub use crate::operators::sum::Summand;
+    pub use crate::operators::{
+        ArrangeBy, Concat, Consolidate, Count, Deduplicate, Differential, Exchange, Filter, Inspect, Join,
+        Latest, Map, Negate, Persist, Reduce, Stateful, Sum, Threshold, Upsert,
+    };
     pub use crate::record::{Malformed, Record};
     pub use crate::rows::{Bytes, Decimal, DynRow, Float, Row, Schema, Text, Timestamp, Value};
+    pub use crate::{Diff, Epoch};
+    pub use {clap, differential_dataflow, timely};
 }
 
 /// The dataflows that come with Cutwater.

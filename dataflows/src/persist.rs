@@ -3,9 +3,47 @@
 use serde::{Deserialize, Serialize};
 
 use crate::flat::FlatBatch;
+use crate::key;
+use crate::rows::value::read_value;
+use crate::rows::{Kind, Place, Row};
 use crate::{Epoch, SyncActivator};
 
-/// A range of row hashes (see [`row_hash`](crate::combine::row_hash)), both ends included.
+/// By what the rows of a persisted collection are hashed, and so sorted in its files and distributed among workers. It
+/// stands beside each file, so that files can be read without the dataflow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sharding(Option<Kind>);
+
+impl Sharding {
+    /// By the whole row.
+    pub fn by_row() -> Self {
+        Sharding(None)
+    }
+
+    /// By the first part of a pair.
+    pub fn by_key<K: Row>() -> Self {
+        Sharding(Some(K::kind()))
+    }
+
+    /// True iff it is by the whole row.
+    pub fn is_by_row(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The hash of a row.
+    ///
+    /// # Panics
+    /// If the bytes are not those of such a row.
+    #[inline]
+    pub fn hash(&self, row: &[u8]) -> u64 {
+        let Some(kind) = &self.0 else { return key::hash(row) };
+        let mut rest = row;
+        read_value(kind, &mut rest, Place::Inner).expect("rows of a collection are encoded rows");
+        key::hash(&row[..row.len() - rest.len()])
+    }
+}
+
+/// A range of row hashes (see [`Sharding`]), both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HashRange {
     /// The first hash of the range.
@@ -51,6 +89,9 @@ pub struct SortedRun {
     pub file: String,
     /// The hashes that count.
     pub range: HashRange,
+    /// By what its rows are hashed.
+    #[serde(default, skip_serializing_if = "Sharding::is_by_row")]
+    pub sharding: Sharding,
     /// Rows in the whole file.
     pub rows: u64,
     /// Bytes of the whole file.

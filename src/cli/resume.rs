@@ -40,7 +40,7 @@ pub(super) fn state_options(args: &RunArgs, place: &str, shape: &Shape, name: &s
              persisted. Call `persist` on them before it"
         );
     }
-    let bare = shape.outputs.iter().find(|output| !output.kept);
+    let bare = shape.outputs.iter().find(|output| !output.restorable);
     if let (Some(output), Some(Emit::Final)) = (bare, args.emit) {
         bail!(
             "--state {place}: output {:?} of {name} is not made of persisted collections: with --emit final it would \

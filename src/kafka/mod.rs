@@ -6,5 +6,5 @@ pub mod deliveries;
 pub mod identity;
 pub mod limits;
 pub(crate) mod native;
-pub mod topics;
 pub mod retry;
+pub mod topics;

@@ -6,7 +6,7 @@
 use anyhow::{Result, bail};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::flat::FlatBatch;
-use cutwater_dataflows::flow::Render;
+use cutwater_dataflows::output::Render;
 use cutwater_dataflows::render::Change;
 use hashbrown::{HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_128_with_seed;

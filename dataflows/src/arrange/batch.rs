@@ -4,7 +4,9 @@ use super::directory::Directory;
 use crate::{Diff, Epoch};
 
 /// Rows in the order of hash, bytes and time. No row is there twice at a time, and no difference is zero.
-pub(crate) struct Batch {
+///
+/// Rows with the same key are side by side, in the order of their bytes.
+pub struct Batch {
     entries: Vec<Entry>,
     bytes: Vec<u8>,
     times: Times,
@@ -28,13 +30,17 @@ enum Times {
     Each(Vec<Epoch>),
 }
 
-/// An update: a row's hash and bytes, a time and a difference.
-#[derive(Clone, Copy)]
-pub(crate) struct Update<'a> {
-    pub(crate) hash: u64,
-    pub(crate) row: &'a [u8],
-    pub(crate) time: Epoch,
-    pub(crate) diff: Diff,
+/// An update: a row, when it changes, and by how much.
+#[derive(Clone, Copy, Debug)]
+pub struct Update<'a> {
+    /// The hash of the row's key.
+    pub hash: u64,
+    /// The row, encoded.
+    pub row: &'a [u8],
+    /// The epoch.
+    pub time: Epoch,
+    /// How often it appears, or is withdrawn.
+    pub diff: Diff,
 }
 
 /// A row that is looked for.
@@ -49,12 +55,17 @@ pub(crate) struct Probe<'a> {
 const FEW: usize = 8;
 
 /// Probes that are on their way at the same time: their cache misses overlap.
-const TOGETHER: usize = 32;
+pub(crate) const TOGETHER: usize = 32;
 
 impl Batch {
     /// How many updates it holds.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// True iff it holds none. Those of a trace hold some.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// The update at `index`.
@@ -62,7 +73,7 @@ impl Batch {
     /// # Panics
     /// If there is none.
     #[inline]
-    pub(crate) fn update(&self, index: usize) -> Update<'_> {
+    pub fn update(&self, index: usize) -> Update<'_> {
         let Entry { hash, diff, .. } = self.entries[index];
         let time = match &self.times {
             Times::One(time) => *time,
@@ -72,7 +83,7 @@ impl Batch {
     }
 
     /// The last time of any row.
-    pub(crate) fn last(&self) -> Epoch {
+    pub fn last(&self) -> Epoch {
         match &self.times {
             Times::One(time) => *time,
             Times::Each(times) => times.iter().copied().max().unwrap_or(Epoch::MIN),
@@ -139,6 +150,22 @@ impl Batch {
 }
 
 impl Batch {
+    /// Where the rows with these keys are, and others whose keys have the same hashes: to each place of `ranges`, for the
+    /// hash at its place. No more than [`TOGETHER`] are looked for at a time.
+    pub(crate) fn ranges(&self, hashes: &[u64], ranges: &mut [(usize, usize)]) {
+        for (hash, range) in hashes.iter().zip(&mut *ranges) {
+            let (start, end) = self.directory.candidates(*hash);
+            *range = (start as usize, end as usize);
+        }
+        for (hash, range) in hashes.iter().zip(ranges) {
+            let (start, end) = *range;
+            let entries = &self.entries[start..end];
+            let first = partition(entries, |entry| entry.hash < *hash);
+            let count = partition(&entries[first..], |entry| entry.hash == *hash);
+            *range = (start + first, start + first + count);
+        }
+    }
+
     /// Where to begin to look for a row, of which `start` is the first entry with its hash, if there is one.
     #[inline]
     fn first(&self, probe: &Probe<'_>, start: usize, end: usize) -> usize {
@@ -156,6 +183,15 @@ impl Batch {
             }
         }
         first
+    }
+}
+
+/// How many entries at the front are so.
+#[inline]
+fn partition(entries: &[Entry], so: impl Fn(&Entry) -> bool) -> usize {
+    match entries.len() {
+        ..=FEW => entries.iter().take_while(|entry| so(entry)).count(),
+        _ => entries.partition_point(so),
     }
 }
 

@@ -16,7 +16,7 @@ impl SpineBatch for Batch {
 }
 
 /// A merge in progress.
-pub(crate) struct Merge {
+pub struct Merge {
     next: [usize; 2],
     /// Times before it are of no more interest, and taken for it.
     compaction: Option<Epoch>,

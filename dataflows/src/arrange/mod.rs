@@ -1,4 +1,4 @@
-//! Arrangements of encoded rows, in the order of their hashes.
+//! The traces of arrangements: encoded rows in the order of the hashes of their keys.
 //!
 //! The trace is differential's [`Spine`]; what it holds are batches of our own. Rows are ordered by a hash of 64 bits
 //! first, so comparing two of them hardly ever looks at their bytes, and where a row is can be told from its hash: a
@@ -21,15 +21,21 @@ use timely::dataflow::operators::Operator;
 
 use crate::Epoch;
 use crate::flat::FlatBatch;
+use crate::key::KeyOf;
 
-pub(crate) use batch::{Batch, Probe};
+pub use batch::{Batch, Update};
+pub(crate) use batch::{Probe, TOGETHER};
 use sort::Sorter;
+pub(crate) use sort::sort;
 
 /// A trace of encoded rows.
-pub(crate) type RowTrace = TraceAgent<Spine<Rc<Batch>>>;
+pub type RowTrace = TraceAgent<Spine<Rc<Batch>>>;
 
 /// Arranges rows where they are.
-pub(crate) fn arrange<'s>(rows: Stream<'s, Epoch, FlatBatch>, name: &str) -> Arranged<'s, RowTrace> {
+pub(crate) fn arrange<'s, H: KeyOf>(
+    rows: Stream<'s, Epoch, FlatBatch>,
+    name: &str,
+) -> Arranged<'s, RowTrace> {
     // An arrangement takes updates that carry their times themselves.
     let timed = rows.unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, "Timed", |_, _| {
         |input, output| {
@@ -39,5 +45,5 @@ pub(crate) fn arrange<'s>(rows: Stream<'s, Epoch, FlatBatch>, name: &str) -> Arr
             });
         }
     });
-    arrange_core(timed, Pipeline, name, |_, _| Sorter::default())
+    arrange_core(timed, Pipeline, name, |_, _| Sorter::<H>::default())
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::rc::Rc;
 
 use differential_dataflow::batcher::{Batcher, Extract};
@@ -10,22 +11,23 @@ use timely::progress::frontier::AntichainRef;
 
 use super::batch::{Batch, Building, Update};
 use crate::Epoch;
-use crate::combine::row_hash;
 use crate::flat::FlatBatch;
+use crate::key::KeyOf;
 
 /// Holds the rows of epochs that are not complete.
-pub(super) struct Sorter {
+pub(super) struct Sorter<H> {
     pending: BTreeMap<Epoch, Vec<FlatBatch>>,
     lower: Antichain<Epoch>,
+    key: PhantomData<H>,
 }
 
-impl Default for Sorter {
+impl<H> Default for Sorter<H> {
     fn default() -> Self {
-        Sorter { pending: BTreeMap::new(), lower: Antichain::new() }
+        Sorter { pending: BTreeMap::new(), lower: Antichain::new(), key: PhantomData }
     }
 }
 
-impl Batcher<Vec<(Epoch, FlatBatch)>> for Sorter {
+impl<H: KeyOf> Batcher<Vec<(Epoch, FlatBatch)>> for Sorter<H> {
     fn insert(&mut self, container: &mut Vec<(Epoch, FlatBatch)>) {
         for (epoch, batch) in container.drain(..) {
             self.pending.entry(epoch).or_default().push(batch);
@@ -33,7 +35,7 @@ impl Batcher<Vec<(Epoch, FlatBatch)>> for Sorter {
     }
 }
 
-impl Extract for Sorter {
+impl<H: KeyOf> Extract for Sorter<H> {
     type Time = Epoch;
     type Output = Rc<Batch>;
 
@@ -48,23 +50,23 @@ impl Extract for Sorter {
         let complete = std::mem::replace(&mut self.pending, kept);
         self.lower.clear();
         self.lower.extend(self.pending.keys().next().copied());
-        (sort(complete).map(Rc::new), self.lower.borrow())
+        (sort::<H>(complete).map(Rc::new), self.lower.borrow())
     }
 }
 
 /// The rows of some epochs, as a batch.
-fn sort(mut epochs: BTreeMap<Epoch, Vec<FlatBatch>>) -> Option<Batch> {
+pub(crate) fn sort<H: KeyOf>(mut epochs: BTreeMap<Epoch, Vec<FlatBatch>>) -> Option<Batch> {
     let first = epochs.first_entry()?;
-    if let Some(ends) = ends_in_order(first.get()) {
+    if let Some(ends) = ends_in_order::<H>(first.get()) {
         let (epoch, batches) = first.remove_entry();
-        return join(epoch, batches, ends, deal(&epochs));
+        return join::<H>(epoch, batches, ends, deal::<H>(&epochs));
     }
-    deal(&epochs)
+    deal::<H>(&epochs)
 }
 
 /// The hashes of the first and the last row, if there are rows and they are in order: as a checkpoint gives them back.
-fn ends_in_order(batches: &[FlatBatch]) -> Option<(u64, u64)> {
-    let mut rows = batches.iter().flat_map(FlatBatch::iter).map(|(row, _)| (row_hash(row), row));
+fn ends_in_order<H: KeyOf>(batches: &[FlatBatch]) -> Option<(u64, u64)> {
+    let mut rows = batches.iter().flat_map(FlatBatch::iter).map(|(row, _)| (H::hash(row), row));
     let (first, row) = rows.next()?;
     let mut last = (first, row);
     for next in rows {
@@ -78,7 +80,12 @@ fn ends_in_order(batches: &[FlatBatch]) -> Option<(u64, u64)> {
 
 /// The rows of one epoch, which are in order, with those of others. Each batch is dropped when it has been taken in, so
 /// that this needs hardly more memory than the rows do.
-fn join(epoch: Epoch, batches: Vec<FlatBatch>, ends: (u64, u64), others: Option<Batch>) -> Option<Batch> {
+fn join<H: KeyOf>(
+    epoch: Epoch,
+    batches: Vec<FlatBatch>,
+    ends: (u64, u64),
+    others: Option<Batch>,
+) -> Option<Batch> {
     let (mut rows, mut bytes, (mut first, mut last)) = (0, 0, ends);
     batches.iter().for_each(|batch| (rows, bytes) = (rows + batch.len(), bytes + batch.bytes()));
     if let Some(others) = &others {
@@ -91,7 +98,7 @@ fn join(epoch: Epoch, batches: Vec<FlatBatch>, ends: (u64, u64), others: Option<
     let order = |update: &Update<'_>| (update.hash, update.row.to_vec(), update.time);
     for batch in batches {
         for (row, diff) in batch.iter() {
-            let update = Update { hash: row_hash(row), row, time: epoch, diff };
+            let update = Update { hash: H::hash(row), row, time: epoch, diff };
             let before = |other: &Update<'_>| {
                 other.hash < update.hash || other.hash == update.hash && order(other) < order(&update)
             };
@@ -106,14 +113,14 @@ fn join(epoch: Epoch, batches: Vec<FlatBatch>, ends: (u64, u64), others: Option<
 }
 
 /// The rows of some epochs, in whatever order they are, as a batch.
-fn deal(epochs: &BTreeMap<Epoch, Vec<FlatBatch>>) -> Option<Batch> {
+fn deal<H: KeyOf>(epochs: &BTreeMap<Epoch, Vec<FlatBatch>>) -> Option<Batch> {
     let batches: Vec<(Epoch, &FlatBatch)> =
         epochs.iter().flat_map(|(&epoch, batches)| batches.iter().map(move |batch| (epoch, batch))).collect();
     let rows = batches.iter().map(|(_, batch)| batch.len()).sum();
     let mut places = Vec::with_capacity(rows);
     for (number, (_, batch)) in (0..).zip(&batches) {
         places.extend((0..).zip(batch.iter()).map(|(index, (row, _))| Place {
-            hash: row_hash(row),
+            hash: H::hash(row),
             batch: number,
             index,
         }));
@@ -189,6 +196,7 @@ fn in_order(mut places: Vec<Place>, order: impl Fn(&Place, &Place) -> Ordering) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::{Whole, hash as row_hash};
 
     type Rows = Vec<(u64, Vec<u8>, Epoch, i64)>;
 
@@ -219,17 +227,17 @@ mod tests {
                 batches.push(FlatBatch::default());
                 batches.last_mut().unwrap().push((row * 7).to_string().as_bytes(), 1);
             }
-            assert!(ends_in_order(&epochs[&0]).is_some());
-            let expected = rows(deal(&epochs));
-            assert_eq!(rows(sort(epochs.clone())), expected);
+            assert!(ends_in_order::<Whole>(&epochs[&0]).is_some());
+            let expected = rows(deal::<Whole>(&epochs));
+            assert_eq!(rows(sort::<Whole>(epochs.clone())), expected);
             // Out of order, and in order with a row twice.
             epochs.get_mut(&0).unwrap().reverse();
-            assert!(ends_in_order(&epochs[&0]).is_none());
-            assert_eq!(rows(sort(epochs)), expected);
+            assert!(ends_in_order::<Whole>(&epochs[&0]).is_none());
+            assert_eq!(rows(sort::<Whole>(epochs)), expected);
         }
         let mut twice = FlatBatch::default();
         (0..2).for_each(|_| twice.push(b"a", 1));
-        let sorted = rows(sort(BTreeMap::from([(3, vec![twice])])));
+        let sorted = rows(sort::<Whole>(BTreeMap::from([(3, vec![twice])])));
         assert_eq!(sorted, [(row_hash(b"a"), b"a".to_vec(), 3, 2)]);
     }
 }

@@ -1,5 +1,6 @@
 //! Flat batches: many rows in three flat arrays, for combining, for exchange and for files.
 
+mod builder;
 mod codec;
 
 use timely::Accountable;
@@ -7,6 +8,9 @@ use timely::bytes::arc::Bytes;
 use timely::container::{DrainContainer, PushInto, SizableContainer};
 use timely::dataflow::channels::ContainerBytes;
 
+use crate::rows::{Row, encode_into};
+
+pub use builder::FlatBuilder;
 pub use codec::{Damaged, FlatRef, decode, encode, encoded_length};
 
 /// A batch of encoded rows, each with a count (its difference).
@@ -73,6 +77,28 @@ impl FlatBatch {
         self.bytes.extend_from_slice(row);
         self.ends.push(self.bytes.len() as u64);
         self.counts.push(count);
+    }
+
+    /// Appends a row with its count, encoded in place.
+    #[inline]
+    pub fn push_row<R: Row>(&mut self, row: R::Ref<'_>, count: i64) {
+        self.push_with(count, |bytes| encode_into::<R>(row, bytes));
+    }
+
+    /// Appends what `write` appends to the bytes, as a row with this count.
+    #[inline]
+    pub fn push_with(&mut self, count: i64, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.counts.is_empty() {
+            self.bytes.clear();
+        }
+        write(&mut self.bytes);
+        self.ends.push(self.bytes.len() as u64);
+        self.counts.push(count);
+    }
+
+    /// Turns appearances into withdrawals, and these into appearances.
+    pub fn negate(&mut self) {
+        self.counts.iter_mut().for_each(|count| *count = -*count);
     }
 
     /// The encoding of row `index`.

@@ -1,8 +1,55 @@
-//! Operators on collections. Each is a file; each gets combining before exchange for nothing.
+//! What is done to collections, one operator a file, in reading order:
+//!
+//! - Row by row, and nothing remembered: [`mod@map`], [`filter`], [`negate`], [`concat`], [`inspect`]
+//! - Summed or moved: [`consolidate`], [`exchange`]
+//! - Of arrangements, which hold the rows by key: [`arrange_by`], [`count`], [`threshold`], [`join`], [`reduce`]
+//! - With a state that survives: [`persist`], [`stateful`], and made of it [`upsert`], [`latest`], [`deduplicate`],
+//!   [`sum`]
+//! - [`differential`]: to differential's own operators and back; [`accumulate`]: for outputs that are wanted once
+//!
+//! Each is an extension trait of [`Collection`](crate::Collection), or of
+//! [`Arrangement`](crate::arrangement::Arrangement), as one of yours would be.
 
 pub mod accumulate;
+pub mod arrange_by;
+pub mod concat;
+pub mod consolidate;
 pub mod count;
-pub(crate) mod exchange;
-pub mod flatten;
+pub mod deduplicate;
+pub mod differential;
+pub mod exchange;
+pub mod filter;
+pub mod inspect;
+pub mod join;
+pub mod latest;
+pub mod map;
+pub mod negate;
 pub mod persist;
-pub(crate) mod since;
+pub mod reduce;
+mod state_store;
+pub mod stateful;
+pub mod sum;
+mod survive;
+pub mod threshold;
+pub(crate) mod timed;
+pub mod upsert;
+
+pub use arrange_by::ArrangeBy;
+pub use concat::Concat;
+pub use consolidate::Consolidate;
+pub use count::Count;
+pub use deduplicate::Deduplicate;
+pub use differential::Differential;
+pub use exchange::Exchange;
+pub use filter::Filter;
+pub use inspect::Inspect;
+pub use join::Join;
+pub use latest::Latest;
+pub use map::Map;
+pub use negate::Negate;
+pub use persist::Persist;
+pub use reduce::Reduce;
+pub use stateful::Stateful;
+pub use sum::Sum;
+pub use threshold::Threshold;
+pub use upsert::Upsert;

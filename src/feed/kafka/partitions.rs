@@ -29,8 +29,8 @@ use crate::fault::Fault;
 use crate::kafka::client::{Client, Settings};
 use crate::kafka::identity::{Ids, Pinned};
 use crate::kafka::native::batch::{Batches, Event};
-use crate::kafka::topics::Pattern;
 use crate::kafka::retry::retry;
+use crate::kafka::topics::Pattern;
 use crate::state::cut::Topics;
 
 /// How long the last commit may take. Nothing but the lag that others see depends on it, and `--stop-timeout` ends a run
@@ -206,9 +206,8 @@ impl KafkaFeed {
             return Ok(());
         }
         let consumer = Arc::clone(self.connect()?);
-        let starts = retry(&self.fault, || {
-            starts(&consumer, &self.tools.ends, &self.reading, wanted, &new, REQUEST)
-        })?;
+        let starts =
+            retry(&self.fault, || starts(&consumer, &self.tools.ends, &self.reading, wanted, &new, REQUEST))?;
         self.take_on(new, starts, matches!(wanted, Wanted::From(_)))
     }
 

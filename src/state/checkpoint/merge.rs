@@ -4,9 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use cutwater_dataflows::combine::row_hash;
 use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::persist::{HashRange, SortedRun};
 
@@ -23,8 +22,9 @@ struct Merge {
 
 impl Merge {
     fn new(files: &RunFiles, runs: &[SortedRun], range: HashRange) -> Result<Self> {
+        let Some(SortedRun { sharding, .. }) = runs.first() else { bail!("nothing is to be merged") };
         let readers = runs.iter().map(|run| Reader::open(files.storage(), run)).collect::<Result<_>>()?;
-        Ok(Merge { sums: Sums::new(readers)?, writer: files.write(range) })
+        Ok(Merge { sums: Sums::new(readers)?, writer: files.write(range, sharding) })
     }
 
     /// Takes some rows; false when there are no more.
@@ -135,7 +135,7 @@ impl Input {
         while self.at == self.block.len() {
             let Some(block) = self.reader.next(|rows| rows.to_batch())? else { return Ok(None) };
             self.hashes.clear();
-            self.hashes.extend(block.iter().map(|(row, _)| row_hash(row)));
+            self.hashes.extend(block.iter().map(|(row, _)| self.reader.sharding().hash(row)));
             ensure!(self.hashes.is_sorted(), "rows of a run are not in order");
             (self.block, self.at) = (block, 0);
         }

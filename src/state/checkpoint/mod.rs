@@ -20,7 +20,7 @@ mod tests;
 
 use anyhow::Result;
 use cutwater_dataflows::Epoch;
-use cutwater_dataflows::persist::{CheckpointPart, StateWriter};
+use cutwater_dataflows::persist::{CheckpointPart, Sharding, StateWriter};
 
 use crate::feed::Place;
 
@@ -28,7 +28,7 @@ use crate::feed::Place;
 pub trait StateWriters: Send + Sync {
     /// The writer of a collection for one worker. Made on the worker's thread, once for each collection, in the same
     /// order on all workers.
-    fn writer(&self, collection: &str, place: Place) -> Box<dyn StateWriter>;
+    fn writer(&self, collection: &str, place: Place, sharding: Sharding) -> Box<dyn StateWriter>;
 }
 
 /// Puts checkpoints together of the parts of all workers. Only in the process with worker 0.

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::combine::Combiner;
 use cutwater_dataflows::flat::FlatBatch;
-use cutwater_dataflows::persist::{CheckpointPart, HashRange, SortedRun};
+use cutwater_dataflows::persist::{CheckpointPart, HashRange, Sharding, SortedRun};
 
 use super::compaction;
 use super::run::{Reader, RunFiles};
@@ -38,6 +38,7 @@ pub(super) struct RunSet {
     collection: String,
     worker: usize,
     range: HashRange,
+    sharding: Sharding,
     runs: Vec<Held>,
     /// Changes that are in no run.
     changes: Combiner,
@@ -49,9 +50,24 @@ pub(super) struct RunSet {
 
 impl RunSet {
     /// The rows of `collection` whose hashes lie in `range`, made of these runs.
-    pub(super) fn new(collection: &str, worker: usize, range: HashRange, runs: Vec<Held>) -> Self {
+    pub(super) fn new(
+        collection: &str,
+        worker: usize,
+        range: HashRange,
+        sharding: Sharding,
+        runs: Vec<Held>,
+    ) -> Self {
         let changes = Combiner::default();
-        RunSet { collection: collection.into(), worker, range, runs, changes, sealed: 0, merging: None }
+        RunSet {
+            collection: collection.into(),
+            worker,
+            range,
+            sharding,
+            runs,
+            changes,
+            sealed: 0,
+            merging: None,
+        }
     }
 
     /// The hashes of its rows.
@@ -119,7 +135,7 @@ impl RunSet {
         if self.changes.is_empty() {
             return Ok(());
         }
-        let mut writer = files.write(self.range);
+        let mut writer = files.write(self.range, &self.sharding);
         writer.push_batch(&self.changes.take())?;
         self.runs.extend(writer.finish()?.map(Held::new));
         Ok(())

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context as _, Result, bail};
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use cutwater_dataflows::flat::FlatBatch;
-use cutwater_dataflows::persist::{CheckpointPart, HashRange, SortedRun, StateWriter};
+use cutwater_dataflows::persist::{CheckpointPart, HashRange, Sharding, SortedRun, StateWriter};
 use cutwater_dataflows::{Epoch, SyncActivator};
 
 use super::StateWriters;
@@ -141,7 +141,7 @@ pub(super) fn thread(
 }
 
 impl StateWriters for RunKeepers {
-    fn writer(&self, collection: &str, place: Place) -> Box<dyn StateWriter> {
+    fn writer(&self, collection: &str, place: Place, sharding: Sharding) -> Box<dyn StateWriter> {
         let range = HashRange::of(place.worker, place.workers);
         let all = self.collections.get(collection).map(Vec::as_slice).unwrap_or_default();
         let runs =
@@ -152,6 +152,7 @@ impl StateWriters for RunKeepers {
             collection: collection.to_owned(),
             worker: place.worker,
             range,
+            sharding,
             runs: runs.collect(),
             restoring: None,
             files: Arc::clone(&self.files),
@@ -170,6 +171,7 @@ struct Handle {
     collection: String,
     worker: usize,
     range: HashRange,
+    sharding: Sharding,
     /// The runs that are to be restored.
     runs: Vec<SortedRun>,
     restoring: Option<Restoring>,
@@ -251,7 +253,8 @@ impl StateWriter for Handle {
         match self.read(each).with_context(|| format!("restoring collection {:?}", self.collection)) {
             Ok(None) => true,
             Ok(Some(runs)) => {
-                let run_set = RunSet::new(&self.collection, self.worker, self.range, runs);
+                let run_set =
+                    RunSet::new(&self.collection, self.worker, self.range, self.sharding.clone(), runs);
                 self.orders.send(self.run_set, Order::Keep(Box::new(run_set), self.parts.clone()), 0);
                 false
             }

@@ -10,7 +10,7 @@ mod writer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cutwater_dataflows::persist::HashRange;
+use cutwater_dataflows::persist::{HashRange, Sharding};
 
 use crate::state::storage::Storage;
 pub use reader::{Reader, verify};
@@ -65,9 +65,9 @@ impl RunFiles {
     }
 
     /// Begins a new file, of rows whose hashes lie in the range.
-    pub fn write(&self, range: HashRange) -> Writer {
+    pub fn write(&self, range: HashRange, sharding: &Sharding) -> Writer {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let name = format!("{FOLDER}/{}-{number:06}", self.start);
-        Writer::new(Arc::clone(&self.storage), name, range, self.sizes.block)
+        Writer::new(Arc::clone(&self.storage), name, range, sharding.clone(), self.sizes.block)
     }
 }

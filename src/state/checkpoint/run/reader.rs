@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use cutwater_dataflows::combine::row_hash;
 use cutwater_dataflows::flat::{FlatBatch, FlatRef, decode};
-use cutwater_dataflows::persist::{HashRange, SortedRun};
+use cutwater_dataflows::persist::{HashRange, Sharding, SortedRun};
 
 use super::ALL;
 use super::layout::{self, Block, HEADER, TRAILER, Trailer};
@@ -22,6 +21,7 @@ pub struct Reader {
     storage: Arc<dyn Storage>,
     file: String,
     range: HashRange,
+    sharding: Sharding,
     /// The blocks that overlap the range.
     blocks: Vec<Block>,
     /// The index of the next of them.
@@ -58,7 +58,21 @@ impl Reader {
             |block: &Block| range.both(HashRange { first: block.first, last: block.last }).is_some();
         let blocks = all.into_iter().filter(overlap).collect();
         let (storage, file) = (Arc::clone(storage), run.file.clone());
-        Ok(Reader { storage, file, range, blocks, next: 0, stretch: (0, Vec::new()), whole })
+        Ok(Reader {
+            storage,
+            file,
+            range,
+            sharding: run.sharding.clone(),
+            blocks,
+            next: 0,
+            stretch: (0, Vec::new()),
+            whole,
+        })
+    }
+
+    /// By what the rows are hashed.
+    pub fn sharding(&self) -> &Sharding {
+        &self.sharding
     }
 
     /// True iff all rows of the file are in the range.
@@ -91,16 +105,16 @@ impl Reader {
         }
         let (start, bytes) = &mut self.stretch;
         let at = (block.offset - *start) as usize;
-        let range = self.range;
+        let (range, sharding) = (self.range, &self.sharding);
         decode(&mut bytes[at..at + block.length as usize], |rows| {
-            let (count, hash) = (rows.len() as u64, |index: usize| row_hash(rows.row(index)));
+            let (count, hash) = (rows.len() as u64, |index: usize| sharding.hash(rows.row(index)));
             let indexed = count == block.rows && hash(0) == block.first && hash(rows.len() - 1) == block.last;
             ensure!(indexed, "a block is not the one that the index tells of");
             if range.holds(block.first) && range.holds(block.last) {
                 return Ok(read(rows));
             }
             let mut within = FlatBatch::default();
-            for (row, count) in rows.iter().filter(|(row, _)| range.holds(row_hash(row))) {
+            for (row, count) in rows.iter().filter(|(row, _)| range.holds(sharding.hash(row))) {
                 within.push(row, count);
             }
             Ok(read(&FlatRef::from(&within)))
@@ -126,7 +140,7 @@ pub fn verify(storage: &Arc<dyn Storage>, run: &SortedRun) -> Result<()> {
     let mut zeros = 0;
     while let Some(()) = reader.next(|rows| {
         for (row, count) in rows.iter() {
-            let hash = row_hash(row);
+            let hash = run.sharding.hash(row);
             order &= last.as_ref().is_none_or(|(h, r)| (*h, &r[..]) < (hash, row));
             zeros += usize::from(count == 0);
             let (last, bytes) = last.get_or_insert_default();

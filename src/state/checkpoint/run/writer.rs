@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use cutwater_dataflows::combine::row_hash;
 use cutwater_dataflows::flat::{FlatBatch, encode, encoded_length};
-use cutwater_dataflows::persist::{HashRange, SortedRun};
+use cutwater_dataflows::persist::{HashRange, Sharding, SortedRun};
 
 use super::layout::{self, Block, HEADER};
 use crate::crash;
@@ -16,6 +15,7 @@ pub struct Writer {
     storage: Arc<dyn Storage>,
     name: String,
     range: HashRange,
+    sharding: Sharding,
     /// Bytes of rows after which a block ends.
     size: usize,
     /// None before the first block has ended.
@@ -30,11 +30,18 @@ pub struct Writer {
 
 impl Writer {
     /// A file of that name, of rows whose hashes lie in the range, in blocks of about `size` bytes.
-    pub(super) fn new(storage: Arc<dyn Storage>, name: String, range: HashRange, size: usize) -> Self {
+    pub(super) fn new(
+        storage: Arc<dyn Storage>,
+        name: String,
+        range: HashRange,
+        sharding: Sharding,
+        size: usize,
+    ) -> Self {
         Writer {
             storage,
             name,
             range,
+            sharding,
             size,
             file: None,
             block: FlatBatch::default(),
@@ -70,7 +77,8 @@ impl Writer {
     /// # Errors
     /// As [`Writer::push`].
     pub fn push_batch(&mut self, batch: &FlatBatch) -> Result<()> {
-        let mut order: Vec<(u64, usize)> = (0..batch.len()).map(|i| (row_hash(batch.row(i)), i)).collect();
+        let mut order: Vec<(u64, usize)> =
+            (0..batch.len()).map(|i| (self.sharding.hash(batch.row(i)), i)).collect();
         order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| batch.row(a.1).cmp(batch.row(b.1))));
         order.into_iter().try_for_each(|(hash, i)| self.push(hash, batch.row(i), batch.count(i)))
     }
@@ -93,6 +101,7 @@ impl Writer {
         Ok(Some(SortedRun {
             file: self.name,
             range: self.range,
+            sharding: self.sharding,
             rows,
             bytes: self.offset + end.len() as u64,
         }))

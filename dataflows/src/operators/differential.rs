@@ -1,12 +1,14 @@
-//! Between rows and flat batches.
+//! The ways to differential's own operators and back: rows as owned values, and as flat batches.
 
 use std::collections::BTreeMap;
 
+use differential_dataflow::{AsCollection, VecCollection};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::{Capability, Operator};
 use timely::dataflow::{Stream, StreamVec};
 
+use crate::collection::Collection;
 use crate::combine::Combiner;
 use crate::flat::FlatBatch;
 use crate::rows::{Row, to_row};
@@ -44,25 +46,32 @@ pub(crate) fn flatten<'s, R: Row>(
     })
 }
 
-/// Decodes rows, on the worker where they are.
-pub(crate) fn unflatten<'s, R: Row>(
-    stream: Stream<'s, Epoch, FlatBatch>,
-) -> StreamVec<'s, Epoch, (R, Epoch, Diff)> {
-    unflatten_with(stream, |row, epoch, diff| (row, epoch, diff))
+/// The way to differential's operators.
+pub trait Differential<'s, R: Row> {
+    /// The collection as differential's operators take it, loops among them; [`Flow::collection`](crate::Flow::collection)
+    /// is the way back. Those that remember rows need them to be persisted before: a run that keeps state refuses to start
+    /// otherwise.
+    ///
+    /// Costs an allocation or several a row. What differential arranges of it, it holds as owned rows.
+    fn differential(self) -> VecCollection<'s, Epoch, R, Diff>;
 }
 
-/// Decodes rows into updates of the shape that `shape` gives them.
-pub(crate) fn unflatten_with<'s, R: Row, U: Clone + 'static>(
-    stream: Stream<'s, Epoch, FlatBatch>,
-    mut shape: impl FnMut(R, Epoch, Diff) -> U + 'static,
-) -> StreamVec<'s, Epoch, U> {
-    stream.unary::<CapacityContainerBuilder<Vec<U>>, _, _, _>(Pipeline, "Unflatten", move |_, _| {
+impl<'s, R: Row> Differential<'s, R> for Collection<'s, R> {
+    fn differential(self) -> VecCollection<'s, Epoch, R, Diff> {
+        self.remembered_by("differential");
+        unflatten(self.changes()).as_collection()
+    }
+}
+
+/// Decodes rows, on the worker where they are.
+fn unflatten<'s, R: Row>(stream: Stream<'s, Epoch, FlatBatch>) -> StreamVec<'s, Epoch, (R, Epoch, Diff)> {
+    stream.unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, "Unflatten", move |_, _| {
         move |input, output| {
             input.for_each(|capability, batch| {
                 let Some(&epoch) = capability.least() else { return };
                 let mut session = output.session(&capability);
                 for (row, diff) in batch.iter() {
-                    session.give(shape(to_row(row), epoch, diff));
+                    session.give((to_row(row), epoch, diff));
                 }
             });
         }

@@ -1,0 +1,261 @@
+//! Makes rows of all rows of a key.
+//!
+//! What `logic` makes of a key's rows is not remembered: it is made once more of the rows as they were, which are at hand,
+//! and withdrawn. That takes a second call for each key that changes, and spares the arrangement of the result that
+//! differential's `reduce` holds, half of the memory where there is a row for a row. `logic` must be a function of its input
+//! for that, as it must be for a replay.
+
+use std::rc::Rc;
+
+use differential_dataflow::trace::TraceReader;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Operator;
+use timely::progress::Antichain;
+
+use crate::arrange::{Batch, TOGETHER};
+use crate::arrangement::Arrangement;
+use crate::collection::{Collection, Snapshot};
+use crate::flat::{FlatBatch, FlatBuilder};
+use crate::key::{First, KeyOf};
+use crate::operators::map::{ENCODED, Emit};
+use crate::operators::timed::Timed;
+use crate::rows::{Place, Row};
+use crate::{Diff, Epoch};
+
+/// Makes rows of all rows of a key.
+pub trait Reduce<'s, K: Row, V: Row> {
+    /// The rows that `logic` emits for each key that has rows, given these in order, each with how often it is there: all
+    /// epochs up to one, summed. It must depend on these alone.
+    ///
+    /// A key costs its rows in each epoch in which one of them changes: for sums and counts over many, see
+    /// [`Sum::sum`](crate::operators::Sum::sum).
+    ///
+    /// ```
+    /// # use cutwater_dataflows::prelude::*;
+    /// /// The cheapest offer of each product.
+    /// fn cheapest<'s>(offers: Arrangement<'s, Text, (i64, Text)>) -> Collection<'s, (Text, (i64, Text))> {
+    ///     offers.reduce("cheapest", |_product, offers, out| out.push(offers[0].0))
+    /// }
+    /// ```
+    fn reduce<W: Row>(
+        self,
+        name: &str,
+        logic: impl for<'a> FnMut(K::Ref<'a>, &[(V::Ref<'a>, Diff)], &mut Emit<'_, W>) + 'static,
+    ) -> Collection<'s, (K, W)>;
+}
+
+impl<'s, K: Row, V: Row> Reduce<'s, K, V> for Arrangement<'s, K, V> {
+    fn reduce<W: Row>(
+        self,
+        name: &str,
+        mut logic: impl for<'a> FnMut(K::Ref<'a>, &[(V::Ref<'a>, Diff)], &mut Emit<'_, W>) + 'static,
+    ) -> Collection<'s, (K, W)> {
+        let flow = self.flow().clone();
+        let snapshot = Snapshot::made();
+        let wanted = snapshot.clone();
+        let mut trace = self.arranged.trace.clone();
+        let changes = self.arranged.stream.unary::<CapacityContainerBuilder<FlatBatch>, _, _, _>(
+            Pipeline,
+            name,
+            move |_, _| {
+                // All batches below it have been reduced.
+                let mut reduced = Antichain::from_elem(Epoch::MIN);
+                let mut changes = Timed::default();
+                move |input, output| {
+                    input.for_each(|capability, spans| {
+                        for span in spans.drain(..) {
+                            let first = Epoch::from(!wanted.is_wanted());
+                            if let Some(batch) = span.inner.as_ref().filter(|batch| batch.last() >= first) {
+                                let before = trace.batches_through(reduced.borrow());
+                                let before = before.expect("the trace is compacted to what was reduced");
+                                let mut give = |epoch: Epoch, batch: &mut FlatBatch| {
+                                    output.session(&capability.delayed(&epoch, 0)).give_container(batch);
+                                };
+                                Groups::<First<K>>::new(batch, before).for_each(|group| {
+                                    group.changes::<K, V, W>(first, &mut logic, &mut changes);
+                                    changes.give_full(&mut give);
+                                });
+                                changes.finish(give);
+                            }
+                            reduced.clone_from(span.upper());
+                        }
+                    });
+                    trace.advance_upper(&mut reduced);
+                    trace.set_logical_compaction(reduced.borrow());
+                    trace.set_physical_compaction(reduced.borrow());
+                }
+            },
+        );
+        flow.made(changes, snapshot)
+    }
+}
+
+/// The keys that a batch changes, one after the other, each with its rows in the batches before.
+pub(crate) struct Groups<'a, H> {
+    batch: &'a Batch,
+    before: Vec<Rc<Batch>>,
+    /// Where the next key begins in the batch.
+    next: usize,
+    /// For some keys from there on, and each batch before: where their rows are.
+    looked: Looked,
+    /// The rows of the batches before, and of the epochs since: see [`Group`].
+    key: std::marker::PhantomData<H>,
+}
+
+/// Ranges that have been looked for: of hash `i` in batch `b` at `b * TOGETHER + i`.
+#[derive(Default)]
+struct Looked {
+    hashes: Vec<u64>,
+    ranges: Vec<(usize, usize)>,
+    at: usize,
+}
+
+/// A key that changes.
+pub(crate) struct Group<'g> {
+    /// The key, encoded.
+    pub(crate) key: &'g [u8],
+    /// What the key's rows were: sorted, net.
+    pub(crate) before: Vec<(&'g [u8], Diff)>,
+    /// What changes: sorted by epoch and row.
+    pub(crate) updates: Vec<(Epoch, &'g [u8], Diff)>,
+}
+
+impl<'a, H: KeyOf> Groups<'a, H> {
+    pub(crate) fn new(batch: &'a Batch, before: Vec<Rc<Batch>>) -> Self {
+        Groups { batch, before, next: 0, looked: Looked::default(), key: std::marker::PhantomData }
+    }
+
+    /// Shows each key to `each`, in the order of their hashes.
+    pub(crate) fn for_each(mut self, mut each: impl FnMut(&mut Group<'_>)) {
+        while let Some(mut group) = self.next() {
+            each(&mut group);
+        }
+    }
+
+    fn next(&mut self) -> Option<Group<'_>> {
+        if self.next == self.batch.len() {
+            return None;
+        }
+        let first = self.batch.update(self.next);
+        let key = H::key(first.row);
+        let mut updates = Vec::new();
+        while self.next < self.batch.len() {
+            let update = self.batch.update(self.next);
+            if !update.row.starts_with(key) {
+                break;
+            }
+            updates.push((update.time, &update.row[key.len()..], update.diff));
+            self.next += 1;
+        }
+        updates.sort_unstable_by_key(|&(time, row, _)| (time, row));
+        let place = self.place(first.hash);
+        let mut rows = Vec::new();
+        for (number, batch) in self.before.iter().enumerate() {
+            let (start, end) = self.looked.ranges[number * TOGETHER + place];
+            for index in start..end {
+                let update = batch.update(index);
+                if update.row.starts_with(key) {
+                    rows.push((&update.row[key.len()..], update.diff));
+                }
+            }
+        }
+        net(&mut rows);
+        Some(Group { key, before: rows, updates })
+    }
+
+    /// The place of a hash among those that have been looked for.
+    fn place(&mut self, hash: u64) -> usize {
+        loop {
+            let looked = &mut self.looked;
+            while looked.at < looked.hashes.len() {
+                if looked.hashes[looked.at] == hash {
+                    return looked.at;
+                }
+                looked.at += 1;
+            }
+            self.look(hash);
+        }
+    }
+
+    /// Looks for this hash and some that follow it: their cache misses overlap.
+    fn look(&mut self, hash: u64) {
+        let Looked { hashes, ranges, at } = &mut self.looked;
+        hashes.clear();
+        hashes.push(hash);
+        let mut index = self.next;
+        while hashes.len() < TOGETHER && index < self.batch.len() {
+            let next = self.batch.update(index).hash;
+            if hashes.last() != Some(&next) {
+                hashes.push(next);
+            }
+            index += 1;
+        }
+        ranges.clear();
+        ranges.resize(self.before.len() * TOGETHER, (0, 0));
+        for (batch, ranges) in self.before.iter().zip(ranges.chunks_mut(TOGETHER)) {
+            batch.ranges(hashes, &mut ranges[..hashes.len()]);
+        }
+        *at = 0;
+    }
+}
+
+/// Sorts rows, sums equal ones, and drops those that come to nothing.
+pub(crate) fn net(rows: &mut Vec<(&[u8], Diff)>) {
+    rows.sort_unstable_by_key(|&(row, _)| row);
+    rows.dedup_by(|next, sum| {
+        let same = next.0 == sum.0;
+        if same {
+            sum.1 += next.1;
+        }
+        same
+    });
+    rows.retain(|&(_, diff)| diff != 0);
+}
+
+impl Group<'_> {
+    /// The changes that `logic` makes of it, in each epoch from `first` on.
+    fn changes<K: Row, V: Row, W: Row>(
+        &mut self,
+        first: Epoch,
+        logic: &mut impl for<'a> FnMut(K::Ref<'a>, &[(V::Ref<'a>, Diff)], &mut Emit<'_, W>),
+        changes: &mut Timed,
+    ) {
+        let encoded = self.key;
+        let mut make = |rows: &[(&[u8], Diff)], diff, out: &mut FlatBuilder| {
+            if !rows.is_empty() {
+                let mut key = encoded;
+                let key = K::read(&mut key, Place::Inner).expect(ENCODED);
+                logic(key, &rows_of::<V>(rows), &mut Emit::after(out, encoded, diff));
+            }
+        };
+        let mut made = FlatBuilder::default();
+        for updates in self.updates.chunk_by(|a, b| a.0 == b.0) {
+            let epoch = updates[0].0;
+            let wanted = epoch >= first;
+            if wanted {
+                make(&self.before, -1, &mut made);
+            }
+            self.before.extend(updates.iter().map(|&(_, row, diff)| (row, diff)));
+            net(&mut self.before);
+            if wanted {
+                make(&self.before, 1, &mut made);
+                give_net(&mut made, changes.of(epoch));
+            }
+        }
+    }
+}
+
+/// Encoded rows, read in place.
+pub(crate) fn rows_of<'a, R: Row>(rows: &[(&'a [u8], Diff)]) -> Vec<(R::Ref<'a>, Diff)> {
+    rows.iter().map(|&(mut row, diff)| (R::read(&mut row, Place::Last).expect(ENCODED), diff)).collect()
+}
+
+/// Gives what is left of `made` when equal rows are summed.
+pub(crate) fn give_net(made: &mut FlatBuilder, changes: &mut FlatBuilder) {
+    let mut batches = Vec::new();
+    made.finish(|batch| batches.push(std::mem::take(batch)));
+    let mut rows: Vec<_> = batches.iter().flat_map(FlatBatch::iter).collect();
+    net(&mut rows);
+    rows.into_iter().for_each(|(row, diff)| changes.push_encoded(row, diff));
+}

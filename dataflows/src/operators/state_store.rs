@@ -1,0 +1,45 @@
+//! What a stateful operator holds: its rows, by key, for itself alone.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use differential_dataflow::trace::implementations::spine_fueled::Spine;
+use differential_dataflow::trace::{Description, Span, Trace, TraceReader};
+use timely::dataflow::operators::generic::OperatorInfo;
+use timely::progress::Antichain;
+
+use crate::Epoch;
+use crate::arrange::{Batch, sort};
+use crate::flat::FlatBatch;
+use crate::key::KeyOf;
+
+/// Rows by key, as of the last epoch. It is differential's spine: batches that are merged as others come.
+pub(super) struct StateStore<H> {
+    spine: Spine<Rc<Batch>>,
+    /// All epochs below it are in.
+    upper: Antichain<Epoch>,
+    key: std::marker::PhantomData<H>,
+}
+
+impl<H: KeyOf> StateStore<H> {
+    pub(super) fn new(operator: OperatorInfo) -> Self {
+        let spine = Spine::new(operator, None, None);
+        StateStore { spine, upper: Antichain::from_elem(Epoch::MIN), key: std::marker::PhantomData }
+    }
+
+    /// The batches whose rows, taken together, are what it holds.
+    pub(super) fn batches(&mut self) -> Vec<Rc<Batch>> {
+        self.spine.batches_through(self.upper.borrow()).expect("it is compacted to what is in")
+    }
+
+    /// Takes in the changes of an epoch, after those of all before.
+    pub(super) fn insert(&mut self, epoch: Epoch, changes: Vec<FlatBatch>) {
+        let Some(batch) = sort::<H>(BTreeMap::from([(epoch, changes)])) else { return };
+        let upper = Antichain::from_elem(epoch + 1);
+        let lower = std::mem::replace(&mut self.upper, upper.clone());
+        let description = Description::new(lower, upper, Antichain::from_elem(Epoch::MIN));
+        self.spine.insert(Span::new(description, Some(Rc::new(batch))));
+        self.spine.set_logical_compaction(self.upper.borrow());
+        self.spine.set_physical_compaction(self.upper.borrow());
+    }
+}

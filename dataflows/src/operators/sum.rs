@@ -1,0 +1,134 @@
+//! Sums by key.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::{Capability, Operator};
+
+use crate::collection::{About, Collection};
+use crate::flat::{FlatBatch, FlatBuilder};
+use crate::key::{First, KeyOf};
+use crate::operators::map::{ENCODED, Map};
+use crate::operators::stateful::Stateful;
+use crate::rows::{Decimal, Place, Row, Schema};
+use crate::{Diff, Epoch};
+
+/// Sums by key.
+pub trait Sum<'s, K: Row, V: Summand> {
+    /// For each key that has rows, the sum of their values. Several sums, and a count, are made in one pass by a tuple of
+    /// values, of which a count's is 1.
+    ///
+    /// The sums survive a restart, under `name`, with the number of rows beside them: their history does not. Values of a
+    /// worker are summed before they are exchanged, so that a key of which there are many is no worker's alone. A key costs
+    /// the same in each epoch in which it changes, however many rows it has.
+    ///
+    /// ```
+    /// # use cutwater_dataflows::prelude::*;
+    /// /// Revenue and number of orders by region.
+    /// fn revenue<'s>(orders: Collection<'s, (Text, Decimal<2>)>) -> Collection<'s, (Text, (Decimal<2>, i64))> {
+    ///     orders.map::<(Text, (Decimal<2>, i64))>(|&(region, price)| (region, (price, 1))).sum("revenue")
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    /// If the dataflow persists another collection under that name.
+    #[track_caller]
+    fn sum(self, name: &str) -> Collection<'s, (K, V)>;
+}
+
+/// A value that can be summed, so that the order does not matter and what was added can be taken away: no floating-point
+/// number, of which the sum depends on the order. What goes beyond its type wraps around.
+pub trait Summand: Row + Default {
+    /// Adds another value so many times.
+    fn add(&mut self, other: Self::Ref<'_>, times: Diff);
+}
+
+impl Summand for i64 {
+    #[inline]
+    fn add(&mut self, other: i64, times: Diff) {
+        *self = self.wrapping_add(other.wrapping_mul(times));
+    }
+}
+
+impl<const SCALE: u8> Summand for Decimal<SCALE> {
+    #[inline]
+    fn add(&mut self, other: Self, times: Diff) {
+        *self = Decimal::from_units(self.units().wrapping_add(other.units().wrapping_mul(times.into())));
+    }
+}
+
+macro_rules! tuple {
+    ($($name:ident $index:tt),*) => {
+        impl<$($name: Summand),*> Summand for ($($name,)*) {
+            #[inline]
+            fn add(&mut self, other: Self::Ref<'_>, times: Diff) {
+                $(self.$index.add(other.$index, times);)*
+            }
+        }
+    };
+}
+
+tuple!(A 0, B 1);
+tuple!(A 0, B 1, C 2);
+tuple!(A 0, B 1, C 2, D 3);
+
+impl<'s, K: Row, V: Summand> Sum<'s, K, V> for Collection<'s, (K, V)> {
+    #[track_caller]
+    fn sum(self, name: &str) -> Collection<'s, (K, V)> {
+        let flow = self.flow().clone();
+        let about = About { net: true, ..About::default() };
+        let snapshot = self.snapshot().clone();
+        let partial = presum::<K, V>(self.into_changes());
+        let partial: Collection<'s, (K, (i64, V))> = Collection::new(flow, partial, about, snapshot);
+        let columns = Schema::of::<K>().columns.len();
+        partial
+            .stateful::<(i64, V)>(name, |_key, state, updates, out| {
+                let mut sum = <(i64, V)>::default();
+                for &(partial, times) in state.iter().chain(updates) {
+                    sum.0 += partial.0 * times;
+                    sum.1.add(partial.1, times);
+                }
+                if sum.0 != 0 {
+                    out.push(sum.borrow());
+                }
+            })
+            .map::<(K, V)>(|&(key, (_rows, sum))| (key, sum))
+            .unique_by(Some(columns))
+    }
+}
+
+/// Sums the values of each key on the worker where they are, and sends the sums, each once, with the number of rows that
+/// they are of, when the epoch is complete.
+fn presum<'s, K: Row, V: Summand>(changes: Stream<'s, Epoch, FlatBatch>) -> Stream<'s, Epoch, FlatBatch> {
+    changes.unary_frontier::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, "Presum", |_, _| {
+        let mut pending: BTreeMap<Epoch, (Capability<Epoch>, HashMap<Vec<u8>, (i64, V)>)> = BTreeMap::new();
+        let mut out = FlatBuilder::default();
+        move |(input, frontier), output| {
+            input.for_each(|capability, batch| {
+                let Some(held) = capability.retain_least(0) else { return };
+                let (_, sums) = pending.entry(*held.time()).or_insert_with(|| (held, HashMap::new()));
+                for (row, diff) in batch.iter() {
+                    let (key, mut value) = row.split_at(First::<K>::key(row).len());
+                    let value = V::read(&mut value, Place::Last).expect(ENCODED);
+                    let (rows, sum) = sums.entry_ref(key).or_default();
+                    *rows += diff;
+                    sum.add(value, diff);
+                }
+            });
+            while let Some(first) = pending.first_entry().filter(|first| !frontier.less_equal(first.key())) {
+                let (held, sums) = first.remove();
+                for (key, sum) in &sums {
+                    out.push_with(1, |bytes| {
+                        bytes.extend_from_slice(key);
+                        <(i64, V)>::write(sum.borrow(), Place::Last, bytes);
+                    });
+                }
+                let mut session = output.session(&held);
+                out.finish(|batch| session.give_container(batch));
+            }
+        }
+    })
+}
