@@ -24,7 +24,7 @@ use cutwater::state::checkpoint::state_writer::{RunKeepers, Threads};
 use cutwater::state::storage::{self, Storage};
 use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::flow::Persistence;
-use cutwater_dataflows::persist::{CheckpointPart, SortedRun, StateWriter};
+use cutwater_dataflows::persist::{CheckpointPart, Sharding, SortedRun, StateWriter};
 use cutwater_dataflows::source::{DecodeRecord, Driver, Report, Turn};
 use cutwater_dataflows::word_count::{Tokenizer, WordCount};
 use cutwater_dataflows::{Activator, Epoch, Flow, SyncActivator};
@@ -165,7 +165,7 @@ fn start(
     let collections = BTreeMap::from([("words".to_owned(), runs.to_vec())]);
     let files = RunFiles::new(Arc::clone(storage), start, Sizes::default());
     let (writers, threads) = RunKeepers::start(files, collections, &fault)?;
-    Ok((writers.writer("words", Place { worker, workers }), threads, fault))
+    Ok((writers.writer("words", Place { worker, workers }, Sharding::by_row()), threads, fault))
 }
 
 fn restore(storage: &Arc<dyn Storage>, runs: &[SortedRun], worker: usize, workers: usize) -> Result<u64> {

@@ -90,7 +90,7 @@ impl Dataflow for Panics {
     const NAME: &'static str = "panics";
     fn build(&self, flow: &Flow<'_>) {
         let words = flow.input("lines").decode(Tokenizer::Whitespace);
-        words.map(|_: Text| -> Text { panic!("no such word") }).output("never", &["word"], &[]);
+        words.map::<Text>(|_| panic!("no such word")).output("never", &["word"], &[]);
     }
 }
 

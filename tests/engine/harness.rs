@@ -20,7 +20,7 @@ use cutwater::state::resume::Resume;
 use cutwater::status::Status;
 use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::operators::accumulate::END;
-use cutwater_dataflows::persist::{CheckpointPart, StateWriter};
+use cutwater_dataflows::persist::{CheckpointPart, Sharding, StateWriter};
 use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::{Moved, Report};
 use cutwater_dataflows::word_count::{Tokenizer, WordCount};
@@ -289,7 +289,7 @@ impl Cuts for Recorder {
 struct Forgetful(FlatBatch);
 
 impl StateWriters for Forgetful {
-    fn writer(&self, collection: &str, place: Place) -> Box<dyn StateWriter> {
+    fn writer(&self, collection: &str, place: Place, _: Sharding) -> Box<dyn StateWriter> {
         let part = CheckpointPart {
             collection: collection.to_owned(),
             worker: place.worker,

@@ -118,7 +118,7 @@ fn checkpoints_are_made_restored_shown_and_verified() {
             let mut batch = FlatBatch::default();
             for row in 0..ROWS {
                 let row = format!("word {row} of a length that fills more than one part").into_bytes();
-                let hash = cutwater_dataflows::combine::row_hash(&row);
+                let hash = cutwater_dataflows::key::hash(&row);
                 if cutwater_dataflows::persist::HashRange::worker(hash, workers) == worker {
                     batch.push(&row, 1);
                     *expected.entry(row).or_default() += 1;

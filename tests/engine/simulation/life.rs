@@ -23,7 +23,7 @@ use cutwater::state::storage::fake::FakeDisk;
 use cutwater::state::storage::files::Files;
 use cutwater::status::Status;
 use cutwater::time::Time;
-use cutwater_dataflows::persist::StateWriter;
+use cutwater_dataflows::persist::{Sharding, StateWriter};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -258,8 +258,8 @@ struct OfProcesses {
 }
 
 impl StateWriters for OfProcesses {
-    fn writer(&self, collection: &str, place: Place) -> Box<dyn StateWriter> {
-        self.writers[place.worker / self.workers].writer(collection, place)
+    fn writer(&self, collection: &str, place: Place, sharding: Sharding) -> Box<dyn StateWriter> {
+        self.writers[place.worker / self.workers].writer(collection, place, sharding)
     }
 }
 

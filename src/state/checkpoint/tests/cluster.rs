@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use cutwater_dataflows::Epoch;
-use cutwater_dataflows::combine::row_hash;
+use cutwater_dataflows::key::hash as row_hash;
 use cutwater_dataflows::flat::FlatBatch;
-use cutwater_dataflows::persist::{HashRange, StateWriter};
+use cutwater_dataflows::persist::{HashRange, Sharding, StateWriter};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -113,7 +113,7 @@ impl Cluster {
             let here = (0..workers).filter(|worker| worker % processes == process);
             for worker in here {
                 for name in COLLECTIONS {
-                    let mut writer = makers.writer(name, Place { worker, workers });
+                    let mut writer = makers.writer(name, Place { worker, workers }, Sharding::by_row());
                     let rows = restored.get_mut(name).unwrap();
                     while writer.restore(&mut |batch| {
                         for (row, count) in batch.iter() {

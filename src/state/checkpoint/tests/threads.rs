@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cutwater_dataflows::combine::row_hash;
+use cutwater_dataflows::key::hash as row_hash;
 use cutwater_dataflows::flat::FlatBatch;
-use cutwater_dataflows::persist::StateWriter;
+use cutwater_dataflows::persist::{Sharding, StateWriter};
 
 use super::SMALL;
 use super::cluster::{Ledger, World};
@@ -47,7 +47,7 @@ fn checkpoints_are_made_while_the_worker_goes_on_and_the_threads_end_with_it() {
         let collections: BTreeMap<_, _> = collections.map(|(name, rows)| (name, rows.runs)).collect();
         let files = RunFiles::new(Arc::clone(&storage), &run.to_string(), SMALL);
         let (writers, threads) = RunKeepers::start(files, collections, &fault).unwrap();
-        let mut writer = writers.writer("words", HERE);
+        let mut writer = writers.writer("words", HERE, Sharding::by_row());
         let mut restored = BTreeMap::new();
         while writer.restore(&mut |rows| {
             rows.iter().for_each(|(row, count)| *restored.entry(row.to_vec()).or_default() += count);
@@ -92,9 +92,9 @@ fn what_can_not_be_restored_or_written_ends_the_run_and_blocks_no_worker() {
         (fault, writers, threads)
     };
     let run =
-        super::SortedRun { file: "runs/gone".into(), range: super::HashRange::of(0, 1), rows: 1, bytes: 500 };
+        super::SortedRun { file: "runs/gone".into(), range: super::HashRange::of(0, 1), sharding: Default::default(), rows: 1, bytes: 500 };
     let (fault, writers, _) = start([("words".to_owned(), vec![run])].into());
-    let mut writer = writers.writer("words", HERE);
+    let mut writer = writers.writer("words", HERE, Sharding::by_row());
     let mut went_on = false;
     fault.guard("worker 0", || {
         while writer.restore(&mut |_| ()) {}
@@ -106,7 +106,7 @@ fn what_can_not_be_restored_or_written_ends_the_run_and_blocks_no_worker() {
 
     memory.lock().full = true;
     let (fault, writers, threads) = start(BTreeMap::new());
-    let mut writer = writers.writer("words", HERE);
+    let mut writer = writers.writer("words", HERE, Sharding::by_row());
     while writer.restore(&mut |_| ()) {}
     let mut large = FlatBatch::default();
     large.push(&vec![b'x'; 1 << 19], 1);
@@ -132,7 +132,7 @@ fn a_worker_that_is_far_ahead_waits() {
     let sealed = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut writer = writers.writer("words", HERE);
+            let mut writer = writers.writer("words", HERE, Sharding::by_row());
             while writer.restore(&mut |_| ()) {}
             for epoch in 1..=EPOCHS {
                 writer.seal(epoch as u64, batch.clone());
@@ -173,7 +173,7 @@ fn a_restore_comes_a_little_at_a_time_in_order_and_each_row_once() {
         RunKeepers::start(files, [("words".to_owned(), runs)].into(), &fault).unwrap()
     };
     let (writers, _threads) = start("0", Vec::new());
-    let mut writer = writers.writer("words", HERE);
+    let mut writer = writers.writer("words", HERE, Sharding::by_row());
     assert!(!writer.restore(&mut |_| panic!("there is nothing")));
     let (mut expected, mut runs) = (BTreeMap::new(), Vec::new());
     for epoch in 1..=3 {
@@ -188,7 +188,7 @@ fn a_restore_comes_a_little_at_a_time_in_order_and_each_row_once() {
         runs = parts(&mut *writer);
     }
     let (writers, _threads) = start("1", runs);
-    let mut writer = writers.writer("words", HERE);
+    let mut writer = writers.writer("words", HERE, Sharding::by_row());
     let (mut restored, mut last, mut steps, mut more) = (BTreeMap::new(), 0, 0, true);
     while more {
         let mut bytes = 0;
