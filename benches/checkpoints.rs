@@ -20,7 +20,7 @@ use cutwater::fault::Fault;
 use cutwater::feed::Place;
 use cutwater::state::checkpoint::StateWriters;
 use cutwater::state::checkpoint::run::{RunFiles, Sizes, verify};
-use cutwater::state::checkpoint::state_writer::{RunKeepers, Threads};
+use cutwater::state::checkpoint::state_writer::{RunStateWriters, Threads};
 use cutwater::state::storage::{self, Storage};
 use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::flow::Persistence;
@@ -164,7 +164,7 @@ fn start(
     let fault = Fault::default();
     let collections = BTreeMap::from([("words".to_owned(), runs.to_vec())]);
     let files = RunFiles::new(Arc::clone(storage), start, Sizes::default());
-    let (writers, threads) = RunKeepers::start(files, collections, &fault)?;
+    let (writers, threads) = RunStateWriters::start(files, collections, &fault)?;
     Ok((writers.writer("words", Place { worker, workers }, Sharding::by_row()), threads, fault))
 }
 
@@ -184,7 +184,7 @@ fn stand(storage: &Arc<dyn Storage>, runs: &[SortedRun]) -> Result<Duration> {
         let mut writer = Some(writer);
         let probe = Handle::<Epoch>::new();
         worker.dataflow(|scope| {
-            let writers = Box::new(move |_: &str| writer.take().expect("one collection is persisted"));
+            let writers = Box::new(move |_: &str, _| writer.take().expect("one collection is persisted"));
             let persistence = Persistence { writers, barriers: empty(scope) };
             let dataflow = WordCount { tokenizer: Tokenizer::Whitespace };
             let mut parts = Flow::build(scope, &dataflow, Box::new(|_| Box::new(Nothing)), Some(persistence));

@@ -9,7 +9,7 @@ use cutwater_dataflows::Epoch;
 use super::checkpoint::coordinator::{Completing, Coordinator, History, Plan};
 use super::checkpoint::load::newest;
 use super::checkpoint::run::{RunFiles, Sizes};
-use super::checkpoint::state_writer::{RunKeepers, Threads};
+use super::checkpoint::state_writer::{RunStateWriters, Threads};
 use super::checkpoint::{Checkpoints, StateWriters};
 use super::cut::Cut;
 use super::identity::{Identity, new_id};
@@ -126,7 +126,7 @@ pub fn join(place: &str, resume: Resume, fault: &Fault) -> Result<(job::State, K
 
 fn start_keepers(storage: Arc<dyn Storage>, resume: Resume, fault: &Fault) -> Result<(job::State, Kept)> {
     let files = RunFiles::new(storage, &new_id()[..16], Sizes::default());
-    let (writers, threads) = RunKeepers::start(files, resume.collections.clone(), fault)?;
+    let (writers, threads) = RunStateWriters::start(files, resume.collections.clone(), fault)?;
     let writers: Arc<dyn StateWriters> = Arc::new(writers);
     let state = job::State { resume: Arc::new(resume), writers, checkpoints: None };
     Ok((state, Kept { completing: None, threads }))

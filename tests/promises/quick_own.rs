@@ -28,7 +28,7 @@ impl Dataflow for Panics {
     const NAME: &'static str = "panics";
     fn build(&self, flow: &Flow<'_>) {
         let words = flow.input("lines").decode(Picky);
-        words.filter(|word| if word.as_str() == "crash" { panic!("no such word") } else { true }).output(
+        words.filter(|word| if *word == "crash" { panic!("no such word") } else { true }).output(
             "words",
             &["word"],
             &[],

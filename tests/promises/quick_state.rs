@@ -13,7 +13,7 @@ use cutwater::state::ledger::Ledger;
 use cutwater::state::resume::Entry;
 use cutwater::state::storage::claim;
 use cutwater_dataflows::flat::FlatBatch;
-use cutwater_dataflows::persist::HashRange;
+use cutwater_dataflows::persist::{HashRange, Sharding};
 use tempfile::TempDir;
 
 use crate::support::program::{Program, cutwater};
@@ -49,7 +49,7 @@ pub fn sample() -> TempDir {
     let run = |rows: u32| {
         let mut batch = FlatBatch::default();
         (0..rows).for_each(|row| batch.push(row.to_string().as_bytes(), 1));
-        let mut writer = files.write(HashRange::of(0, 1));
+        let mut writer = files.write(HashRange::of(0, 1), &Sharding::by_row());
         writer.push_batch(&batch).expect("there is room");
         writer.finish().expect("there is room").expect("it has rows")
     };

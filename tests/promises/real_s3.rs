@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use cutwater::fault::Fault;
 use cutwater::feed::Place;
 use cutwater::state::checkpoint::coordinator::{Coordinator, History, Plan};
-use cutwater::state::checkpoint::keeper::RunKeepers;
 use cutwater::state::checkpoint::run::{RunFiles, Sizes};
-use cutwater::state::checkpoint::{Checkpoints as _, Keepers as _, load};
+use cutwater::state::checkpoint::state_writer::RunStateWriters;
+use cutwater::state::checkpoint::{Checkpoints as _, StateWriters as _, load};
 use cutwater::state::cut::Cut;
 use cutwater::state::identity::{FORMAT, Identity};
 use cutwater::state::ledger::Ledger;
@@ -107,12 +107,12 @@ fn checkpoints_are_made_restored_shown_and_verified() {
         let coordinator =
             Coordinator::new(Arc::clone(&storage), plan, time, Box::new(NoPast)).expect("it is readable");
         let files = RunFiles::new(Arc::clone(&storage), &unique().replace('.', "-"), Sizes::default());
-        let (keepers, threads) = RunKeepers::start(files, collections, &fault).expect("threads");
+        let (writers, threads) = RunStateWriters::start(files, collections, &fault).expect("threads");
         let mut restored: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
         let epoch = from + 1;
         for worker in 0..workers {
-            let mut keeper = keepers.keeper("words", Place { worker, workers });
-            while keeper.restore(&mut |rows| {
+            let mut writer = writers.writer("words", Place { worker, workers }, Sharding::by_row());
+            while writer.restore(&mut |rows| {
                 rows.iter().for_each(|(row, count)| *restored.entry(row.to_vec()).or_default() += count);
             }) {}
             let mut batch = FlatBatch::default();
@@ -124,10 +124,10 @@ fn checkpoints_are_made_restored_shown_and_verified() {
                     *expected.entry(row).or_default() += 1;
                 }
             }
-            keeper.seal(epoch, batch);
-            keeper.checkpoint(None);
-            while !keeper.finished().into_iter().fold(false, |_, piece| {
-                coordinator.piece(piece);
+            writer.seal(epoch, batch);
+            writer.checkpoint(None);
+            while !writer.finished().into_iter().fold(false, |_, part| {
+                coordinator.part(part);
                 true
             }) {
                 assert!(!fault.is_raised(), "{:?}", fault.take());
@@ -143,7 +143,7 @@ fn checkpoints_are_made_restored_shown_and_verified() {
         ledger.sync().expect("it is written");
         coordinator.published(epoch);
         coordinator.finish().expect("it is written");
-        drop(keepers);
+        drop(writers);
         threads.join();
     }
     assert!(!fault.is_raised());

@@ -50,7 +50,13 @@ mod tests {
     use crate::state::checkpoint::run::ALL;
 
     fn held(bytes: u64) -> Held {
-        let run = SortedRun { file: String::new(), range: ALL, sharding: Default::default(), rows: bytes / 20, bytes };
+        let run = SortedRun {
+            file: String::new(),
+            range: ALL,
+            sharding: Default::default(),
+            rows: bytes / 20,
+            bytes,
+        };
         Held { run, bytes, whole: true, named: false }
     }
 

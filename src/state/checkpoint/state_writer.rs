@@ -32,7 +32,7 @@ enum Order {
 }
 
 /// Makes the writers of a process.
-pub struct RunKeepers {
+pub struct RunStateWriters {
     files: Arc<RunFiles>,
     collections: BTreeMap<String, Vec<SortedRun>>,
     orders: Orders,
@@ -61,13 +61,13 @@ impl Threads {
     }
 }
 
-impl RunKeepers {
+impl RunStateWriters {
     /// StateWriters that go on from these runs of collections, and what works for them.
     pub fn new(
         files: RunFiles,
         collections: BTreeMap<String, Vec<SortedRun>>,
         fault: &Fault,
-    ) -> (RunKeepers, Persistence, Merging) {
+    ) -> (RunStateWriters, Persistence, Merging) {
         let files = Arc::new(files);
         let (orders, inbox) = unbounded();
         let (work, merging) = unbounded();
@@ -85,7 +85,7 @@ impl RunKeepers {
         };
         let merging = Merging::new(Arc::clone(&files), merging, outbox);
         let fault = fault.clone();
-        let kept = RunKeepers {
+        let kept = RunStateWriters {
             files,
             collections,
             orders,
@@ -96,7 +96,7 @@ impl RunKeepers {
         (kept, persistence, merging)
     }
 
-    /// As [`RunKeepers::new`], with threads that do the work.
+    /// As [`RunStateWriters::new`], with threads that do the work.
     ///
     /// # Errors
     /// If the system gives no thread.
@@ -104,8 +104,8 @@ impl RunKeepers {
         files: RunFiles,
         collections: BTreeMap<String, Vec<SortedRun>>,
         fault: &Fault,
-    ) -> Result<(RunKeepers, Threads)> {
-        let (kept, mut persistence, mut merging) = RunKeepers::new(files, collections, fault);
+    ) -> Result<(RunStateWriters, Threads)> {
+        let (kept, mut persistence, mut merging) = RunStateWriters::new(files, collections, fault);
         let persistence = thread("checkpoint", fault, move || {
             while persistence.wait() {
                 while persistence.step()? {}
@@ -140,7 +140,7 @@ pub(super) fn thread(
         .with_context(|| format!("starting the {part} thread"))
 }
 
-impl StateWriters for RunKeepers {
+impl StateWriters for RunStateWriters {
     fn writer(&self, collection: &str, place: Place, sharding: Sharding) -> Box<dyn StateWriter> {
         let range = HashRange::of(place.worker, place.workers);
         let all = self.collections.get(collection).map(Vec::as_slice).unwrap_or_default();

@@ -14,7 +14,7 @@ use cutwater::publish::{Noting, Publishing, Step};
 use cutwater::state::checkpoint::coordinator::Coordinator;
 use cutwater::state::checkpoint::merge::Merging;
 use cutwater::state::checkpoint::run::{RunFiles, Sizes};
-use cutwater::state::checkpoint::state_writer::{Persistence, RunKeepers};
+use cutwater::state::checkpoint::state_writer::{Persistence, RunStateWriters};
 use cutwater::state::checkpoint::{Checkpoints, StateWriters};
 use cutwater::state::identity::{FORMAT, Identity};
 use cutwater::state::open::{OwnedState, StateOptions};
@@ -205,7 +205,8 @@ impl Job {
             let changes = [300, 1 << 20][self.rng.random_range(0..2)];
             let sizes = Sizes { block: 256, changes, ..Sizes::default() };
             let files = RunFiles::new(Arc::clone(&owned.storage), &format!("{life}-{process}"), sizes);
-            let (writer, persistence, merging) = RunKeepers::new(files, resume.collections.clone(), &fault);
+            let (writer, persistence, merging) =
+                RunStateWriters::new(files, resume.collections.clone(), &fault);
             writers.push(writer);
             keepings.push(persistence);
             mergings.push(merging);
@@ -253,7 +254,7 @@ impl Job {
 
 /// The writers of several processes, of so many workers each.
 struct OfProcesses {
-    writers: Vec<RunKeepers>,
+    writers: Vec<RunStateWriters>,
     workers: usize,
 }
 

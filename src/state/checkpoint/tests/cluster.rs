@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use cutwater_dataflows::Epoch;
-use cutwater_dataflows::key::hash as row_hash;
 use cutwater_dataflows::flat::FlatBatch;
+use cutwater_dataflows::key::hash as row_hash;
 use cutwater_dataflows::persist::{HashRange, Sharding, StateWriter};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -19,7 +19,7 @@ use crate::feed::Place;
 use crate::state::checkpoint::coordinator::{Coordinator, History, Plan};
 use crate::state::checkpoint::merge::Merging;
 use crate::state::checkpoint::run::{RunFiles, Sizes};
-use crate::state::checkpoint::state_writer::{Persistence, RunKeepers};
+use crate::state::checkpoint::state_writer::{Persistence, RunStateWriters};
 use crate::state::checkpoint::{Checkpoints, StateWriters, load};
 use crate::state::cut::Cut;
 use crate::state::storage::Storage;
@@ -108,7 +108,7 @@ impl Cluster {
             let start = format!("{}", STARTS.fetch_add(1, Ordering::Relaxed));
             let files = RunFiles::new(Arc::clone(&storage), &start, sizes);
             let fault = Fault::default();
-            let (makers, persistence, merging) = RunKeepers::new(files, collections.clone(), &fault);
+            let (makers, persistence, merging) = RunStateWriters::new(files, collections.clone(), &fault);
             parts.push((persistence, merging));
             let here = (0..workers).filter(|worker| worker % processes == process);
             for worker in here {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cutwater_dataflows::key::hash as row_hash;
 use cutwater_dataflows::flat::FlatBatch;
+use cutwater_dataflows::key::hash as row_hash;
 use cutwater_dataflows::persist::{Sharding, StateWriter};
 
 use super::SMALL;
@@ -16,7 +16,7 @@ use crate::fault::Fault;
 use crate::feed::Place;
 use crate::state::checkpoint::coordinator::{Coordinator, Plan};
 use crate::state::checkpoint::run::{RunFiles, Sizes};
-use crate::state::checkpoint::state_writer::RunKeepers;
+use crate::state::checkpoint::state_writer::RunStateWriters;
 use crate::state::checkpoint::{Checkpoints, StateWriters, load};
 use crate::state::storage::Storage;
 use crate::time::MachineTime;
@@ -46,7 +46,7 @@ fn checkpoints_are_made_while_the_worker_goes_on_and_the_threads_end_with_it() {
         let collections = manifest.into_iter().flat_map(|manifest| manifest.collections);
         let collections: BTreeMap<_, _> = collections.map(|(name, rows)| (name, rows.runs)).collect();
         let files = RunFiles::new(Arc::clone(&storage), &run.to_string(), SMALL);
-        let (writers, threads) = RunKeepers::start(files, collections, &fault).unwrap();
+        let (writers, threads) = RunStateWriters::start(files, collections, &fault).unwrap();
         let mut writer = writers.writer("words", HERE, Sharding::by_row());
         let mut restored = BTreeMap::new();
         while writer.restore(&mut |rows| {
@@ -88,11 +88,16 @@ fn what_can_not_be_restored_or_written_ends_the_run_and_blocks_no_worker() {
     let start = |collections| {
         let fault = Fault::default();
         let files = RunFiles::new(Arc::clone(&storage), "0", SMALL);
-        let (writers, threads) = RunKeepers::start(files, collections, &fault).unwrap();
+        let (writers, threads) = RunStateWriters::start(files, collections, &fault).unwrap();
         (fault, writers, threads)
     };
-    let run =
-        super::SortedRun { file: "runs/gone".into(), range: super::HashRange::of(0, 1), sharding: Default::default(), rows: 1, bytes: 500 };
+    let run = super::SortedRun {
+        file: "runs/gone".into(),
+        range: super::HashRange::of(0, 1),
+        sharding: Default::default(),
+        rows: 1,
+        bytes: 500,
+    };
     let (fault, writers, _) = start([("words".to_owned(), vec![run])].into());
     let mut writer = writers.writer("words", HERE, Sharding::by_row());
     let mut went_on = false;
@@ -128,7 +133,8 @@ fn a_worker_that_is_far_ahead_waits() {
     batch.push(b"a row", 1);
     let sizes = Sizes { waiting: AHEAD * batch.size(), ..SMALL };
     let files = RunFiles::new(storage, "0", sizes);
-    let (writers, mut persistence, _merging) = RunKeepers::new(files, BTreeMap::new(), &Fault::default());
+    let (writers, mut persistence, _merging) =
+        RunStateWriters::new(files, BTreeMap::new(), &Fault::default());
     let sealed = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -170,7 +176,7 @@ fn a_restore_comes_a_little_at_a_time_in_order_and_each_row_once() {
     let fault = Fault::default();
     let start = |start: &str, runs: Vec<super::SortedRun>| {
         let files = RunFiles::new(Arc::clone(&storage), start, SMALL);
-        RunKeepers::start(files, [("words".to_owned(), runs)].into(), &fault).unwrap()
+        RunStateWriters::start(files, [("words".to_owned(), runs)].into(), &fault).unwrap()
     };
     let (writers, _threads) = start("0", Vec::new());
     let mut writer = writers.writer("words", HERE, Sharding::by_row());
