@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use crate::Diff;
 use crate::combine::Combiner;
 use crate::record::{Malformed, Record};
 use crate::rows::Row;
@@ -38,6 +39,12 @@ impl<'a, R: Row> Rows<'a, R> {
     /// Adds a row once.
     #[inline]
     pub fn push(&mut self, row: R::Ref<'_>) {
-        self.combiner.stage_row::<R>(row, 1);
+        self.push_diff(row, 1);
+    }
+
+    /// Adds a row so many times; withdraws it where that is negative.
+    #[inline]
+    pub fn push_diff(&mut self, row: R::Ref<'_>, diff: Diff) {
+        self.combiner.stage_row::<R>(row, diff);
     }
 }

@@ -1,10 +1,164 @@
-//! Helps to test decoders without a feed.
+//! Tests of dataflows and operators without a broker: records are given in code, epoch by epoch, with restarts in between,
+//! at any number of workers. A test takes milliseconds.
+//!
+//! ```
+//! use cutwater_dataflows::testing::Test;
+//! use cutwater_dataflows::word_count::{Tokenizer, WordCount};
+//!
+//! let test = Test::of(WordCount { tokenizer: Tokenizer::Whitespace })
+//!     .epoch([("lines", "a b a")])
+//!     .restart()
+//!     .epoch([("lines", "b")]);
+//! // At 1, 2 and 3 workers, with and without the restart, which changes their number: the same, or it panics.
+//! let outcome = test.check();
+//! assert_eq!(outcome.changes_of("counts", 2), [r#"-1 {"word":"b","count":1}"#, r#"+1 {"word":"b","count":2}"#]);
+//! assert_eq!(outcome.rows("counts"), [r#"{"word":"a","count":2}"#, r#"{"word":"b","count":2}"#]);
+//! ```
+
+mod driver;
+mod given;
+mod outcome;
+mod run;
+mod state;
+
+use std::fmt;
+use std::sync::Arc;
 
 use crate::combine::Combiner;
+use crate::dataflow::{Build, Dataflow};
 use crate::decode::Decode;
+use crate::flow::Flow;
 use crate::record::{Malformed, NoHeaders, Record};
 use crate::rows::to_row;
 use crate::source::decode;
+
+pub use given::{Given, given};
+pub use outcome::Outcome;
+
+/// A record of a test.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp: Option<i64>,
+}
+
+impl From<&str> for Sample {
+    fn from(value: &str) -> Self {
+        Sample { value: Some(value.into()), ..Sample::default() }
+    }
+}
+
+impl From<(&str, &str)> for Sample {
+    fn from((key, value): (&str, &str)) -> Self {
+        Sample { key: Some(key.into()), value: Some(value.into()), timestamp: None }
+    }
+}
+
+impl From<Vec<u8>> for Sample {
+    fn from(value: Vec<u8>) -> Self {
+        Sample { value: Some(value), ..Sample::default() }
+    }
+}
+
+/// A dataflow, what it is given, and where it is restarted.
+#[derive(Clone)]
+pub struct Test {
+    dataflow: Arc<dyn Build>,
+    epochs: Vec<Step>,
+    workers: usize,
+    /// The next epoch comes after a restart.
+    restarts: bool,
+}
+
+/// What comes in an epoch, and whether the dataflow is restarted before it.
+#[derive(Clone, Default)]
+struct Step {
+    records: Vec<(String, Sample)>,
+    restart: bool,
+}
+
+impl Test {
+    /// A test of a dataflow, with its options.
+    pub fn of(dataflow: impl Dataflow) -> Self {
+        Test { dataflow: Arc::new(dataflow), epochs: Vec::new(), workers: 1, restarts: false }
+    }
+
+    /// A test of what `build` builds, without options and a type for them.
+    pub fn building(name: &'static str, build: impl Fn(&Flow<'_>) + Send + Sync + 'static) -> Self {
+        Test { dataflow: Arc::new(Building { name, build }), epochs: Vec::new(), workers: 1, restarts: false }
+    }
+
+    /// How many workers run it at first; 1 if nothing is said.
+    pub fn workers(self, workers: usize) -> Self {
+        Test { workers, ..self }
+    }
+
+    /// One more epoch, in which these records come: each with its input.
+    pub fn epoch<'a, S: Into<Sample>>(mut self, records: impl IntoIterator<Item = (&'a str, S)>) -> Self {
+        let records = records.into_iter().map(|(input, sample)| (input.to_owned(), sample.into())).collect();
+        let restart = std::mem::take(&mut self.restarts);
+        self.epochs.push(Step { records, restart });
+        self
+    }
+
+    /// Restarts the dataflow before the next epoch, with one worker more, from what is persisted.
+    pub fn restart(mut self) -> Self {
+        self.restarts = true;
+        self
+    }
+
+    /// Runs it.
+    ///
+    /// # Panics
+    /// If the dataflow can't be built or panics.
+    pub fn run(&self) -> Outcome {
+        run::run(self)
+    }
+
+    /// Runs it with 1, 2 and 3 workers, each with and without its restarts.
+    ///
+    /// # Panics
+    /// If one of them gives another answer than the others, naming output and epoch. As [`Test::run`].
+    pub fn check(&self) -> Outcome {
+        let mut calm = self.clone();
+        calm.epochs.iter_mut().for_each(|epoch| epoch.restart = false);
+        let expected = calm.clone().workers(1).run();
+        for workers in 1..=3 {
+            for (test, how) in [(&calm, "without restarts"), (self, "with restarts")] {
+                let outcome = test.clone().workers(workers).run();
+                if let Some(how_not) = expected.difference(&outcome) {
+                    panic!("{} at {workers} workers {how}: {how_not}", self.dataflow.name());
+                }
+            }
+        }
+        expected
+    }
+}
+
+/// A dataflow that a closure builds.
+struct Building<F> {
+    name: &'static str,
+    build: F,
+}
+
+impl<F> fmt::Debug for Building<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl<F: Fn(&Flow<'_>) + Send + Sync> Build for Building<F> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn build(&self, flow: &Flow<'_>) {
+        (self.build)(flow);
+    }
+}
 
 /// The rows that `decoder` makes of a record with this value, in order, each with its count.
 ///

@@ -111,7 +111,11 @@ fn checkpoints_are_made_restored_shown_and_verified() {
         let mut restored: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
         let epoch = from + 1;
         for worker in 0..workers {
-            let mut writer = writers.writer("words", Place { worker, workers }, cutwater_dataflows::persist::Sharding::by_row());
+            let mut writer = writers.writer(
+                "words",
+                Place { worker, workers },
+                cutwater_dataflows::persist::Sharding::by_row(),
+            );
             while writer.restore(&mut |rows| {
                 rows.iter().for_each(|(row, count)| *restored.entry(row.to_vec()).or_default() += count);
             }) {}

@@ -11,6 +11,7 @@ use timely::dataflow::operators::{Capability, Operator};
 use crate::collection::{About, Collection};
 use crate::flat::{FlatBatch, FlatBuilder};
 use crate::key::{First, KeyOf};
+use crate::operators::filter::Filter;
 use crate::operators::map::{ENCODED, Map};
 use crate::operators::stateful::Stateful;
 use crate::rows::{Decimal, Place, Row, Schema};
@@ -91,10 +92,12 @@ impl<'s, K: Row, V: Summand> Sum<'s, K, V> for Collection<'s, (K, V)> {
                     sum.0 += partial.0 * times;
                     sum.1.add(partial.1, times);
                 }
-                if sum.0 != 0 {
+                // Where more is withdrawn than there was, no row may be left, and a sum all the same.
+                if sum != <(i64, V)>::default() {
                     out.push(sum.borrow());
                 }
             })
+            .filter(|(_key, (rows, _sum))| *rows != 0)
             .map::<(K, V)>(|&(key, (_rows, sum))| (key, sum))
             .unique_by(Some(columns))
     }

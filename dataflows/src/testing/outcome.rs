@@ -1,0 +1,72 @@
+//! What came of a test.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::Epoch;
+
+/// The changes of each output, in the order in which a sink would get them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// By output and epoch: the row as JSON, and its difference.
+    pub(super) changes: BTreeMap<String, BTreeMap<Epoch, Vec<(String, i64)>>>,
+    /// Dead letters, as JSON.
+    pub(super) dead_letters: BTreeSet<String>,
+}
+
+impl Outcome {
+    /// What changes in an output in an epoch: the difference with its sign, then the row as JSON.
+    ///
+    /// # Panics
+    /// If there is no such output.
+    pub fn changes_of(&self, output: &str, epoch: Epoch) -> Vec<String> {
+        let changes = self.output(output).get(&epoch).into_iter().flatten();
+        changes.map(|(row, diff)| format!("{diff:+} {row}")).collect()
+    }
+
+    /// The rows of an output in the end, as JSON, in order; each as often as it is there.
+    ///
+    /// # Panics
+    /// If there is no such output, or it withdraws a row that is not there.
+    pub fn rows(&self, output: &str) -> Vec<String> {
+        let mut rows: Vec<(&str, i64)> = Vec::new();
+        let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
+        for (row, diff) in self.output(output).values().flatten() {
+            *sums.entry(row).or_default() += diff;
+        }
+        rows.extend(sums.into_iter().filter(|(_, count)| *count != 0));
+        let repeat = |(row, count): (&str, i64)| {
+            let count =
+                usize::try_from(count).unwrap_or_else(|_| panic!("{output}: {row} is there {count} times"));
+            std::iter::repeat_n(row.to_owned(), count)
+        };
+        rows.into_iter().flat_map(repeat).collect()
+    }
+
+    /// The dead letters, as JSON.
+    pub fn dead_letters(&self) -> &BTreeSet<String> {
+        &self.dead_letters
+    }
+
+    fn output(&self, output: &str) -> &BTreeMap<Epoch, Vec<(String, i64)>> {
+        let names = || self.changes.keys().cloned().collect::<Vec<_>>().join(", ");
+        self.changes
+            .get(output)
+            .unwrap_or_else(|| panic!("there is no output {output:?}: there are {}", names()))
+    }
+
+    /// The first way in which `other` is another outcome.
+    pub(super) fn difference(&self, other: &Outcome) -> Option<String> {
+        for output in self.changes.keys().chain(other.changes.keys()) {
+            let (one, two) = (&self.changes[output], &other.changes[output]);
+            for epoch in one.keys().chain(two.keys()) {
+                if one.get(epoch) != two.get(epoch) {
+                    let (one, two) = (self.changes_of(output, *epoch), other.changes_of(output, *epoch));
+                    return Some(format!(
+                        "output {output}, epoch {epoch}: expected {one:#?}, found {two:#?}"
+                    ));
+                }
+            }
+        }
+        (self.dead_letters != other.dead_letters).then(|| "other dead letters".to_owned())
+    }
+}

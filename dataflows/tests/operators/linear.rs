@@ -1,0 +1,103 @@
+use cutwater_dataflows::prelude::*;
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+
+use crate::proof::{Rows, prove, prove_two, rows};
+
+type Pair = (Text, i64);
+
+fn pair(random: &mut StdRng) -> Pair {
+    (
+        ["a", "b", "long, longer, as long as one that is in no entry"][random.random_range(0..3)].into(),
+        random.random_range(-2..3),
+    )
+}
+
+fn each<R: Ord, Out: Ord>(rows: Rows<R>, make: impl Fn(R) -> Vec<(Out, i64)>) -> Rows<Out> {
+    let mut made = Rows::new();
+    for (row, count) in rows {
+        for (row, times) in make(row) {
+            *made.entry(row).or_default() += count * times;
+        }
+    }
+    made.retain(|_, count| *count != 0);
+    made
+}
+
+#[test]
+fn map() {
+    prove(
+        false,
+        pair,
+        |rows| rows.map::<Text>(|&(text, _)| text),
+        |changes| each(rows(changes), |(text, _)| vec![(text, 1)]),
+    );
+}
+
+#[test]
+fn flat_map_emits_none_one_or_several() {
+    prove(
+        false,
+        pair,
+        |rows| {
+            rows.flat_map::<(i64, Text)>(|(text, number), out| {
+                for turn in 0..number {
+                    out.push((turn, &text.to_uppercase()));
+                }
+                out.push_diff((9, text), -2);
+            })
+        },
+        |changes| {
+            each(rows(changes), |(text, number)| {
+                let upper = Text::from(text.to_uppercase());
+                let turns = (0..number).map(|turn| ((turn, upper.clone()), 1));
+                turns.chain([((9, text.clone()), -2)]).collect()
+            })
+        },
+    );
+}
+
+#[test]
+fn filter_and_negate() {
+    prove(
+        false,
+        pair,
+        |rows| rows.filter(|&(_, number)| number > 0).negate(),
+        |changes| each(rows(changes), |row| if row.1 > 0 { vec![(row, -1)] } else { vec![] }),
+    );
+}
+
+#[test]
+fn concat() {
+    prove_two(
+        (pair, pair),
+        |one, other| one.concat(other),
+        |one, other| {
+            let mut both = one.clone();
+            other.iter().for_each(|(row, count)| *both.entry(row.clone()).or_default() += count);
+            both.retain(|_, count| *count != 0);
+            both
+        },
+    );
+}
+
+#[test]
+fn persisted_exchanged_and_consolidated_rows_are_the_same() {
+    prove(false, pair, |rows| rows.persist("rows"), rows);
+    prove(false, pair, |rows| rows.exchange().inspect(|_, _| {}), rows);
+    prove(false, pair, |rows| rows.map::<Pair>(|row| *row).consolidate(), rows);
+}
+
+#[test]
+fn the_way_to_differential_and_back() {
+    prove(
+        false,
+        pair,
+        |rows| {
+            let rows = rows.persist("rows");
+            let flow = rows.flow().clone();
+            flow.collection(rows.differential().distinct_core::<i64>())
+        },
+        |changes| each(rows(changes).into_iter().map(|(row, _)| (row, 1)).collect(), |row| vec![(row, 1)]),
+    );
+}
