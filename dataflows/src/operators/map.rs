@@ -29,7 +29,7 @@ pub trait Map<'s, R: Row> {
     /// ```
     /// # use cutwater_dataflows::prelude::*;
     /// fn words<'s>(lines: Collection<'s, Text>) -> Collection<'s, Text> {
-    ///     lines.flat_map(|line, out| line.split_whitespace().for_each(|word| out.push(&word.to_lowercase())))
+    ///     lines.flat_map(|line, out| line.split_whitespace().for_each(|word| out.push(word.to_lowercase().as_str())))
     /// }
     /// ```
     fn flat_map<R2: Row>(
