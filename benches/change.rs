@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use cutwater_dataflows::clock::FlowTime;
 use cutwater_dataflows::record::{NoHeaders, Record};
 use cutwater_dataflows::source::{DecodeRecord, Driver, Report, Turn};
 use cutwater_dataflows::word_count::{Tokenizer, WordCount};
@@ -229,7 +230,7 @@ fn build(worker: &mut Worker, turns: &Turns, probe: &Handle<Epoch>, rows: &Rc<Ce
     worker.dataflow(|scope| {
         let driver = Box::new(move |_: &str| Box::new(turns.clone()) as Box<dyn Driver>);
         let dataflow = WordCount { tokenizer: Tokenizer::Whitespace };
-        let mut parts = Flow::build(scope, &dataflow, driver, None);
+        let mut parts = Flow::build(scope, &dataflow, driver, None, FlowTime::default());
         let output = parts.outputs.pop().expect("word-count has an output");
         (output.changes)(true)
             .inspect_core(move |event| {

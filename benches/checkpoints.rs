@@ -22,6 +22,7 @@ use cutwater::state::checkpoint::StateWriters;
 use cutwater::state::checkpoint::run::{RunFiles, Sizes, verify};
 use cutwater::state::checkpoint::state_writer::{RunStateWriters, Threads};
 use cutwater::state::storage::{self, Storage};
+use cutwater_dataflows::clock::FlowTime;
 use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::flow::Persistence;
 use cutwater_dataflows::persist::{CheckpointPart, Sharding, SortedRun, StateWriter};
@@ -187,7 +188,8 @@ fn stand(storage: &Arc<dyn Storage>, runs: &[SortedRun]) -> Result<Duration> {
             let writers = Box::new(move |_: &str, _| writer.take().expect("one collection is persisted"));
             let persistence = Persistence { writers, barriers: empty(scope) };
             let dataflow = WordCount { tokenizer: Tokenizer::Whitespace };
-            let mut parts = Flow::build(scope, &dataflow, Box::new(|_| Box::new(Nothing)), Some(persistence));
+            let drivers = Box::new(|_: &str| -> Box<dyn Driver> { Box::new(Nothing) });
+            let mut parts = Flow::build(scope, &dataflow, drivers, Some(persistence), FlowTime::default());
             let output = parts.outputs.pop().expect("word-count has an output");
             (output.changes)(false).probe_with(&probe);
         });

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use cutwater_dataflows::clock::FlowTime;
 use cutwater_dataflows::dataflow::renders;
 use cutwater_dataflows::flow::Persistence;
 use cutwater_dataflows::operators::accumulate::accumulate;
@@ -27,6 +28,7 @@ use crate::sink::keys::Keys;
 use crate::source::Shared;
 use crate::state::checkpoint::barriers::{barriers, collect_parts};
 use crate::state::checkpoint::{Checkpoints, StateWriters};
+use crate::state::cut::Topics;
 use crate::state::resume::Resume;
 use crate::status::Status;
 pub use crate::stopping::Stop;
@@ -274,7 +276,7 @@ impl Setup {
             .flatten();
         let begin = self.state.as_ref().filter(|state| state.resume.last() > 0).map(|s| s.resume.begin());
         // Before the graph: a worker that fails here builds none, instead of another one than its peers.
-        let feeds: Vec<(String, Box<dyn Feed>)> = self
+        let feeds: Vec<(String, Topics, Box<dyn Feed>)> = self
             .shape
             .inputs
             .iter()
@@ -284,17 +286,23 @@ impl Setup {
                     .feeds
                     .open(input, place, begin.as_ref())
                     .with_context(|| format!("opening input {input:?}"))?;
-                Ok((input.clone(), feed))
+                let mut begin = begin.unwrap_or_default();
+                for (topic, partitions) in &mut begin {
+                    partitions.retain(|&partition, _| place.owns(topic, partition));
+                }
+                Ok((input.clone(), begin, feed))
             })
             .collect::<Result<_>>()?;
         let resume = self.state.as_ref().map(|state| &state.resume);
         let first = resume.map_or(0, |resume| resume.checkpoint) + 1;
         let clock = Clock::new(self.epochs, first, Arc::clone(&self.time));
+        clock.borrow_mut().replays_through(resume.map_or(0, |resume| resume.last()));
         let sources: Vec<(String, Shared)> = feeds
             .into_iter()
-            .map(|(input, feed)| {
-                let source = Shared::new(feed, &input, resume, &clock, &self.fault, &self.dead_letters)
-                    .with_context(|| format!("resuming input {input:?}"))?;
+            .map(|(input, begin, feed)| {
+                let source =
+                    Shared::new(feed, &input, &begin, resume, &clock, &self.fault, &self.dead_letters)
+                        .with_context(|| format!("resuming input {input:?}"))?;
                 Ok((input, source))
             })
             .collect::<Result<_>>()?;
@@ -319,7 +327,9 @@ impl Setup {
                     barriers: barriers(scope, &clock, checkpoints.clone()),
                 }
             });
-            let parts = Flow::build(scope, &*self.dataflow, Box::new(driver), persistence);
+            let before = resume.filter(|resume| resume.checkpoint > 0).map(|resume| resume.times.clone());
+            let time = FlowTime { before, wakers: clock.borrow().wakers().clone() };
+            let parts = Flow::build(scope, &*self.dataflow, Box::new(driver), persistence, time);
             let mut changes: Vec<_> = parts
                 .outputs
                 .into_iter()

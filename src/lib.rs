@@ -26,6 +26,7 @@ pub mod crash;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod epoch;
+mod event_time;
 pub mod exit;
 pub mod fault;
 pub mod feed;

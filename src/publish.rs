@@ -177,7 +177,7 @@ impl Noting {
     fn check(&self, epoch: Epoch, content: &Content) -> Result<()> {
         let Some((&output, _)) = content.changes.first_key_value() else { return Ok(()) };
         ensure!(
-            epoch >= self.first && !content.reports.is_empty(),
+            epoch >= self.first && content.reports.iter().any(Report::is_epoch),
             "output {:?} has rows of epoch {epoch}, in which no record was read: an operator of the dataflow gives rows \
              another time than that of the records that they are made of. Nothing of that epoch was published",
             self.names[output]
@@ -426,6 +426,10 @@ pub fn publish<'s>(
                     break;
                 }
                 let (capability, content) = first.remove();
+                // Nothing but what a worker had to say of time.
+                if content.changes.is_empty() && !content.reports.iter().any(Report::is_epoch) {
+                    continue;
+                }
                 // Fails when a stage has failed: then the run is about to end.
                 let _ = publisher.orders.send(Order::Publish(epoch, content));
                 ordered.insert(epoch, capability);

@@ -12,12 +12,15 @@ use std::time::Duration;
 
 use cutwater_dataflows::record::{Malformed, Record};
 use cutwater_dataflows::source::{DecodeRecord, Driver, Moved, Report, Turn};
+use cutwater_dataflows::watermark::{EventTimes, Known, TimeReport};
 use cutwater_dataflows::{Activator, Epoch, SyncActivator};
 
 use crate::epoch::{Clock, Closing};
+use crate::event_time::Partitions;
 use crate::fault::Fault;
 use crate::feed::{Budget, Feed, Polled};
 use crate::fold::Folded;
+use crate::state::cut::Topics;
 use crate::state::resume::Resume;
 use crate::time::Time;
 
@@ -48,6 +51,10 @@ pub struct Source {
     read: Report,
     /// Bytes of the rows that its records have come to.
     held: usize,
+    /// Event times, of the epochs that are closed and of the open one.
+    partitions: Partitions,
+    /// What the others know of them.
+    told: EventTimes,
     /// By how much records grow when they are decoded: in the last epoch, at least 1. `None` before the first.
     growth: Option<usize>,
     /// When the operator will run again by itself.
@@ -55,7 +62,9 @@ pub struct Source {
     blocked_since: Option<Duration>,
     /// Closed epochs that are not published yet, with their part of the cut.
     unpublished: VecDeque<(Epoch, Vec<Moved>)>,
+    /// All is read; and the others know.
     done: bool,
+    said_done: bool,
 }
 
 /// Epochs that are read again.
@@ -72,20 +81,25 @@ struct Replay {
 pub struct Shared(Rc<RefCell<Source>>);
 
 impl Shared {
-    /// A source that reads `feed`, which was opened for `input`: from the clock's first epoch on, those epochs again
-    /// that `resume` knows. Its dead letters are folded with those of the other sources of `dead_letters`.
+    /// A source that reads `feed`, which was opened for `input` at `begin`: from the clock's first epoch on, those epochs
+    /// again that `resume` knows. Its dead letters are folded with those of the other sources of `dead_letters`.
     ///
     /// # Errors
     /// If the feed can't be read as far as `resume` says.
     pub fn new(
         mut feed: Box<dyn Feed>,
         input: &str,
+        begin: &Topics,
         resume: Option<&Arc<Resume>>,
         clock: &Rc<RefCell<Clock>>,
         fault: &Fault,
         dead_letters: &Arc<Folded>,
     ) -> anyhow::Result<Self> {
         let (epoch, time) = (clock.borrow().first(), Arc::clone(clock.borrow().time()));
+        let mut partitions = Partitions::new(clock.borrow().options().idle_after);
+        for (topic, of) in begin {
+            of.keys().for_each(|&partition| partitions.join(topic, partition, time.now()));
+        }
         let mut replay = None;
         if let Some(resume) = resume
             && let Some(stops) = resume.bound(epoch, input)
@@ -104,11 +118,14 @@ impl Shared {
             epoch,
             read: Report::default(),
             held: 0,
+            partitions,
+            told: EventTimes::default(),
             growth: None,
             timer: None,
             blocked_since: None,
             unpublished: VecDeque::new(),
             done: false,
+            said_done: false,
         }))))
     }
 
@@ -202,19 +219,26 @@ impl Source {
     fn live_turn(&mut self, decode: &mut DecodeRecord<'_>) -> anyhow::Result<Turn> {
         let mut left = TURN;
         loop {
-            if self.clock.borrow().is_stopping() || self.done {
+            let (stopping, timed) = (self.clock.borrow().is_stopping(), self.clock.borrow().is_timed());
+            if stopping || self.done && !timed {
                 return Ok(Turn::Done(self.close()));
             }
             if self.clock.borrow().is_due(self.epoch) {
                 let report = self.close();
                 self.clock.borrow_mut().opened(self.epoch);
-                self.feed.boundary()?;
+                if !self.done {
+                    self.feed.boundary()?;
+                }
                 return Ok(Turn::Close(report));
+            }
+            if self.done {
+                return Ok(self.end_together());
             }
             let mut room = self.room();
             if self.read.records == 0 {
                 // Nothing of this epoch has been read: this is still its boundary.
                 self.feed.boundary()?;
+                self.look_for_idle();
             } else {
                 let closing = self.clock.borrow().closing(self.epoch, room.records == 0);
                 match closing {
@@ -247,6 +271,7 @@ impl Source {
             match polled {
                 Polled::Ended => {
                     self.done = true;
+                    self.partitions.end();
                     if self.read.records > 0 {
                         self.clock.borrow_mut().left(self.epoch);
                     }
@@ -262,6 +287,27 @@ impl Source {
                 Polled::More | Polled::Waiting => return Ok(Turn::Yield),
             }
         }
+    }
+
+    /// Has an epoch close, where somebody waits for that, when partitions have become idle that the others still wait for.
+    fn look_for_idle(&self) {
+        if let Some(told) = self.told.low
+            && self.clock.borrow().is_timed()
+            && self.partitions.times(self.time.now()).low.is_none_or(|low| low > told)
+        {
+            self.clock.borrow_mut().moves(self.epoch);
+        }
+    }
+
+    /// All is read, and something depends on time: the inputs of all workers end in the same epoch. So the last watermark
+    /// does not depend on who was done first.
+    fn end_together(&mut self) -> Turn {
+        // What was read last is closed first.
+        if self.read.records == 0 && !self.said_done {
+            self.said_done = true;
+            self.clock.borrow_mut().ended();
+        }
+        if self.clock.borrow().all_ended() { Turn::Done(self.close()) } else { Turn::Yield }
     }
 
     /// What the caps leave of the open epoch. Nothing, once either cap is reached.
@@ -288,7 +334,7 @@ impl Source {
 
     fn poll(&mut self, budget: Budget, decode: &mut DecodeRecord<'_>) -> anyhow::Result<Polled> {
         let (read, held) = (&mut self.read, &mut self.held);
-        let (time, dead_letters) = (&self.time, &self.dead_letters);
+        let (time, dead_letters, partitions) = (&self.time, &self.dead_letters, &mut self.partitions);
         self.feed.poll(budget, &mut |record| {
             if read.records == 0 {
                 read.first_read = time.calendar();
@@ -297,6 +343,9 @@ impl Source {
             read.bytes += record.size() as u64;
             let decoded = decode(record);
             *held = decoded.held;
+            if let Some(time) = decoded.event_time {
+                partitions.read(record.topic, record.partition, time.micros());
+            }
             if let Some(reason) = decoded.malformed {
                 read.dead_letters += 1;
                 log_dead_letter(record, &reason, dead_letters);
@@ -309,6 +358,7 @@ impl Source {
         (self.growth, self.held) = (self.growth(), 0);
         let mut report = std::mem::take(&mut self.read);
         report.moved = self.feed.moved();
+        report.time = self.time_report(&report);
         if !report.moved.is_empty() {
             // What was read again had been published before, perhaps: what others see of that must not go back.
             let last = self.replay.as_ref().map_or(self.epoch, |replay| replay.resume.last());
@@ -318,6 +368,28 @@ impl Source {
         self.timer = None;
         self.blocked_since = None;
         report
+    }
+
+    /// What is to be said of time as the open epoch closes. All workers say it of an epoch that is replayed: it may be one
+    /// in which nothing was read.
+    fn time_report(&mut self, report: &Report) -> Option<TimeReport> {
+        let (now, clock) = (self.time.now(), self.clock.borrow());
+        for moved in &report.moved {
+            self.partitions.join(&moved.topic, moved.partition, now);
+        }
+        let times = self.partitions.close(now);
+        if let Some(Replay { resume, input, .. }) = &self.replay {
+            return resume.entry(self.epoch).map(|entry| entry.replayed(input));
+        }
+        let is_new = std::mem::replace(&mut self.told, times) != times;
+        let forced = clock.is_forced(self.epoch) || is_new && self.said_done && clock.all_ended();
+        let closed = clock.closing_time();
+        (is_new || forced || report.is_epoch()).then_some(TimeReport {
+            worker: 0,
+            forced,
+            closed,
+            known: Known::Read(times),
+        })
     }
 
     /// Tells the feed what has been published since the last turn.

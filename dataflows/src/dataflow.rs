@@ -13,6 +13,7 @@ use timely::communication::allocator::thread::Thread;
 use timely::logging::{TimelyEvent, TimelyEventBuilder};
 use timely::worker::{Config, Worker};
 
+use crate::clock::FlowTime;
 use crate::flow::{Flow, Parts};
 use crate::output::Render;
 use crate::panics::caught;
@@ -175,8 +176,10 @@ fn rehearse<T>(dataflow: &dyn Build, read: impl FnOnce(Parts<'_>) -> T) -> Resul
         let mut worker =
             Worker::new(Config::default(), Allocator::Thread(Thread::default()), Some(Instant::now()));
         note_operators(&worker, &operators);
-        let built =
-            worker.dataflow(|scope| read(Flow::build(scope, dataflow, Box::new(|_| Box::new(Idle)), None)));
+        let built = worker.dataflow(|scope| {
+            let drivers = Box::new(|_: &str| -> Box<dyn Driver> { Box::new(Idle) });
+            read(Flow::build(scope, dataflow, drivers, None, FlowTime::default()))
+        });
         worker.log_register().expect("it has one").flush();
         built
     });

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use crate::Diff;
 use crate::combine::Combiner;
 use crate::record::{Malformed, Record};
-use crate::rows::Row;
+use crate::rows::{Row, Timestamp};
 
 /// Turns records into rows, inside the source operator, on the borrowed record.
 pub trait Decode: 'static {
@@ -27,13 +27,14 @@ pub trait Decode: 'static {
 /// Takes the rows of a record and sums equal ones. They count when the whole record has been decoded.
 pub struct Rows<'a, R> {
     combiner: &'a mut Combiner,
+    event_time: Option<Timestamp>,
     row: PhantomData<R>,
 }
 
 impl<'a, R: Row> Rows<'a, R> {
     /// Rows that are summed in `combiner`.
     pub fn new(combiner: &'a mut Combiner) -> Self {
-        Rows { combiner, row: PhantomData }
+        Rows { combiner, event_time: None, row: PhantomData }
     }
 
     /// Adds a row once.
@@ -46,5 +47,17 @@ impl<'a, R: Row> Rows<'a, R> {
     #[inline]
     pub fn push_diff(&mut self, row: R::Ref<'_>, diff: Diff) {
         self.combiner.stage_row::<R>(row, diff);
+    }
+
+    /// Says when what the record tells of took place: without it, that is the record's timestamp. The watermark of its
+    /// partition is the largest of these. It counts as the rows do: when the whole record has been decoded.
+    #[inline]
+    pub fn event_time(&mut self, time: Timestamp) {
+        self.event_time = Some(time);
+    }
+
+    /// What was said of it.
+    pub(crate) fn told_event_time(&self) -> Option<Timestamp> {
+        self.event_time
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use differential_dataflow::VecCollection;
 use timely::dataflow::{Scope, Stream};
 
+use crate::clock::{FlowTime, TimeOfFlow};
 use crate::collection::{About, Collection, Snapshot};
 use crate::dataflow::Build;
 use crate::flat::FlatBatch;
@@ -25,6 +26,7 @@ pub struct Flow<'s> {
     parts: Rc<RefCell<Parts<'s>>>,
     drivers: Rc<RefCell<DriverOf>>,
     persistence: Rc<RefCell<Option<Persistence<'s>>>>,
+    time: Rc<TimeOfFlow<'s>>,
 }
 
 /// Gives the driver of the input of that name.
@@ -73,12 +75,25 @@ impl<'s> Flow<'s> {
         dataflow: &dyn Build,
         drivers: DriverOf,
         persistence: Option<Persistence<'s>>,
+        time: FlowTime,
     ) -> Parts<'s> {
-        let parts = Rc::default();
+        let parts: Rc<RefCell<Parts<'_>>> = Rc::default();
+        let time = TimeOfFlow::new(time);
         let drivers = Rc::new(RefCell::new(drivers));
         let persistence = Rc::new(RefCell::new(persistence));
-        dataflow.build(&Flow { scope, parts: Rc::clone(&parts), drivers, persistence });
+        dataflow.build(&Flow {
+            scope,
+            parts: Rc::clone(&parts),
+            drivers,
+            persistence,
+            time: Rc::clone(&time),
+        });
+        time.finish(scope, &parts.borrow().reports);
         parts.take()
+    }
+
+    pub(crate) fn time(&self) -> &TimeOfFlow<'s> {
+        &self.time
     }
 
     /// The input of that name. What it is bound to is the command line's affair.

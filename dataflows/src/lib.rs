@@ -42,6 +42,7 @@
 //! - [`flow`]: inputs, collections and outputs; [`operators`]: what is done to them
 //! - [`combine`], [`flat`]: equal rows summed before they leave the worker, and the batches that carry them;
 //!   `arrange`: the arrangements that hold them
+//! - [`clock`], [`waker`], [`watermark`]: time, as of the cut
 //! - [`source`]: the operator that reads, and the interface to the runtime that drives it; [`persist`]: the
 //!   interface to the runtime that keeps collections
 //! - [`render`], [`dead_letter`]: what goes out
@@ -49,6 +50,7 @@
 
 pub mod arrange;
 pub mod arrangement;
+pub mod clock;
 pub mod collection;
 pub mod combine;
 pub mod dataflow;
@@ -68,6 +70,8 @@ pub(crate) mod short;
 pub mod source;
 pub mod split;
 pub mod testing;
+pub mod waker;
+pub mod watermark;
 pub mod word_count;
 
 pub use arrangement::Arrangement;
@@ -92,6 +96,7 @@ pub type SyncActivator = activate::SyncActivator;
 /// What a dataflow is written with.
 pub mod prelude {
     pub use crate::arrangement::Arrangement;
+    pub use crate::clock::{Clock, Now};
     pub use crate::collection::Collection;
     pub use crate::dataflow::{Dataflow, Shape, entry};
     pub use crate::decode::{Decode, Rows};
@@ -104,6 +109,7 @@ pub mod prelude {
     };
     pub use crate::record::{Malformed, Record};
     pub use crate::rows::{Bytes, Decimal, DynRow, Float, Row, Schema, Text, Timestamp, Value};
+    pub use crate::waker::Waker;
     pub use crate::{Diff, Epoch};
     pub use {clap, differential_dataflow, timely};
 }

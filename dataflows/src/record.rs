@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::rows::Timestamp;
+
 /// One record, borrowed from the client library's buffer for the time of one call.
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
@@ -25,6 +27,11 @@ impl Record<'_> {
     /// Key and value, in bytes: what caps on an epoch's bytes count at least.
     pub fn size(&self) -> usize {
         self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len)
+    }
+
+    /// Its event time, where its decoder says no other: its timestamp.
+    pub fn event_time(&self) -> Option<Timestamp> {
+        self.timestamp.and_then(Timestamp::from_millis)
     }
 }
 

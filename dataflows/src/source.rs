@@ -16,7 +16,8 @@ use crate::decode::{Decode, Rows};
 use crate::flat::FlatBatch;
 use crate::panics::caught;
 use crate::record::{Malformed, Record};
-use crate::rows::{Row, encode_into};
+use crate::rows::{Row, Timestamp, encode_into};
+use crate::watermark::TimeReport;
 use crate::{Activator, Epoch, SyncActivator};
 
 /// What one worker read for one input in one epoch: its part of the cut, and figures about it.
@@ -38,6 +39,21 @@ pub struct Report {
     pub first_read: u64,
     /// True iff a run before had read the epoch, and it was read again.
     pub again: bool,
+    /// What the worker says of time: there where it says something new, and in every report of an epoch.
+    pub time: Option<TimeReport>,
+}
+
+impl Report {
+    /// True iff the report alone makes it an epoch: something was read, or it was closed for a timer. Others only say
+    /// something of time, and count where there is such a report of the same epoch.
+    pub fn is_epoch(&self) -> bool {
+        self.records > 0 || !self.moved.is_empty() || self.time.is_some_and(|time| time.forced)
+    }
+}
+
+/// What reports say of time, each with its input.
+pub fn times(reports: &[Report]) -> impl Iterator<Item = (&str, TimeReport)> {
+    reports.iter().filter_map(|report| Some((report.input.as_str(), report.time?)))
 }
 
 /// A partition whose next offset moved.
@@ -76,6 +92,8 @@ pub struct Decoded {
     pub malformed: Option<Malformed>,
     /// Bytes of the distinct rows that the open epoch has come to by now.
     pub held: usize,
+    /// The record's event time, where it has one and is no dead letter.
+    pub event_time: Option<Timestamp>,
 }
 
 /// Decodes a record for the open epoch.
@@ -100,7 +118,8 @@ pub(crate) struct Source<'s> {
     pub(crate) rows: Stream<'s, Epoch, FlatBatch>,
     /// Records that could not be decoded.
     pub(crate) dead_letters: Stream<'s, Epoch, FlatBatch>,
-    /// One report for each epoch in which something was read.
+    /// One report for each epoch in which something was read or that was closed for a timer, and where there is something
+    /// new to say of time.
     pub(crate) reports: Stream<'s, Epoch, Vec<Report>>,
 }
 
@@ -118,7 +137,7 @@ pub(crate) fn source<'s, D: Decode>(
     let (reports, reports_stream) = builder.new_output::<Vec<Report>>();
     let address = builder.operator_info().address;
     driver.attach(scope.activator_for(address.clone()), scope.worker().sync_activator_for(address.to_vec()));
-    let first = driver.first();
+    let (first, worker) = (driver.first(), scope.index());
 
     builder.build(move |mut capabilities| {
         // Epochs count from 1: time 0 stays free for what is there before the first record.
@@ -137,13 +156,16 @@ pub(crate) fn source<'s, D: Decode>(
             let Some(held) = &mut capabilities else { return };
             loop {
                 let turn = driver.turn(&mut |record| {
-                    let malformed = decode(&mut decoder, record, &mut open).err();
+                    let (malformed, event_time) = match decode(&mut decoder, record, &mut open) {
+                        Ok(event_time) => (None, event_time),
+                        Err(reason) => (Some(reason), None),
+                    };
                     if let Some(reason) = &malformed {
                         scratch.clear();
                         encode_into::<DeadLetter>(dead_letter::row(record, reason).borrow(), &mut scratch);
                         letters.push(&scratch, 1);
                     }
-                    Decoded { malformed, held: open.bytes() }
+                    Decoded { malformed, held: open.bytes(), event_time }
                 });
                 let (mut report, done) = match turn {
                     Turn::Yield => return,
@@ -159,8 +181,9 @@ pub(crate) fn source<'s, D: Decode>(
                     dead.activate().session(&held[1]).give_container(&mut letters);
                     letters.clear();
                 }
-                if report.records > 0 || !report.moved.is_empty() {
+                if report.is_epoch() || report.time.is_some() {
                     report.input.clone_from(&input);
+                    report.time.iter_mut().for_each(|time| time.worker = worker);
                     reports.activate().session(&held[2]).give(report);
                 }
                 if done {
@@ -178,14 +201,17 @@ pub(crate) fn source<'s, D: Decode>(
     Source { rows: rows_stream, dead_letters: dead_stream, reports: reports_stream }
 }
 
-/// Adds the rows of a record: all of them, or none.
+/// Adds the rows of a record: all of them, or none. Returns its event time.
 #[inline]
 pub(crate) fn decode<D: Decode>(
     decoder: &mut D,
     record: &Record<'_>,
     open: &mut Combiner,
-) -> Result<(), Malformed> {
-    let result = match caught(|| decoder.decode(record, &mut Rows::new(open))) {
+) -> Result<Option<Timestamp>, Malformed> {
+    let mut rows = Rows::new(open);
+    let decoded = caught(|| decoder.decode(record, &mut rows));
+    let event_time = rows.told_event_time().or_else(|| record.event_time());
+    let result = match decoded {
         Ok(result) => result,
         Err(panic) => Err(Malformed(format!("the decoder panicked: {panic}").into())),
     };
@@ -194,7 +220,7 @@ pub(crate) fn decode<D: Decode>(
     } else {
         open.roll_back()
     }
-    result
+    result.map(|()| event_time)
 }
 
 #[cfg(test)]
@@ -220,6 +246,34 @@ mod tests {
         }
     }
 
+    /// Takes the time from the value, and refuses it then.
+    struct At;
+
+    impl Decode for At {
+        type Row = Text;
+        fn decode(&mut self, record: &Record<'_>, rows: &mut Rows<'_, Text>) -> Result<(), Malformed> {
+            let value = std::str::from_utf8(record.value.unwrap_or_default()).unwrap();
+            let time = value.trim_end_matches('!').parse();
+            time.into_iter().for_each(|time| rows.event_time(Timestamp::from_micros(time)));
+            if value.ends_with('!') { Err(Malformed::because("refused")) } else { Ok(()) }
+        }
+    }
+
+    #[test]
+    fn the_event_time_is_the_decoders_or_the_timestamp() {
+        let mut open = Combiner::default();
+        let mut decoded = |timestamp, value: &str| {
+            let (value, headers) = (Some(value.as_bytes()), &NoHeaders);
+            let record = Record { topic: "t", partition: 0, offset: 0, timestamp, key: None, value, headers };
+            decode(&mut At, &record, &mut open).map(|time| time.map(Timestamp::micros))
+        };
+        assert_eq!(decoded(Some(3), "7"), Ok(Some(7)));
+        assert_eq!(decoded(Some(3), ""), Ok(Some(3000)));
+        assert_eq!(decoded(None, "7"), Ok(Some(7)));
+        assert_eq!(decoded(None, ""), Ok(None));
+        assert_eq!(decoded(Some(3), "7!"), Err(Malformed::because("refused")));
+    }
+
     #[test]
     fn half_a_record_is_none() {
         let mut open = Combiner::default();
@@ -228,7 +282,7 @@ mod tests {
             let headers = &NoHeaders;
             let record =
                 Record { topic: "t", partition: 0, offset: 0, timestamp: None, key: None, value, headers };
-            decode(&mut UpTo, &record, &mut open).map_err(|reason| reason.0.into_owned())
+            decode(&mut UpTo, &record, &mut open).map(drop).map_err(|reason| reason.0.into_owned())
         };
         let long = "long".repeat(20);
         let many = "many ".repeat(1000);

@@ -29,7 +29,7 @@ use crate::dataflow::{Build, Dataflow};
 use crate::decode::Decode;
 use crate::flow::Flow;
 use crate::record::{Malformed, NoHeaders, Record};
-use crate::rows::to_row;
+use crate::rows::{Timestamp, to_row};
 use crate::source::decode;
 
 pub use given::{Given, given};
@@ -79,6 +79,8 @@ pub struct Test {
 struct Step {
     records: Vec<(String, Sample)>,
     restart: bool,
+    /// When the epoch closes.
+    closed: Option<Timestamp>,
 }
 
 impl Test {
@@ -101,7 +103,16 @@ impl Test {
     pub fn epoch<'a, S: Into<Sample>>(mut self, records: impl IntoIterator<Item = (&'a str, S)>) -> Self {
         let records = records.into_iter().map(|(input, sample)| (input.to_owned(), sample.into())).collect();
         let restart = std::mem::take(&mut self.restarts);
-        self.epochs.push(Step { records, restart });
+        self.epochs.push(Step { records, restart, closed: None });
+        self
+    }
+
+    /// The epoch that was added last closes at this wall-clock time, or when the one before does, if that is later. Without
+    /// it, epochs close one second after the other, the first one a second after the Unix epoch.
+    ///
+    /// The watermark is the largest event time that has come.
+    pub fn at(mut self, closed: Timestamp) -> Self {
+        self.epochs.last_mut().expect("there is an epoch").closed = Some(closed);
         self
     }
 

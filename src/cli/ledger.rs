@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Result, bail, ensure};
 use clap::builder::NonEmptyStringValueParser;
+use cutwater_dataflows::rows::Timestamp;
 
 use super::log;
 use super::out::{self, Closed};
@@ -18,8 +19,9 @@ use crate::state::storage::{self, Storage};
 
 /// What `--help` says above the options.
 pub(super) const ABOUT: &str = "Show the ledger of a state: the cut of every epoch\n\n\
-     A line an epoch, the newest last: when it was written, how many records it has, and the partitions that moved, \
-     from which offset to which. A partition at the offset 120 has been read up to 119.\n\n\
+     A line an epoch, the newest last: when it closed, its watermark, how many records it has, and the partitions that \
+     moved, from which offset to which. A partition at the offset 120 has been read up to 119. Where there are several \
+     inputs, the watermark of each follows.\n\n\
      It changes nothing, and can be used while a run writes the ledger.";
 
 /// The options of `cutwater ledger`.
@@ -54,18 +56,12 @@ pub(super) fn ledger(args: &LedgerArgs) -> Result<()> {
 }
 
 fn show(storage: &dyn Storage, out: &mut dyn Write) -> Result<()> {
-    writeln!(out, "{:>10}  {:<24}  {:>10}  moved", "epoch", "written", "records")?;
+    writeln!(out, "{:>10}  {:<24}  {:<24}  {:>10}  moved", "epoch", "closed", "watermark", "records")?;
     for found in Reading::all(storage, None)? {
         match found? {
-            Found::Segment(_) => {}
+            Found::Segment(..) => {}
             Found::Entry { entry, before } => {
-                let Entry { epoch, records, .. } = entry;
-                let moved = moved(&entry, &before);
-                writeln!(
-                    out,
-                    "{}",
-                    format!("{epoch:>10}  {:<24}  {records:>10}  {moved}", time(&entry)).trim_end()
-                )?;
+                writeln!(out, "{}", line(&entry, &before).trim_end())?;
             }
             Found::Damage(problem) => {
                 out.flush()?;
@@ -80,14 +76,26 @@ fn show(storage: &dyn Storage, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// When an entry was written.
-fn time(entry: &Entry) -> String {
+fn line(entry: &Entry, before: &Cut) -> String {
+    let Entry { epoch, records, times, .. } = entry;
+    let watermark = times.watermark.map_or_else(|| "-".to_owned(), time);
+    let mut line = format!("{epoch:>10}  {:<24}  {watermark:<24}  {records:>10}  ", time(times.closed));
+    line += &moved(entry, before);
+    if times.watermarks.len() > 1 {
+        let of = times.watermarks.iter().map(|(input, &watermark)| format!("{input} {}", time(watermark)));
+        let _ = write!(line, "; watermarks {}", of.collect::<Vec<_>>().join(", "));
+    }
+    line
+}
+
+/// A time as people read it.
+fn time(micros: i64) -> String {
     let mut shown = String::new();
-    let time = UNIX_EPOCH.checked_add(Duration::from_micros(entry.time));
-    match time.map(|time| write!(shown, "{}", humantime::format_rfc3339_millis(time))) {
-        Some(Ok(())) => shown,
-        // It is beyond the year 9999.
-        _ => entry.time.to_string(),
+    let since = u64::try_from(micros).ok().map(Duration::from_micros);
+    match since.and_then(|since| UNIX_EPOCH.checked_add(since)) {
+        Some(time) if write!(shown, "{}", humantime::format_rfc3339_millis(time)).is_ok() => shown,
+        // It is before 1970, or beyond the year 9999.
+        _ => Timestamp::from_micros(micros).to_string(),
     }
 }
 

@@ -63,6 +63,10 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = at_least_one(EpochOptions::default().in_flight), value_parser = number, help_heading = "Epochs")]
     pub in_flight: NonZeroUsize,
 
+    /// How long a partition may have no records before it no longer holds the watermark back
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Epochs")]
+    pub idle_after: Duration,
+
     /// Keep ledger and checkpoints there and go on from them: a folder, file://PATH or s3://BUCKET/PREFIX
     #[arg(short, long, value_name = "DIR|URL", help_heading = "State")]
     pub state: Option<String>,

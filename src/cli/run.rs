@@ -229,6 +229,7 @@ impl Plan {
                 max_records: args.max_records.get(),
                 max_bytes: args.max_bytes.get(),
                 in_flight: args.in_flight.get(),
+                idle_after: args.idle_after,
             },
             outputs,
             dead_letter: args.dead_letter.clone(),

@@ -14,7 +14,7 @@ use super::checkpoint::{Checkpoints, StateWriters};
 use super::cut::Cut;
 use super::identity::{Identity, new_id};
 use super::joining::Joining;
-use super::ledger::{Ledger, LedgerCuts, Lookup, Retirer};
+use super::ledger::{Ledger, LedgerCuts, Lookup, Retirer, Since};
 use super::resume::Resume;
 use super::storage::{self, Storage};
 use crate::fault::Fault;
@@ -75,7 +75,7 @@ impl OwnedState {
         };
         let coordinator = Coordinator::new(Arc::clone(&storage), plan, Arc::clone(time), Box::new(past))?;
         let calendar = Arc::clone(time);
-        let cuts = LedgerCuts::new(ledger, resume.replay.clone(), Box::new(move || calendar.calendar()));
+        let cuts = LedgerCuts::new(ledger, &resume, Box::new(move || calendar.calendar()));
         let cuts = Box::new(cuts);
         let cuts = Joining::kept(ids.clone(), Arc::clone(&storage), identity, cuts)?;
         Ok((OwnedState { storage, cuts: Box::new(cuts), coordinator }, resume))
@@ -150,14 +150,14 @@ fn newest_checkpoint(storage: &Arc<dyn Storage>, job: &str) -> Result<Resume> {
 /// Adds what the ledger says of the epochs after the checkpoint.
 fn with_ledger(ledger: &Ledger, mut resume: Resume) -> Result<Resume> {
     let checkpoint = resume.checkpoint;
-    let (cut, replay) = ledger.since(checkpoint)?;
+    let Since { cut, times, entries } = ledger.since(checkpoint)?;
     ensure!(
         checkpoint == 0 || cut == resume.cut,
         "the ledger's cut of epoch {checkpoint} is not that of the checkpoint: they are not of one run. Bring the files \
          back as they were, or begin anew with another --state"
     );
     resume.published = ledger.published().max(checkpoint);
-    resume.replay = replay;
+    (resume.times, resume.replay) = (times, entries);
     Ok(resume)
 }
 

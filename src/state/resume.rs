@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::persist::SortedRun;
 use cutwater_dataflows::source::Report;
+use cutwater_dataflows::watermark::{Known, TimeReport, Times};
 use serde::{Deserialize, Serialize};
 
 use super::cut::{Cut, Topics};
@@ -18,6 +19,9 @@ pub struct Resume {
     pub checkpoint: Epoch,
     /// The cut of that epoch; empty for epoch 0.
     pub cut: Cut,
+    /// The times of that epoch; none of it is known for epoch 0.
+    #[serde(default)]
+    pub times: Times,
     /// The runs of each persisted collection, of all workers.
     pub collections: BTreeMap<String, Vec<SortedRun>>,
     /// What the ledger says of the epochs after the checkpoint: in order, without gaps.
@@ -40,6 +44,9 @@ pub struct Entry {
     pub records: u64,
     /// All epochs up to this one had been published when the entry was written.
     pub published: Epoch,
+    /// Its times, on which whatever is decided by time depends.
+    #[serde(flatten)]
+    pub times: Times,
     /// Where reading began, of partitions that are named for the first time.
     #[serde(default, skip_serializing_if = "Cut::is_empty")]
     pub starts: Cut,
@@ -48,9 +55,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The entry of an epoch with these reports.
-    pub fn new(epoch: Epoch, reports: &[Report], published: Epoch, time: u64) -> Self {
-        let mut entry = Entry { epoch, published, time, ..Entry::default() };
+    /// The entry of an epoch with these reports and times.
+    pub fn new(epoch: Epoch, reports: &[Report], times: &Times, published: Epoch, time: u64) -> Self {
+        let mut entry = Entry { epoch, published, time, times: times.clone(), ..Entry::default() };
         for report in reports {
             entry.records += report.records;
             for moved in &report.moved {
@@ -61,6 +68,13 @@ impl Entry {
             }
         }
         entry
+    }
+
+    /// What a replay of the epoch says of time in an input.
+    pub fn replayed(&self, input: &str) -> TimeReport {
+        let Times { closed, watermark, watermarks } = &self.times;
+        let known = Known::Replayed { input: watermarks.get(input).copied(), flow: *watermark };
+        TimeReport { worker: 0, forced: true, closed: *closed, known }
     }
 }
 
@@ -81,8 +95,13 @@ impl Resume {
     /// Up to where an input is read in an epoch, for epochs that the ledger knows: partitions that are not named
     /// don't move. `None` for epochs after the last.
     pub fn bound(&self, epoch: Epoch, input: &str) -> Option<Topics> {
+        self.entry(epoch).map(|entry| entry.cut.of(input))
+    }
+
+    /// What the ledger says of an epoch after the checkpoint.
+    pub fn entry(&self, epoch: Epoch) -> Option<&Entry> {
         let first = self.checkpoint + 1;
         let index = usize::try_from(epoch.checked_sub(first)?).ok()?;
-        self.replay.get(index).map(|entry| entry.cut.of(input))
+        self.replay.get(index)
     }
 }

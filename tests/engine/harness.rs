@@ -203,7 +203,7 @@ pub(crate) struct Running {
 
 impl Running {
     /// The next thing it says.
-    fn next(&self) -> Event {
+    pub(crate) fn next(&self) -> Event {
         self.said.recv_timeout(DEADLINE).expect("the run says something")
     }
 

@@ -11,3 +11,5 @@ mod inputs;
 mod mistakes;
 mod resume;
 mod simulation;
+mod time;
+mod timed;

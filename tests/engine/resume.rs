@@ -11,6 +11,8 @@ use cutwater::job::DEAD_LETTERS;
 use cutwater::state::resume::{Entry, Resume};
 use cutwater::status::Status;
 use cutwater_dataflows::prelude::*;
+use cutwater_dataflows::source::times;
+use cutwater_dataflows::watermark::Watermarks;
 use cutwater_dataflows::word_count::Tokenizer;
 use cutwater_dataflows::{Build, Epoch};
 use rand::rngs::StdRng;
@@ -46,26 +48,35 @@ fn words(world: &World, cut: &Cut) -> BTreeMap<String, Rows> {
 }
 
 /// The ledger of a run from the start.
-fn ledger(published: &Published) -> Vec<Entry> {
-    (1..).zip(&published.epochs).map(|(epoch, of)| Entry::new(epoch, &of.reports, 0, 0)).collect()
+pub(crate) fn ledger(published: &Published) -> Vec<Entry> {
+    entries(&Resume::default(), published)
+}
+
+/// The entries of a run that has resumed so.
+fn entries(resume: &Resume, published: &Published) -> Vec<Entry> {
+    let mut watermarks = Watermarks::after(resume.times.clone());
+    (resume.checkpoint + 1..)
+        .zip(&published.epochs)
+        .map(|(epoch, of)| Entry::new(epoch, &of.reports, watermarks.advance(times(&of.reports)), 0, 0))
+        .collect()
 }
 
 /// What a run goes on from that has a checkpoint as of one epoch and a ledger up to another.
-fn resume(ledger: &[Entry], checkpoint: usize, last: usize) -> Resume {
+pub(crate) fn resume(ledger: &[Entry], checkpoint: usize, last: usize) -> Resume {
     let mut resume = Resume { checkpoint: checkpoint as Epoch, ..Resume::default() };
     resume.published = resume.checkpoint;
     ledger[..checkpoint].iter().for_each(|entry| resume.cut.advance(&entry.cut));
+    resume.times = ledger[..checkpoint].last().map(|entry| entry.times.clone()).unwrap_or_default();
     resume.replay = ledger[checkpoint..last].to_vec();
     resume
 }
 
 /// Checks that the epochs that were read again are those of the ledger, and that those after are new.
-fn check_again(resume: &Resume, published: &Published) {
+pub(crate) fn check_again(resume: &Resume, published: &Published) {
     assert!(published.epochs.len() >= resume.replay.len(), "all epochs of the ledger are there");
     let mut known = resume.cut.clone();
-    for (index, of) in published.epochs.iter().enumerate() {
-        let epoch = resume.checkpoint + 1 + index as Epoch;
-        let entry = Entry::new(epoch, &of.reports, 0, 0);
+    for (index, (of, entry)) in published.epochs.iter().zip(entries(resume, published)).enumerate() {
+        let epoch = entry.epoch;
         match resume.replay.get(index) {
             Some(old) => {
                 let starts = Default::default();
@@ -96,19 +107,20 @@ fn seeds() -> Range<u64> {
     0..10 * SEEDS
 }
 
-const SHAPES: [(usize, usize); 5] = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)];
+pub(crate) const SHAPES: [(usize, usize); 5] = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)];
 
-fn shape(rng: &mut StdRng) -> (usize, usize) {
+pub(crate) fn shape(rng: &mut StdRng) -> (usize, usize) {
     SHAPES[rng.random_range(0..SHAPES.len())]
 }
 
 /// Epochs of all sizes.
-fn epochs(rng: &mut StdRng) -> EpochOptions {
+pub(crate) fn epochs(rng: &mut StdRng) -> EpochOptions {
     EpochOptions {
         shortest: Duration::from_micros([0, 100, 2000][rng.random_range(0..3)]),
         max_records: [usize::MAX, 7, 1][rng.random_range(0..3)],
         max_bytes: [usize::MAX, 100][rng.random_range(0..2)],
         in_flight: rng.random_range(1..4),
+        ..EpochOptions::default()
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cutwater::state::ledger::Ledger;
 use cutwater::state::resume::Entry;
 use cutwater::state::storage::claim;
+use cutwater_dataflows::watermark::Times;
 use tempfile::TempDir;
 
 use crate::support::program::{Program, cutwater};
@@ -18,7 +19,12 @@ fn state(epochs: u64) -> TempDir {
     let mut ledger = Ledger::open(Arc::clone(&storage), "job").expect("an empty ledger");
     for epoch in 1..=epochs {
         let time = 1_700_000_000_000_000 + epoch * 1_000_000;
-        let mut entry = Entry { epoch, time, records: 20, ..Entry::default() };
+        let closed = time as i64;
+        let watermark = (epoch > 1).then_some(closed - 80_000_000);
+        let of_inputs = [("lines".to_owned(), watermark.unwrap_or_default()), ("more".to_owned(), -1)];
+        let watermarks = if epoch == 4 { of_inputs.into() } else { Default::default() };
+        let times = Times { closed, watermark, watermarks };
+        let mut entry = Entry { epoch, time: time + 1, records: 20, times, ..Entry::default() };
         if epoch == 1 {
             entry.starts.set("lines", "words", 0, 7);
         }
@@ -51,11 +57,12 @@ fn a_ledger_is_shown_with_what_moved_in_each_epoch() {
     assert_eq!(
         rows,
         [
-            "     epoch  written                      records  moved",
-            "         1  2023-11-14T22:13:21.000Z          20  lines=words 0: 7-27",
-            "         2  2023-11-14T22:13:22.000Z          20  lines=words 0: 27-47, 3: -2",
-            "         3  2023-11-14T22:13:23.000Z          20  lines=words 0: 47-67",
-            "         4  2023-11-14T22:13:24.000Z          20  lines=words 0: 67-87, 3: 2-4",
+            "     epoch  closed                    watermark                    records  moved",
+            "         1  2023-11-14T22:13:21.000Z  -                                 20  lines=words 0: 7-27",
+            "         2  2023-11-14T22:13:22.000Z  2023-11-14T22:12:02.000Z          20  lines=words 0: 27-47, 3: -2",
+            "         3  2023-11-14T22:13:23.000Z  2023-11-14T22:12:03.000Z          20  lines=words 0: 47-67",
+            "         4  2023-11-14T22:13:24.000Z  2023-11-14T22:12:04.000Z          20  lines=words 0: 67-87, 3: 2-4; \
+             watermarks lines 2023-11-14T22:12:04.000Z, more 1969-12-31T23:59:59.999999Z",
         ]
     );
     let verified = shown(&state).with("--verify").rows();

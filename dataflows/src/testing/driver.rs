@@ -1,10 +1,13 @@
 //! Hands the records of a test to a source operator.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Sample;
 use crate::record::{NoHeaders, Record};
+use crate::rows::Timestamp;
 use crate::source::{DecodeRecord, Driver, Report, Turn};
+use crate::watermark::{EventTimes, Known, TimeReport, Times};
 use crate::{Activator, Epoch, SyncActivator};
 
 /// Feeds one input on one worker.
@@ -15,6 +18,33 @@ pub(super) struct Feed {
     pub(super) here: Option<Activator>,
     /// Hands out one epoch a turn, so that the other operators run in between.
     pub(super) slow: bool,
+    pub(super) clock: Clock,
+}
+
+/// Tells the times of an input on one worker. Nothing is waited for: the watermark is the largest event time.
+pub(super) struct Clock {
+    pub(super) input: String,
+    /// When each epoch closes, from the first one on.
+    pub(super) closed: VecDeque<i64>,
+    /// The largest event time.
+    pub(super) high: Option<i64>,
+    /// What it has come to, over all inputs and workers.
+    pub(super) times: Arc<Mutex<Times>>,
+}
+
+impl Clock {
+    fn close(&mut self) -> Option<TimeReport> {
+        let (closed, high) = (self.closed.pop_front()?, self.high);
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        times.closed = times.closed.max(closed);
+        times.watermark = times.watermark.max(high);
+        if let Some(high) = high {
+            let of = times.watermarks.entry(self.input.clone()).or_insert(high);
+            *of = high.max(*of);
+        }
+        let known = Known::Read(EventTimes { low: None, high });
+        Some(TimeReport { worker: 0, forced: true, closed, known })
+    }
 }
 
 impl Driver for Feed {
@@ -46,7 +76,9 @@ impl Driver for Feed {
                 headers: &NoHeaders,
             });
             report.dead_letters += u64::from(decoded.malformed.is_some());
+            self.clock.high = self.clock.high.max(decoded.event_time.map(Timestamp::micros));
         }
+        report.time = self.clock.close();
         Turn::Close(report)
     }
 }

@@ -6,16 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use timely::dataflow::operators::Inspect as _;
 use timely::dataflow::operators::vec::ToStream as _;
 
-use super::driver::Feed;
+use super::driver::{Clock, Feed};
 use super::outcome::Outcome;
 use super::state::State;
 use super::{Sample, Step, Test};
 use crate::Epoch;
+use crate::clock::FlowTime;
 use crate::dataflow::{Build, Shape, renders};
 use crate::dead_letter;
 use crate::flat::FlatBatch;
 use crate::flow::{Flow, Persistence};
 use crate::source::Driver;
+use crate::waker::Wakers;
+use crate::watermark::Times;
 
 /// Changes as they leave the workers: by output and epoch. Dead letters are those of no output.
 type Captured = Arc<Mutex<BTreeMap<(Option<String>, Epoch), Vec<FlatBatch>>>>;
@@ -28,11 +31,14 @@ pub(super) fn run(test: &Test) -> Outcome {
     let captured = Captured::default();
     let (mut restored, mut first, mut workers) = (BTreeMap::new(), 1, test.workers);
     let mut numbers = BTreeMap::new();
+    let times = Arc::<Mutex<Times>>::default();
     for (number, steps) in test.epochs.chunk_by(|_, next| !next.restart).enumerate() {
         workers = test.workers + number % 3;
         let state = State::default();
         let records = records(&shape, steps, &mut numbers);
-        life(&test.dataflow, workers, first, records, &restored, &state, &captured);
+        let closed = closed(steps, first, times.lock().unwrap_or_else(PoisonError::into_inner).closed);
+        let read = Read { first, records, closed, times: Arc::clone(&times) };
+        life(&test.dataflow, workers, read, &restored, &state, &captured);
         restored = state.rows();
         first += steps.len() as Epoch;
     }
@@ -57,35 +63,58 @@ fn records(shape: &Shape, steps: &[Step], numbers: &mut BTreeMap<String, usize>)
     records
 }
 
+/// When each epoch closes: as was asked for, else a second after the one before.
+fn closed(steps: &[Step], first: Epoch, before: i64) -> Vec<i64> {
+    let last = &mut (if first == 1 { 0 } else { before });
+    let next = |step: &Step| {
+        *last = step.closed.map_or(*last + 1_000_000, |closed| closed.micros().max(*last));
+        *last
+    };
+    steps.iter().map(next).collect()
+}
+
+/// What is read from one start to the next.
+#[derive(Clone)]
+struct Read {
+    first: Epoch,
+    records: Records,
+    closed: Vec<i64>,
+    times: Arc<Mutex<Times>>,
+}
+
 /// One start of the dataflow, until its inputs end.
 fn life(
     dataflow: &Arc<dyn Build>,
     workers: usize,
-    first: Epoch,
-    records: Records,
+    read: Read,
     restored: &BTreeMap<String, FlatBatch>,
     state: &State,
     captured: &Captured,
 ) {
     let (dataflow, state, captured) = (Arc::clone(dataflow), state.clone(), Arc::clone(captured));
     let restored = restored.clone();
+    // What it was when the dataflow started: each worker begins with that, whoever is faster.
+    let before = (read.first > 1).then(|| read.times.lock().unwrap_or_else(PoisonError::into_inner).clone());
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
         let place = (worker.index(), worker.peers());
         let (state, restored, captured) = (state.clone(), restored.clone(), Arc::clone(&captured));
-        let records = records.clone();
+        let Read { first, records, closed, times } = read.clone();
+        let time = FlowTime { before: before.clone(), wakers: Wakers::default() };
         worker.dataflow::<Epoch, _, _>(|scope| {
             let drivers = Box::new(move |input: &str| -> Box<dyn Driver> {
                 let mine = |(number, _): &(usize, Sample)| number % place.1 == place.0;
                 let epochs = records[input].iter();
                 let epochs = epochs.map(|all| all.iter().filter(|r| mine(r)).cloned().collect()).collect();
-                Box::new(Feed { epochs, first, here: None, slow: true })
+                let (closed, times) = (closed.clone().into(), Arc::clone(&times));
+                let clock = Clock { input: input.to_owned(), closed, high: None, times };
+                Box::new(Feed { epochs, first, here: None, slow: true, clock })
             });
             let writers = Box::new(move |collection: &str, sharding| {
                 state.writer(collection, restored.get(collection), &sharding, place)
             });
             let barriers = Vec::<Epoch>::new().to_stream(scope);
             let persistence = Persistence { writers, barriers };
-            let parts = Flow::build(scope, &*dataflow, drivers, Some(persistence));
+            let parts = Flow::build(scope, &*dataflow, drivers, Some(persistence), time);
             let mut streams: Vec<_> = parts
                 .outputs
                 .into_iter()

@@ -4,34 +4,38 @@ use std::collections::VecDeque;
 
 use anyhow::{Result, bail};
 use cutwater_dataflows::Epoch;
-use cutwater_dataflows::source::Report;
+use cutwater_dataflows::source::{Report, times};
+use cutwater_dataflows::watermark::{Times, Watermarks};
 
 use super::Ledger;
 use crate::publish::Cuts;
-use crate::state::resume::Entry;
+use crate::state::resume::{Entry, Resume};
 
 /// The cuts of a run that goes on from a ledger.
 pub struct LedgerCuts {
     ledger: Ledger,
     /// What epochs must be that the ledger has.
     replay: VecDeque<Entry>,
+    watermarks: Watermarks,
     /// Tells the time: microseconds since the Unix epoch.
     now: Box<dyn FnMut() -> u64 + Send>,
 }
 
 impl LedgerCuts {
-    /// The cuts of a run that first replays these entries, up to the ledger's last. `now` tells the time, in
+    /// The cuts of a run that resumes so: it first replays epochs, up to the ledger's last. `now` tells the time, in
     /// microseconds since the Unix epoch.
-    pub fn new(ledger: Ledger, replay: Vec<Entry>, now: impl FnMut() -> u64 + Send + 'static) -> Self {
-        LedgerCuts { ledger, replay: replay.into(), now: Box::new(now) }
+    pub fn new(ledger: Ledger, resume: &Resume, now: impl FnMut() -> u64 + Send + 'static) -> Self {
+        let watermarks = Watermarks::after(resume.times.clone());
+        LedgerCuts { ledger, replay: resume.replay.clone().into(), watermarks, now: Box::new(now) }
     }
 }
 
 impl Cuts for LedgerCuts {
     fn append(&mut self, epoch: Epoch, reports: &[Report], published: Epoch) -> Result<()> {
+        let times = self.watermarks.advance(times(reports));
         if epoch > self.ledger.last() {
             let time = (self.now)();
-            return self.ledger.append(Entry::new(epoch, reports, published, time));
+            return self.ledger.append(Entry::new(epoch, reports, times, published, time));
         }
         match self.replay.pop_front() {
             Some(entry) if entry.epoch == epoch => compare(&entry, reports),
@@ -47,7 +51,7 @@ impl Cuts for LedgerCuts {
 /// An epoch was read again: it must end where it ended then.
 fn compare(entry: &Entry, reports: &[Report]) -> Result<()> {
     let epoch = entry.epoch;
-    let read = Entry::new(epoch, reports, 0, 0).cut;
+    let read = Entry::new(epoch, reports, &Times::default(), 0, 0).cut;
     for (input, topic, partition, next) in entry.cut.iter() {
         let found = read.get(input, topic, partition);
         if found != Some(next) {

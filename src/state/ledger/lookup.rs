@@ -41,9 +41,9 @@ impl Lookup {
             last = segments[begin].first - 1;
             for found in Reading::of(&*self.storage, Some(&self.job), segments[begin..].to_vec()) {
                 match found? {
-                    Found::Segment(before) if last == epoch => cut = before,
-                    Found::Segment(before) if cut.is_empty() => cut = before,
-                    Found::Segment(_) | Found::Torn(_) => {}
+                    Found::Segment(before, _) if last == epoch => cut = before,
+                    Found::Segment(before, _) if cut.is_empty() => cut = before,
+                    Found::Segment(..) | Found::Torn(_) => {}
                     Found::Entry { entry, .. } => {
                         cut.advance(&entry.cut);
                         last = entry.epoch;

@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow, bail, ensure};
 use cutwater_dataflows::Epoch;
+use cutwater_dataflows::watermark::Times;
 
 use super::cut::Cut;
 use super::resume::Entry;
@@ -67,6 +68,17 @@ pub struct Ledger {
     lines: Vec<u8>,
 }
 
+/// What the ledger says of an epoch and those after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Since {
+    /// The cut of the epoch.
+    pub cut: Cut,
+    /// Its times.
+    pub times: Times,
+    /// The entries after it.
+    pub entries: Vec<Entry>,
+}
+
 /// The segments of a ledger, shared by who writes and who retires them.
 #[derive(Clone, Default)]
 struct Segments(Arc<Mutex<Vec<Segment>>>);
@@ -99,7 +111,7 @@ impl Ledger {
         let mut torn = None;
         for found in &mut reading {
             match found? {
-                Found::Segment(_) | Found::Entry { .. } => {}
+                Found::Segment(..) | Found::Entry { .. } => {}
                 Found::Damage(problem) => bail!("the ledger is damaged: {problem}"),
                 Found::Torn(problem) => torn = Some(problem),
             }
@@ -113,7 +125,7 @@ impl Ledger {
             segments.pop();
         }
         let last = sequence.next.map_or(0, |next| next - 1);
-        let durable = Sequence::after(last, sequence.cut, sequence.published);
+        let durable = Sequence::after(last, sequence);
         // Lines that follow a joined segment need one of their own.
         let joined = |tail: &Segment| segments.iter().any(|s| s.last.is_some_and(|last| last >= tail.first));
         Ok(Ledger {
@@ -146,11 +158,11 @@ impl Ledger {
         self.durable.published
     }
 
-    /// The cut of an epoch, and the entries after it: those that are durable.
+    /// Cut and times of an epoch, and the entries after it: those that are durable.
     ///
     /// # Errors
     /// If the ledger doesn't reach from that epoch to its end, or is damaged there: names file and line.
-    pub fn since(&self, epoch: Epoch) -> Result<(Cut, Vec<Entry>)> {
+    pub fn since(&self, epoch: Epoch) -> Result<Since> {
         let (place, last) = (self.storage.place(), self.last());
         ensure!(
             epoch <= last,
@@ -159,15 +171,17 @@ impl Ledger {
         let segments = self.segments.now();
         let begin = segment::begin(&segments, epoch + 1);
         let segments = segments[begin..].to_vec();
-        let mut cut = None;
+        let mut known: Option<(Cut, Times)> = None;
         let mut entries = Vec::new();
         for found in Reading::of(&*self.storage, Some(&self.job), segments) {
             match found? {
-                Found::Segment(before) => {
-                    cut.get_or_insert(before);
+                Found::Segment(cut, times) => {
+                    known.get_or_insert((cut, times));
                 }
                 Found::Entry { entry, .. } if entry.epoch <= epoch => {
-                    cut.get_or_insert_default().advance(&entry.cut);
+                    let (cut, times) = known.get_or_insert_default();
+                    cut.advance(&entry.cut);
+                    *times = entry.times;
                 }
                 Found::Entry { entry, .. } if entry.epoch <= last => entries.push(entry),
                 Found::Entry { .. } | Found::Torn(_) => {}
@@ -185,7 +199,8 @@ impl Ledger {
             end == last,
             "the ledger in {place} has lost its end: it had epoch {last}, and ends with epoch {end}"
         );
-        Ok((cut.unwrap_or_default(), entries))
+        let (cut, times) = known.unwrap_or_default();
+        Ok(Since { cut, times, entries })
     }
 
     /// Adds the entry of the next epoch, in memory: [`Ledger::sync`] makes it durable.
@@ -238,6 +253,7 @@ impl Ledger {
             time: first.time,
             published: self.published(),
             cut: self.durable.cut.clone(),
+            times: self.durable.times.clone(),
         };
         let bytes = [seal(&header).as_slice(), &self.lines].concat();
         let name = segment.name();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use anyhow::{Result, bail};
 use cutwater_dataflows::Epoch;
+use cutwater_dataflows::watermark::Times;
 
 use super::segment::{self, Header, Scan, Segment};
 use crate::state::cut::Cut;
@@ -30,8 +31,8 @@ impl std::fmt::Display for Problem {
 /// What is found in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// A segment begins, with the cut before its first epoch.
-    Segment(Cut),
+    /// A segment begins, with cut and times of the epoch before its first.
+    Segment(Cut, Times),
     /// An entry. Those of segments that overlap come once.
     Entry {
         /// The entry.
@@ -98,7 +99,7 @@ impl<'a> Reading<'a> {
             Ok(header) => {
                 let job = self.job.get_or_insert_with(|| header.job.clone());
                 let wrong = self.sequence.header(&segment, &header, job);
-                self.found.push_back(Found::Segment(header.cut));
+                self.found.push_back(Found::Segment(header.cut, header.times));
                 self.found.extend(wrong.into_iter().map(|why| Found::Damage(problem(0, why))));
             }
             Err(why) if torn.is_none() => self.damage(problem(0, why)),
@@ -166,8 +167,9 @@ impl Iterator for Reading<'_> {
 pub(super) struct Sequence {
     /// The epoch that must come next, if it is known.
     pub(super) next: Option<Epoch>,
-    /// The cut of the epoch before.
+    /// Cut and times of the epoch before.
     pub(super) cut: Cut,
+    pub(super) times: Times,
     /// All epochs up to this one were published when the last line was written.
     pub(super) published: Epoch,
     /// Lines that are missing may have moved the cut.
@@ -177,9 +179,10 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    /// What comes after an epoch with this cut.
-    pub(super) fn after(epoch: Epoch, cut: Cut, published: Epoch) -> Self {
-        Sequence { next: Some(epoch + 1), cut, published, ..Sequence::default() }
+    /// What comes after this epoch, which is the last one of `before`.
+    pub(super) fn after(epoch: Epoch, before: Sequence) -> Self {
+        let Sequence { cut, times, published, .. } = before;
+        Sequence { next: Some(epoch + 1), cut, times, published, ..Sequence::default() }
     }
 
     /// A segment begins. Returns what is wrong.
@@ -201,10 +204,14 @@ impl Sequence {
             Some(_) if !self.lossy && header.cut != self.cut => {
                 wrong.push("its cut is not that of the epoch before it".to_owned());
             }
+            Some(_) if !self.lossy && header.times != self.times => {
+                wrong.push("its times are not those of the epoch before it".to_owned());
+            }
             Some(_) | None => {}
         }
         self.next = Some(header.epoch);
         self.cut = header.cut.clone();
+        self.times = header.times.clone();
         self.published = self.published.max(header.published);
         self.lossy = false;
         wrong
@@ -255,6 +262,7 @@ impl Sequence {
             }
         }
         self.cut.advance(&entry.cut);
+        self.times = entry.times.clone();
         self.next = Some(entry.epoch + 1);
         self.published = self.published.max(entry.published);
         Ok(())

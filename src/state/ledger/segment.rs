@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use cutwater_dataflows::Epoch;
+use cutwater_dataflows::watermark::Times;
 use serde::{Deserialize, Serialize};
 
 use super::FOLDER;
@@ -85,7 +86,10 @@ pub(super) struct Header {
     pub(super) time: u64,
     /// All epochs up to this one had been published then.
     pub(super) published: Epoch,
-    /// The cut of the epoch before the first.
+    /// The times of the epoch before the first.
+    #[serde(flatten)]
+    pub(super) times: Times,
+    /// Its cut.
     pub(super) cut: Cut,
 }
 

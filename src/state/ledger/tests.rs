@@ -5,14 +5,15 @@ use std::sync::Arc;
 use anyhow::Result;
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::source::{Moved, Report};
+use cutwater_dataflows::watermark::Times;
 use nix::errno::Errno;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::{Ledger, LedgerCuts, Problem, Retired, Verified, segment, verify};
+use super::{Ledger, LedgerCuts, Problem, Retired, Since, Verified, segment, verify};
 use crate::publish::Cuts;
 use crate::state::cut::Cut;
-use crate::state::resume::Entry;
+use crate::state::resume::{Entry, Resume};
 use crate::state::sealed::seal;
 use crate::state::storage::fake::{FakeDisk, Kind};
 use crate::state::storage::files::Files;
@@ -70,7 +71,9 @@ fn open(storage: &Arc<dyn Storage>) -> Result<Ledger> {
 
 /// The entry that follows on a cut; its time is its epoch.
 fn entry(epoch: Epoch, cut: &Cut, rng: &mut StdRng) -> Entry {
-    let mut entry = Entry { epoch, time: epoch, published: epoch.saturating_sub(3), ..Entry::default() };
+    let times = Times { closed: epoch as i64, watermark: None, watermarks: Default::default() };
+    let mut entry =
+        Entry { epoch, time: epoch, published: epoch.saturating_sub(3), times, ..Entry::default() };
     for _ in 0..rng.random_range(0..4) {
         let (topic, partition) = (["a", "b"][rng.random_range(0..2)], rng.random_range(0..3));
         let from = cut.get("lines", topic, partition).unwrap_or_else(|| {
@@ -111,6 +114,10 @@ fn cut_of(entries: &[Entry]) -> Cut {
     cut
 }
 
+fn times_of(entries: &[Entry]) -> Times {
+    entries.last().map_or_else(Times::default, |entry| entry.times.clone())
+}
+
 fn problems(storage: &Arc<dyn Storage>) -> (Verified, Vec<Problem>) {
     let mut problems = Vec::new();
     let verified = verify(&**storage, Some(JOB), &mut |problem| problems.push(problem)).unwrap();
@@ -123,7 +130,9 @@ fn lines_are_as_the_format_says() {
     let disk = FakeDisk::new(0);
     let storage = files(&disk);
     let mut ledger = open(&storage).unwrap();
-    let mut first = Entry { epoch: 1, time: 5, records: 3, ..Entry::default() };
+    let watermarks = [("lines".to_owned(), -4)].into();
+    let times = Times { closed: 9, watermark: Some(-4), watermarks };
+    let mut first = Entry { epoch: 1, time: 5, records: 3, times, ..Entry::default() };
     first.starts.set("lines", "t", 0, 7);
     first.cut.set("lines", "t", 0, 10);
     ledger.append(first).unwrap();
@@ -136,7 +145,7 @@ fn lines_are_as_the_format_says() {
     assert!(
         lines[0].starts_with(&format!(
             "{{\"format\":1,\"job\":\"job\",\"run\":\"{run}\",\"since\":1,\"epoch\":1,\"time\":5,\"published\":0,\
-             \"cut\":{{}},\"check\":\""
+             \"closed\":0,\"cut\":{{}},\"check\":\""
         )),
         "{}",
         lines[0]
@@ -144,9 +153,9 @@ fn lines_are_as_the_format_says() {
     assert_eq!(
         lines[1..],
         [
-            "{\"epoch\":1,\"time\":5,\"records\":3,\"published\":0,\"starts\":{\"lines\":{\"t\":{\"0\":7}}},\
-             \"cut\":{\"lines\":{\"t\":{\"0\":10}}},\"check\":\"e2489fe9e798c843\"}",
-            "{\"epoch\":2,\"time\":6,\"records\":0,\"published\":1,\"cut\":{},\"synced\":0,\"check\":\"1f9479d5a9d5e1cf\"}",
+            "{\"epoch\":1,\"time\":5,\"records\":3,\"published\":0,\"closed\":9,\"watermark\":-4,\"watermarks\":{\"lines\":-4},\"starts\":{\"lines\":{\"t\":{\"0\":7}}},\
+             \"cut\":{\"lines\":{\"t\":{\"0\":10}}},\"check\":\"f7a858e17165268b\"}",
+            "{\"epoch\":2,\"time\":6,\"records\":0,\"published\":1,\"closed\":0,\"cut\":{},\"synced\":0,\"check\":\"c8c4794d7ad11d35\"}",
         ]
     );
 }
@@ -161,7 +170,8 @@ fn what_was_synced_is_read_from_any_epoch() {
         assert_eq!(ledger.published(), ledger.last() - 3);
         assert_eq!(*ledger.cut(), cut_of(&entries));
         for epoch in 0..=entries.len() {
-            let (cut, after) = ledger.since(epoch as Epoch).unwrap();
+            let Since { cut, times, entries: after } = ledger.since(epoch as Epoch).unwrap();
+            assert_eq!(times, times_of(&entries[..epoch]));
             assert_eq!((cut, after.as_slice()), (cut_of(&entries[..epoch]), &entries[epoch..]));
         }
         let error = ledger.since(ledger.last() + 1).unwrap_err().to_string();
@@ -210,11 +220,11 @@ fn a_tail_cut_off_anywhere_leaves_what_is_before_it() {
         assert_eq!(verified.torn.is_some(), !bytes[..length].ends_with(b"\n"));
         assert_eq!(storage.read(&last.name(), None).unwrap().unwrap().len(), length, "and is left as it is");
         let mut ledger = open(&storage).unwrap();
-        assert_eq!(ledger.since(0).unwrap().1, entries[..kept], "{length} bytes");
+        assert_eq!(ledger.since(0).unwrap().entries, entries[..kept], "{length} bytes");
         // It goes on from there.
         let mut again = entries[..kept].to_vec();
         grow(&mut ledger, &mut again, kept as Epoch + 3, &mut StdRng::seed_from_u64(0)).unwrap();
-        assert_eq!(open(&storage).unwrap().since(0).unwrap().1, again);
+        assert_eq!(open(&storage).unwrap().since(0).unwrap().entries, again);
         for name in segment::list(&*storage).unwrap().iter().skip(segments.len() - 1).map(|s| s.name()) {
             storage.remove(&name).unwrap();
         }
@@ -261,7 +271,7 @@ fn a_flipped_bit_is_named_or_cut_off_where_nothing_tells_that_it_was_durable() {
                         let error = error.to_string();
                         assert!(error.contains(&format!("{name}, line ")), "{error}");
                     }
-                    Ok((_, read)) => {
+                    Ok(Since { entries: read, .. }) => {
                         cuts += 1;
                         assert!(appends && index + 1 == segments.len(), "{name} bit {bit}");
                         assert!(
@@ -277,7 +287,7 @@ fn a_flipped_bit_is_named_or_cut_off_where_nothing_tells_that_it_was_durable() {
             }
         }
         assert_eq!(cuts > 0, appends);
-        assert_eq!(open(&storage).unwrap().since(0).unwrap().1, entries, "all is as it was");
+        assert_eq!(open(&storage).unwrap().since(0).unwrap().entries, entries, "all is as it was");
     }
 }
 
@@ -306,7 +316,7 @@ fn what_was_synced_survives_every_crash() {
             torn += usize::from(verified.torn.is_some());
             disk.power_off_after(rng.random_range(0..60));
             if let Ok(mut ledger) = open(&storage) {
-                let read = ledger.since(0).unwrap().1;
+                let read = ledger.since(0).unwrap().entries;
                 assert!(read.len() >= durable.len(), "seed {seed} life {life}");
                 assert_eq!(read, tried[..read.len()], "seed {seed} life {life}");
                 kept += read.len() - durable.len();
@@ -328,7 +338,11 @@ fn what_was_synced_survives_every_crash() {
             disk.crash();
             crashes += 1;
         }
-        assert_eq!(open(&files(&disk)).unwrap().since(0).unwrap().1[..durable.len()], durable, "seed {seed}");
+        assert_eq!(
+            open(&files(&disk)).unwrap().since(0).unwrap().entries[..durable.len()],
+            durable,
+            "seed {seed}"
+        );
     }
     assert!(crashes == 10_000 && torn > 500 && kept > 1000, "{crashes} crashes, {torn} torn, {kept} kept");
 }
@@ -353,7 +367,7 @@ fn a_full_disk_is_named_and_leaves_the_ledger_usable() {
     disk.set_hook(None);
     ledger.sync().unwrap();
     assert_eq!(ledger.last(), entries.len() as Epoch);
-    assert_eq!(open(&storage).unwrap().since(0).unwrap().1, entries);
+    assert_eq!(open(&storage).unwrap().since(0).unwrap().entries, entries);
 }
 
 #[test]
@@ -444,7 +458,8 @@ fn retiring_keeps_what_is_needed() {
             before = first;
             let from = needed as usize - 1;
             for ledger in [&ledger, &open(&storage).unwrap()] {
-                let (cut, after) = ledger.since(from as Epoch).unwrap();
+                let Since { cut, times, entries: after } = ledger.since(from as Epoch).unwrap();
+                assert_eq!(times, times_of(&entries[..from]));
                 assert_eq!((cut, after.as_slice()), (cut_of(&entries[..from]), &entries[from..]));
             }
             assert_eq!(problems(&storage).1, []);
@@ -470,7 +485,8 @@ fn small_segments_are_joined_and_the_ledger_goes_on() {
         assert_eq!(segments.len() as u64, 2 * run, "{segments:?}");
         assert!(segments.contains(&segment::Segment { first, last: None }), "the fence stays");
         for epoch in 0..=entries.len() {
-            let (cut, after) = ledger.since(epoch as Epoch).unwrap();
+            let Since { cut, times, entries: after } = ledger.since(epoch as Epoch).unwrap();
+            assert_eq!(times, times_of(&entries[..epoch]));
             assert_eq!((cut, after.as_slice()), (cut_of(&entries[..epoch]), &entries[epoch..]));
         }
         assert_eq!(problems(&storage).1, []);
@@ -478,7 +494,7 @@ fn small_segments_are_joined_and_the_ledger_goes_on() {
     // Copied to a folder, it goes on as well.
     let mut ledger = open(&files(&disk)).unwrap();
     grow(&mut ledger, &mut entries, 310, &mut rng).unwrap();
-    assert_eq!(open(&files(&disk)).unwrap().since(0).unwrap().1, entries);
+    assert_eq!(open(&files(&disk)).unwrap().since(0).unwrap().entries, entries);
     assert_eq!(problems(&storage).1, []);
 }
 
@@ -496,7 +512,7 @@ fn retiring_may_end_at_any_step() {
             disk.crash();
             assert_eq!(problems(&storage()).1, [], "{steps} steps");
             let ledger = open(&storage()).unwrap();
-            assert_eq!(ledger.since(299).unwrap().1, entries[299..]);
+            assert_eq!(ledger.since(299).unwrap().entries, entries[299..]);
             retire(&ledger, 300, u64::MAX).unwrap();
             assert!(segment::list(&*storage()).unwrap()[0].first > 200);
             if retired {
@@ -514,7 +530,7 @@ fn retiring_may_end_at_any_step() {
         disk.crash();
         assert_eq!(problems(&objects(&disk)).1, [], "{steps} steps");
         let ledger = open(&objects(&disk)).unwrap();
-        assert_eq!(ledger.since(0).unwrap().1, entries);
+        assert_eq!(ledger.since(0).unwrap().entries, entries);
         ledger.retirer().retire(1, 0).unwrap();
         assert!(segment::list(&*objects(&disk)).unwrap().len() < 5, "what was left over is gone");
         if retired {
@@ -534,7 +550,7 @@ fn a_reader_gets_all_while_segments_are_joined_and_retired() {
         for found in super::Reading::all(&*storage, Some(JOB)).unwrap() {
             match found.unwrap() {
                 super::Found::Entry { entry, .. } => read.push(entry),
-                super::Found::Segment(_) => {}
+                super::Found::Segment(..) => {}
                 wrong => panic!("{wrong:?}"),
             }
             if read.len() == 10 {
@@ -560,7 +576,7 @@ fn of_two_runs_one_ends() {
     let error = grow(&mut old, &mut other, 60, &mut rng).unwrap_err().to_string();
     assert!(error.contains("another run has taken over: fake/ledger/"), "{error}");
     assert!(old.sync().is_err(), "and it doesn't come back");
-    assert_eq!(open(&storage).unwrap().since(0).unwrap().1, entries);
+    assert_eq!(open(&storage).unwrap().since(0).unwrap().entries, entries);
 }
 
 #[test]
@@ -580,7 +596,7 @@ fn a_file_that_was_created_without_an_answer_is_known_again() {
     disk.set_hook(None);
     ledger.sync().unwrap();
     grow(&mut ledger, &mut entries, 20, &mut rng).unwrap();
-    assert_eq!(open(&storage).unwrap().since(0).unwrap().1, entries);
+    assert_eq!(open(&storage).unwrap().since(0).unwrap().entries, entries);
 }
 
 fn report(moved: &[(i32, i64)]) -> Report {
@@ -599,7 +615,7 @@ fn report(moved: &[(i32, i64)]) -> Report {
 fn cuts_are_compared_with_the_ledger_and_then_added() {
     let disk = FakeDisk::new(0);
     let storage = files(&disk);
-    let mut cuts = LedgerCuts::new(open(&storage).unwrap(), Vec::new(), || 77);
+    let mut cuts = LedgerCuts::new(open(&storage).unwrap(), &Resume::default(), || 77);
     for epoch in 1..=3 {
         let next = epoch as i64 * 10;
         cuts.append(epoch, &[report(&[(0, next)]), report(&[(1, next + 5)])], epoch - 1).unwrap();
@@ -607,8 +623,9 @@ fn cuts_are_compared_with_the_ledger_and_then_added() {
     cuts.sync().unwrap();
     let replay = || {
         let ledger = open(&storage).unwrap();
-        let entries = ledger.since(1).unwrap().1;
-        LedgerCuts::new(ledger, entries, || 78)
+        let Since { times, entries, .. } = ledger.since(1).unwrap();
+        let resume = Resume { times, replay: entries, ..Resume::default() };
+        LedgerCuts::new(ledger, &resume, || 78)
     };
     let mut cuts = replay();
     cuts.append(2, &[report(&[(1, 25), (0, 20)])], 1).unwrap();
@@ -619,7 +636,7 @@ fn cuts_are_compared_with_the_ledger_and_then_added() {
     assert_eq!(disk.steps(), steps, "nothing is written of epochs that the ledger has");
     cuts.append(4, &[report(&[(0, 40)])], 3).unwrap();
     cuts.sync().unwrap();
-    let (_, entries) = open(&storage).unwrap().since(3).unwrap();
+    let entries = open(&storage).unwrap().since(3).unwrap().entries;
     let mut cut = Cut::default();
     cut.set("lines", "t", 0, 40);
     let expected = Entry { epoch: 4, time: 78, records: 2, published: 3, cut, ..Entry::default() };

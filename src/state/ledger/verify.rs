@@ -30,7 +30,7 @@ pub fn verify(storage: &dyn Storage, job: Option<&str>, each: &mut dyn FnMut(Pro
     let mut verified = Verified::default();
     for found in Reading::all(storage, job)? {
         match found? {
-            Found::Segment(_) => verified.segments += 1,
+            Found::Segment(..) => verified.segments += 1,
             Found::Entry { entry, .. } => {
                 verified.epochs += 1;
                 let first = verified.range.map_or(entry.epoch, |(first, _)| first);

@@ -31,6 +31,10 @@ struct State {
     /// By epoch and output, what was written, at least once.
     written: BTreeMap<(Epoch, String), Vec<Change>>,
     again: usize,
+    /// Epochs in which nothing was read.
+    empty: u64,
+    /// The rows of the clock.
+    clock: Rows,
 }
 
 impl Held {
@@ -47,6 +51,8 @@ impl Held {
             open: BTreeMap::new(),
             written: BTreeMap::new(),
             again: 0,
+            empty: 0,
+            clock: Rows::new(),
         })))
     }
 
@@ -77,16 +83,19 @@ impl Held {
         assert_eq!(state.sums, recount(&state.world, &ends), "the last answer is that of all records");
         let mut sums: BTreeMap<String, Rows> =
             state.sums.keys().map(|output| (output.clone(), Rows::new())).collect();
+        let mut clock = Rows::new();
         for ((_, output), changes) in &state.written {
-            add(sums.get_mut(output).expect("an output"), output, changes);
+            add(sums.get_mut(output).unwrap_or(&mut clock), output, changes);
         }
+        assert_eq!(clock, state.clock);
         assert_eq!(sums, state.sums, "each epoch's rows taken once, whoever reads lines has the same");
     }
 
-    /// The epochs that are committed, and how often one was written again to the second reader.
-    pub(super) fn figures(&self) -> (Epoch, usize) {
+    /// The epochs that are committed, those of them without records, and how often one was written again to the second
+    /// reader.
+    pub(super) fn figures(&self) -> (Epoch, u64, usize) {
         let state = self.lock();
-        (state.committed, state.again)
+        (state.committed, state.empty, state.again)
     }
 }
 
@@ -111,7 +120,7 @@ impl Sink for Transactional {
 
     fn commit(&mut self, epoch: Epoch, reports: &[Report]) -> Result<()> {
         let mut state = self.0.lock();
-        let State { rng, world, committed, cut, sums, open, unsure, .. } = &mut *state;
+        let State { rng, world, committed, cut, sums, open, unsure, clock, empty, .. } = &mut *state;
         if epoch == *committed {
             // Another output's sink has committed for all.
             return Ok(());
@@ -123,8 +132,10 @@ impl Sink for Transactional {
         *committed = epoch;
         advance(cut, reports);
         for (output, changes) in std::mem::take(open) {
-            add(sums.get_mut(&output).expect("an output"), &output, &changes);
+            add(sums.get_mut(&output).unwrap_or(clock), &output, &changes);
         }
+        assert!(clock.len() == 1 && clock.values().all(|&count| count == 1), "one time an epoch: {clock:?}");
+        *empty += u64::from(reports.iter().all(|report| report.records == 0));
         assert_eq!(*sums, recount(world, cut), "after epoch {epoch}");
         if *unsure && rng.random_bool(0.03) {
             bail!("the answer to the commit is lost, as was asked for");

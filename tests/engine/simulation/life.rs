@@ -30,10 +30,12 @@ use rand::{RngExt, SeedableRng};
 use super::held::Held;
 use super::steps::Stepped;
 use super::time::SetTime;
-use crate::harness::word_count;
+use crate::timed::Ticking;
 
 /// Steps after which a life that nothing ends is taken for one that hangs.
 const HANGS: u64 = 2_000_000;
+/// How often an epoch closes at least, whether or not something was read: microseconds.
+const EVERY: i64 = 10_000;
 /// Lives that are disturbed; then one is left alone.
 const DISTURBED: u64 = 6;
 
@@ -48,6 +50,7 @@ pub(super) struct Totals {
     reread: u64,
     reshaped: u64,
     epochs: u64,
+    empty: u64,
     written_again: u64,
 }
 
@@ -61,6 +64,7 @@ impl Totals {
         self.reread += other.reread;
         self.reshaped += other.reshaped;
         self.epochs += other.epochs;
+        self.empty += other.empty;
         self.written_again += other.written_again;
     }
 
@@ -70,7 +74,7 @@ impl Totals {
         assert!(self.in_storage > seeds / 10 && self.in_sinks > seeds / 20, "{self:?}");
         assert!(self.stops > seeds / 20 && self.from_checkpoint > seeds / 2, "{self:?}");
         assert!(self.reread > seeds / 2 && self.reshaped > seeds && self.epochs > 5 * seeds, "{self:?}");
-        assert!(self.written_again > seeds / 20, "{self:?}");
+        assert!(self.written_again > seeds / 20 && self.empty > seeds / 2, "{self:?}");
     }
 }
 
@@ -136,23 +140,26 @@ impl Job {
             }
         }
         self.held.check_end();
-        let (epochs, again) = self.held.figures();
+        let (epochs, empty, again) = self.held.figures();
         self.totals.epochs += epochs;
+        self.totals.empty += empty;
         self.totals.written_again += again as u64;
         self.totals
     }
 
     /// One life, in so many processes of so many workers.
     fn live(&mut self, life: u64, (processes, workers): (usize, usize), disturbed: bool) -> Result<End> {
-        let crash_after = match disturbed && self.rng.random_bool(0.7) {
-            true => self.rng.random_range(0..500),
+        // What depends on time goes on when nothing comes any more.
+        let endless = disturbed && self.rng.random_bool(0.2);
+        let crash_after = match endless || (disturbed && self.rng.random_bool(0.7)) {
+            true => self.rng.random_range(0..if endless { 5_000 } else { 500 }),
             false => HANGS,
         };
         let stop_after = match disturbed && self.rng.random_bool(0.2) {
             true => self.rng.random_range(0..500),
             false => HANGS,
         };
-        let mut parts = self.begin(life, processes, workers)?;
+        let mut parts = self.begin(life, processes, workers, endless)?;
         for step in 0..HANGS {
             if step == crash_after {
                 return Ok(End::Crashed);
@@ -172,7 +179,7 @@ impl Job {
         panic!("a life does not come to its end in {HANGS} steps");
     }
 
-    fn begin(&mut self, life: u64, processes: usize, workers: usize) -> Result<Parts> {
+    fn begin(&mut self, life: u64, processes: usize, workers: usize, endless: bool) -> Result<Parts> {
         let files = Files::new(Arc::new(self.disk.clone()));
         files.settle()?;
         let storage: Arc<dyn Storage> = Arc::new(files);
@@ -180,7 +187,7 @@ impl Job {
             format: FORMAT,
             job: "simulated".into(),
             created: 0,
-            dataflow: "word-count".into(),
+            dataflow: "ticking".into(),
             options: String::new(),
             collections: vec!["words".into()],
             types: Default::default(),
@@ -214,18 +221,21 @@ impl Job {
         let checkpoints: Arc<dyn Checkpoints> = Arc::new(owned.coordinator.clone());
         let sinks = |output: &str| vec![self.held.transactional(), self.held.forgetful(output)];
         let job = job::Job {
-            dataflow: word_count(),
+            dataflow: Arc::new(Ticking { every: EVERY }),
             feeds: Arc::new(Seeded::new(
                 World::random(self.seed, &["lines"]),
-                Manner { stepped: true, ..Manner::default() },
+                Manner { stepped: true, endless, ..Manner::default() },
             )),
             epochs: EpochOptions {
                 shortest: Duration::from_millis(self.rng.random_range(0..20)),
                 max_records: [2, 8, 30][self.rng.random_range(0..3)],
                 max_bytes: 1 << 20,
                 in_flight: self.rng.random_range(1..=3),
+                idle_after: Duration::from_millis([0, 30, 1_000_000][self.rng.random_range(0..3)]),
             },
-            outputs: vec![Binding { sinks: sinks("counts"), ..Binding::default() }],
+            outputs: ["clock", "counts"]
+                .map(|output| Binding { sinks: sinks(output), ..Binding::default() })
+                .into(),
             dead_letters: sinks(DEAD_LETTERS),
             cuts: Some(owned.cuts),
             state: Some(job::State {

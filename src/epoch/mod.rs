@@ -7,6 +7,10 @@
 //! time.
 //!
 //! Epochs that a run goes through again, as the ledger says, are not announced: every worker knows where they end.
+//! Epochs without records close only for [`timers`].
+
+mod announce;
+mod timers;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,12 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cutwater_dataflows::{Activator, Epoch};
-use timely::container::CapacityContainerBuilder;
-use timely::dataflow::Scope;
-use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
-use timely::dataflow::operators::vec::Broadcast;
-use timely::progress::Antichain;
+
+use announce::Announcement;
+pub use announce::announce;
+use timers::Timers;
 
 use crate::time::Time;
 
@@ -34,6 +36,8 @@ pub struct EpochOptions {
     pub max_bytes: usize,
     /// How many closed epochs may be unfinished.
     pub in_flight: usize,
+    /// For how long a partition may be without records before it no longer holds the watermark back.
+    pub idle_after: Duration,
 }
 
 impl Default for EpochOptions {
@@ -43,6 +47,7 @@ impl Default for EpochOptions {
             max_records: 1_000_000,
             max_bytes: 64 << 20,
             in_flight: 2,
+            idle_after: Duration::from_secs(30),
         }
     }
 }
@@ -59,9 +64,6 @@ impl EpochOptions {
 /// that one, and its records would be no sooner out than those that come meanwhile. After that the workers have much to
 /// do, and do it while the sinks are busy.
 const PATIENCE: u32 = 3;
-
-/// Announced in place of an epoch: all inputs end.
-const STOP: Epoch = Epoch::MAX;
 
 /// A worker's view of its epochs, shared by its source drivers.
 pub struct Clock {
@@ -80,7 +82,8 @@ pub struct Clock {
     /// else may have reason to close it.
     left_open: Option<Epoch>,
     /// What this worker has to tell the others.
-    announce: Vec<Epoch>,
+    announce: Vec<Announcement>,
+    timers: Timers,
     stopping: bool,
     sources: Vec<Activator>,
     announcer: Option<Activator>,
@@ -112,6 +115,7 @@ impl Clock {
             close_through: first - 1,
             left_open: None,
             announce: Vec::new(),
+            timers: Timers::default(),
             stopping: false,
             sources: Vec::new(),
             announcer: None,
@@ -174,15 +178,15 @@ impl Clock {
 
     /// Closes epochs up to this one, here and on all other workers.
     pub fn close(&mut self, epoch: Epoch) {
-        self.tell(epoch);
-        self.heard(epoch);
+        self.tell(Announcement::Close(epoch));
+        self.heard(Announcement::Close(epoch));
     }
 
     /// Ends the inputs, here and on all other workers.
     pub fn stop(&mut self) {
         if !self.stopping {
-            self.tell(STOP);
-            self.heard(STOP);
+            self.tell(Announcement::Stop);
+            self.heard(Announcement::Stop);
         }
     }
 
@@ -199,11 +203,12 @@ impl Clock {
     pub fn published(&mut self, frontier: Epoch) {
         if frontier != self.frontier {
             self.frontier = frontier;
+            self.timers.published(frontier);
             self.activate_sources();
             if frontier == Epoch::MAX {
                 self.on_closed.iter().for_each(Activator::activate);
             }
-            if frontier == Epoch::MAX || self.left_open.is_some() {
+            if frontier == Epoch::MAX || self.left_open.is_some() || self.is_waited_for() {
                 self.activate_announcer();
             }
         }
@@ -212,7 +217,7 @@ impl Clock {
     /// Has the sources run, whether or not something has come, and what may be due by now be looked at.
     pub fn nudge(&self) {
         self.activate_sources();
-        if self.left_open.is_some() {
+        if self.left_open.is_some() || self.is_waited_for() {
             self.activate_announcer();
         }
     }
@@ -243,8 +248,15 @@ impl Clock {
         }
     }
 
-    fn tell(&mut self, epoch: Epoch) {
-        self.announce.push(epoch);
+    /// The operator that carries announcements, to so many workers.
+    fn attach(&mut self, announcer: Activator, workers: usize) {
+        self.timers.workers = workers;
+        self.wakers().on_asked(announcer.clone());
+        self.announcer = Some(announcer);
+    }
+
+    fn tell(&mut self, announcement: Announcement) {
+        self.announce.push(announcement);
         self.activate_announcer();
     }
 
@@ -252,55 +264,34 @@ impl Clock {
         self.announcer.iter().for_each(Activator::activate);
     }
 
-    fn heard(&mut self, epoch: Epoch) {
-        if epoch == STOP {
-            self.stopping = true;
-        } else if epoch > self.close_through {
-            self.close_through = epoch;
-            self.on_closed.iter().for_each(Activator::activate);
-        } else {
-            return;
+    /// Another worker has announced that, or this one; all that a worker announces comes in order.
+    fn heard(&mut self, announcement: Announcement) {
+        match announcement {
+            Announcement::Stop => self.stopping = true,
+            Announcement::Ended => self.timers.one_ended(),
+            Announcement::Moves(epoch) => {
+                self.timers.moves(epoch);
+                self.activate_announcer();
+            }
+            Announcement::Close(epoch) => self.close_through(epoch),
+            Announcement::CloseForTimer(epoch, at) => {
+                self.timers.close(epoch, at);
+                self.close_through(epoch);
+            }
         }
         self.activate_sources();
+    }
+
+    fn close_through(&mut self, epoch: Epoch) {
+        if epoch > self.close_through {
+            self.close_through = epoch;
+            self.on_closed.iter().for_each(Activator::activate);
+        }
     }
 
     fn activate_sources(&self) {
         self.sources.iter().for_each(Activator::activate);
     }
-}
-
-/// Builds the operator that carries announcements between workers. Call it before the sources are built.
-///
-/// Its output feeds its own input on all workers. The input is connected to no output, so the loop delays no
-/// frontier, and its capability follows the announcements only so that it can send them.
-pub fn announce(scope: Scope<'_, Epoch>, clock: &Rc<RefCell<Clock>>) {
-    let mut builder = OperatorBuilder::new("Announce".to_owned(), scope);
-    let (output, stream) = builder.new_output::<Vec<Epoch>>();
-    let none: [(usize, Antichain<u64>); 0] = [];
-    let mut input = builder.new_input_connection(stream.broadcast(), Pipeline, none);
-    let address = builder.operator_info().address;
-    let here = scope.activator_for(address);
-    clock.borrow_mut().announcer = Some(here.clone());
-    let clock = Rc::clone(clock);
-    builder.build(move |mut capabilities| {
-        let mut capability = capabilities.pop();
-        let mut output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
-        move |_| {
-            let mut clock = clock.borrow_mut();
-            input.for_each(|_, epochs| epochs.drain(..).for_each(|epoch| clock.heard(epoch)));
-            if let Some(delay) = clock.close_left_open() {
-                here.activate_after(delay);
-            }
-            let announcements = std::mem::take(&mut clock.announce);
-            if let Some(held) = &mut capability {
-                output.activate().session(&*held).give_iterator(announcements.into_iter());
-                // Until the sources of all workers have ended: this one may be asked to stop the others.
-                if clock.frontier == Epoch::MAX {
-                    capability = None;
-                }
-            }
-        }
-    });
 }
 
 #[cfg(test)]
