@@ -163,14 +163,18 @@ impl<'s> Flow<'s> {
     ///
     /// It costs a change an epoch in all that is made of it: join it with little.
     pub fn clock(&self) -> Collection<'s, Clock> {
-        let before = self.time().given.before.as_ref().map(Now::from);
-        self.made(rows(self.now(), before), Snapshot::default()).unique_by(Some(0))
+        self.made(rows(self.now(), self.resumed_at()), Snapshot::default()).unique_by(Some(0))
     }
 
     /// The time of each epoch, for operators that wait for a time: one message an epoch on each worker, at the epoch's own
     /// time. It comes when all workers have closed the epoch.
     pub fn now(&self) -> Stream<'s, Epoch, Vec<Now>> {
         self.time().now(self.scope())
+    }
+
+    /// The time of the epoch that the run resumes after, if it does: that of all restored rows.
+    pub fn resumed_at(&self) -> Option<Now> {
+        self.time().given.before.as_ref().map(Now::from)
     }
 
     /// Asks for epochs when a time comes and no record does. One for each operator that waits.

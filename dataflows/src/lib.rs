@@ -102,6 +102,7 @@ pub mod prelude {
     pub use crate::decode::{Decode, Rows};
     pub use crate::flow::Flow;
     pub use crate::operators::map::Emit;
+    pub use crate::operators::stateful::{Due, KeyedState};
     pub use crate::operators::sum::Summand;
     pub use crate::operators::{
         ArrangeBy, Concat, Consolidate, Count, Deduplicate, Differential, Exchange, Filter, Inspect, Join,

@@ -8,10 +8,11 @@ use differential_dataflow::trace::{Description, Span, Trace, TraceReader};
 use timely::dataflow::operators::generic::OperatorInfo;
 use timely::progress::Antichain;
 
-use crate::Epoch;
 use crate::arrange::{Batch, sort};
 use crate::flat::FlatBatch;
-use crate::key::KeyOf;
+use crate::key::{KeyOf, hash};
+use crate::operators::reduce::net;
+use crate::{Diff, Epoch};
 
 /// Rows by key, as of the last epoch. It is differential's spine: batches that are merged as others come.
 pub(super) struct StateStore<H> {
@@ -30,6 +31,20 @@ impl<H: KeyOf> StateStore<H> {
     /// The batches whose rows, taken together, are what it holds.
     pub(super) fn batches(&mut self) -> Vec<Rc<Batch>> {
         self.spine.batches_through(self.upper.borrow()).expect("it is compacted to what is in")
+    }
+
+    /// The rows of a key in these batches, without the key: in order, net.
+    pub(super) fn rows_of<'a>(batches: &'a [Rc<Batch>], key: &[u8]) -> Vec<(&'a [u8], Diff)> {
+        let mut rows = Vec::new();
+        for batch in batches {
+            let mut range = [(0, 0)];
+            batch.ranges(&[hash(key)], &mut range);
+            let updates = (range[0].0..range[0].1).map(|index| batch.update(index));
+            let of_key = updates.filter(|update| update.row.starts_with(key));
+            rows.extend(of_key.map(|update| (&update.row[key.len()..], update.diff)));
+        }
+        net(&mut rows);
+        rows
     }
 
     /// Takes in the changes of an epoch, after those of all before.

@@ -3,27 +3,18 @@
 //! The state of a key is the operator's own net output: what it has emitted and not withdrawn. So a checkpoint holds what
 //! the operator needs, not what it saw, and a restart gives it back by the way on which it came, at any number of workers.
 
-use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
-use timely::container::CapacityContainerBuilder;
-use timely::dataflow::Stream;
-use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
-
-use crate::arrange::sort;
+use crate::Diff;
 use crate::collection::{About, Collection, Placed, Snapshot};
-use crate::flat::{FlatBatch, FlatBuilder};
-use crate::flow::{Barriers, Flow};
-use crate::key::{First, KeyOf};
+use crate::key::First;
 use crate::operators::exchange::exchange_by_key;
-use crate::operators::map::{ENCODED, Emit};
-use crate::operators::reduce::{Groups, give_net, rows_of};
-use crate::operators::state_store::StateStore;
-use crate::operators::survive::{Survivor, reports};
-use crate::persist::{Sharding, StateWriter};
-use crate::rows::{Place, Row};
-use crate::{Diff, Epoch};
+pub use crate::operators::keyed_state::{Due, KeyedState};
+use crate::operators::keyed_state::{Step, Timed, Untimed};
+use crate::operators::map::Emit;
+use crate::operators::state_operator::build;
+use crate::persist::Sharding;
+use crate::rows::Row;
 
 /// Operators with a state for each key that survives a restart.
 pub trait Stateful<'s, K: Row, V: Row> {
@@ -57,6 +48,53 @@ pub trait Stateful<'s, K: Row, V: Row> {
         logic: impl for<'a> FnMut(K::Ref<'a>, &[(S::Ref<'a>, Diff)], &[(V::Ref<'a>, Diff)], &mut Emit<'_, S>)
         + 'static,
     ) -> Collection<'s, (K, S)>;
+
+    /// As [`Stateful::stateful`], where the state follows from time, too: see [`KeyedState`].
+    ///
+    /// ```
+    /// # use cutwater_dataflows::prelude::*;
+    /// /// Who was there in the last minute of event time.
+    /// struct Present;
+    ///
+    /// const MINUTE: i64 = 60_000_000;
+    ///
+    /// impl KeyedState for Present {
+    ///     type Key = Text;
+    ///     type Update = Timestamp;
+    ///     type State = Timestamp;
+    ///
+    ///     fn update(
+    ///         &mut self,
+    ///         _user: &str,
+    ///         state: &[(Timestamp, Diff)],
+    ///         seen: &[(Timestamp, Diff)],
+    ///         now: Now,
+    ///         out: &mut Emit<'_, Timestamp>,
+    ///     ) {
+    ///         let last = state.iter().chain(seen).map(|&(at, _)| at).max();
+    ///         let gone = |at: &Timestamp| now.watermark.is_some_and(|now| at.micros() + MINUTE <= now.micros());
+    ///         last.filter(|at| !gone(at)).into_iter().for_each(|at| out.push(at));
+    ///     }
+    ///
+    ///     fn due(&self, _user: &str, state: &[(Timestamp, Diff)]) -> Due {
+    ///         let Some(&(at, _)) = state.first() else { return Due::never() };
+    ///         Due::at_watermark(Timestamp::from_micros(at.micros() + MINUTE))
+    ///     }
+    /// }
+    ///
+    /// fn present<'s>(views: Collection<'s, (Text, Timestamp)>) -> Collection<'s, (Text, Timestamp)> {
+    ///     views.stateful_with("present", Present)
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    /// If the dataflow persists another collection under that name.
+    #[track_caller]
+    fn stateful_with<L: KeyedState<Key = K, Update = V>>(
+        self,
+        name: &str,
+        logic: L,
+    ) -> Collection<'s, (K, L::State)>;
 }
 
 impl<'s, K: Row, V: Row> Stateful<'s, K, V> for Collection<'s, (K, V)> {
@@ -64,114 +102,33 @@ impl<'s, K: Row, V: Row> Stateful<'s, K, V> for Collection<'s, (K, V)> {
     fn stateful<S: Row>(
         self,
         name: &str,
-        mut logic: impl for<'a> FnMut(K::Ref<'a>, &[(S::Ref<'a>, Diff)], &[(V::Ref<'a>, Diff)], &mut Emit<'_, S>)
+        logic: impl for<'a> FnMut(K::Ref<'a>, &[(S::Ref<'a>, Diff)], &[(V::Ref<'a>, Diff)], &mut Emit<'_, S>)
         + 'static,
     ) -> Collection<'s, (K, S)> {
-        let flow = self.flow().clone();
-        let survival = flow.state_writer::<(K, S)>(name, Sharding::by_key::<K>());
-        let rows = exchange_by_key(self).changes_after_snapshot();
-        let next = move |encoded: &[u8],
-                         state: &[(&[u8], Diff)],
-                         updates: &[(&[u8], Diff)],
-                         out: &mut FlatBuilder| {
-            let mut key = encoded;
-            let key = K::read(&mut key, Place::Inner).expect(ENCODED);
-            logic(key, &rows_of::<S>(state), &rows_of::<V>(updates), &mut Emit::after(out, encoded, 1));
-        };
-        let changes = build::<First<K>>(&flow, rows, name, survival, next);
-        let about = About { placed: Placed::by::<First<K>>(), net: true, restorable: true, unique: None };
-        Collection::new(flow, changes, about, Snapshot::default())
+        stateful::<K, V, S>(self, name, Untimed { logic, types: PhantomData::<fn() -> (K, V, S)> }, false)
+    }
+
+    #[track_caller]
+    fn stateful_with<L: KeyedState<Key = K, Update = V>>(
+        self,
+        name: &str,
+        logic: L,
+    ) -> Collection<'s, (K, L::State)> {
+        stateful::<K, V, L::State>(self, name, Timed(logic), true)
     }
 }
 
-/// Builds the operator. `next` emits the rows of a key, given the key, its rows so far and what has come in the epoch.
-fn build<'s, H: KeyOf>(
-    flow: &Flow<'s>,
-    rows: Stream<'s, Epoch, FlatBatch>,
+#[track_caller]
+fn stateful<'s, K: Row, V: Row, S: Row>(
+    rows: Collection<'s, (K, V)>,
     name: &str,
-    survival: Option<(Box<dyn StateWriter>, Barriers<'s>)>,
-    mut next: impl FnMut(&[u8], &[(&[u8], Diff)], &[(&[u8], Diff)], &mut FlatBuilder) + 'static,
-) -> Stream<'s, Epoch, FlatBatch> {
-    let mut builder = OperatorBuilder::new(format!("Stateful: {name}"), rows.scope());
-    let (output, changes) = builder.new_output::<FlatBatch>();
-    let survival = survival.map(|survival| (survival, reports(&mut builder)));
-    let mut rows = builder.new_input(rows, Pipeline);
-    let mut survivor = survival.map(|((writer, barriers), (reports, parts))| {
-        flow.take_checkpoint_parts(parts);
-        Survivor::new(&mut builder, reports, barriers, writer)
-    });
-    let mut store = StateStore::<H>::new(builder.operator_info());
-
-    builder.build(move |mut capabilities| {
-        let mut output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
-        survivor.iter_mut().for_each(|survivor| survivor.start(&mut capabilities));
-        // For restored rows: time 0, until all are there.
-        let mut before = capabilities.pop().filter(|_| survivor.is_some());
-        let mut restored = Vec::new();
-        let mut pending: BTreeMap<Epoch, (Capability<Epoch>, Vec<FlatBatch>)> = BTreeMap::new();
-
-        move |frontiers| {
-            rows.for_each(|capability, batch| {
-                let Some(held) = capability.retain_least(0) else { return };
-                pending
-                    .entry(*held.time())
-                    .or_insert_with(|| (held, Vec::new()))
-                    .1
-                    .push(std::mem::take(batch));
-            });
-            if let (Some(held), Some(survivor)) = (&before, &mut survivor) {
-                let mut output = output.activate();
-                let mut session = output.session(held);
-                let more = survivor.restore(&mut |mut batch| {
-                    restored.push(batch.clone());
-                    session.give_container(&mut batch);
-                });
-                drop(session);
-                if more {
-                    return survivor.seal(frontiers);
-                }
-                store.insert(Epoch::MIN, std::mem::take(&mut restored));
-                before = None;
-            }
-            while let Some(first) =
-                pending.first_entry().filter(|first| !frontiers[0].less_equal(first.key()))
-            {
-                let (epoch, (held, updates)) = first.remove_entry();
-                let mut output = output.activate();
-                let mut session = output.session(&held);
-                let mut changes = Vec::new();
-                step::<H>(epoch, updates, &mut store, &mut next).finish(|batch| {
-                    survivor.iter_mut().for_each(|survivor| survivor.note(epoch, batch));
-                    changes.push(batch.clone());
-                    session.give_container(batch);
-                });
-                store.insert(epoch, changes);
-            }
-            survivor.iter_mut().for_each(|survivor| survivor.seal(frontiers));
-        }
-    });
-    changes
-}
-
-/// What the updates of an epoch change.
-fn step<H: KeyOf>(
-    epoch: Epoch,
-    updates: Vec<FlatBatch>,
-    store: &mut StateStore<H>,
-    next: &mut impl FnMut(&[u8], &[(&[u8], Diff)], &[(&[u8], Diff)], &mut FlatBuilder),
-) -> FlatBuilder {
-    let (mut changes, mut made) = (FlatBuilder::default(), FlatBuilder::default());
-    let Some(batch) = sort::<H>(BTreeMap::from([(epoch, updates)])) else { return changes };
-    Groups::<H>::new(&batch, store.batches()).for_each(|group| {
-        let updates: Vec<_> = group.updates.iter().map(|&(_, row, diff)| (row, diff)).collect();
-        for &(row, diff) in &group.before {
-            made.push_with(-diff, |bytes| {
-                bytes.extend_from_slice(group.key);
-                bytes.extend_from_slice(row);
-            });
-        }
-        next(group.key, &group.before, &updates, &mut made);
-        give_net(&mut made, &mut changes);
-    });
-    changes
+    logic: impl Step,
+    timed: bool,
+) -> Collection<'s, (K, S)> {
+    let flow = rows.flow().clone();
+    let survival = flow.state_writer::<(K, S)>(name, Sharding::by_key::<K>());
+    let rows = exchange_by_key(rows).changes_after_snapshot();
+    let changes = build::<First<K>>(&flow, rows, name, survival, logic, timed);
+    let about = About { placed: Placed::by::<First<K>>(), net: true, restorable: true, unique: None };
+    Collection::new(flow, changes, about, Snapshot::default())
 }

@@ -5,3 +5,4 @@ mod proof;
 mod keyed;
 mod linear;
 mod stateful;
+mod timed;
