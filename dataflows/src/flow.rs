@@ -92,6 +92,39 @@ impl<'s> Flow<'s> {
         parts.take()
     }
 
+    /// A flow in a scope of one's own, for operators in another timely program, or to measure one: it has no inputs, nothing
+    /// survives, and nobody takes its outputs. [`Flow::collection_of`] brings rows in, [`Collection::changes`] takes them
+    /// out.
+    ///
+    /// ```
+    /// # use cutwater_dataflows::{flat::FlatBatch, prelude::*};
+    /// use timely::dataflow::operators::{Input as _, Probe as _};
+    ///
+    /// timely::execute_directly(|worker| {
+    ///     let (mut words, probe) = worker.dataflow(|scope| {
+    ///         let (input, stream) = scope.new_input::<FlatBatch>();
+    ///         let words = Flow::new(scope).collection_of::<Text>(stream);
+    ///         (input, words.count().changes().probe().0)
+    ///     });
+    ///     let mut batch = FlatBatch::default();
+    ///     batch.push_row::<Text>("the", 1);
+    ///     words.send_batch(&mut batch);
+    ///     words.advance_to(1);
+    ///     while probe.less_than(&1) {
+    ///         worker.step();
+    ///     }
+    /// });
+    /// ```
+    pub fn new(scope: Scope<'s, Epoch>) -> Self {
+        Flow {
+            scope,
+            parts: Rc::default(),
+            drivers: Rc::new(RefCell::new(Box::new(|input| panic!("this flow has no input {input:?}")))),
+            persistence: Rc::default(),
+            time: TimeOfFlow::new(FlowTime::default()),
+        }
+    }
+
     pub(crate) fn time(&self) -> &TimeOfFlow<'s> {
         &self.time
     }
