@@ -6,7 +6,8 @@
 //! - [`cli`]: options and configuration, and the job they make; [`supervise`], [`cluster`]: the processes of it
 //! - [`kafka`]: clients of a cluster, their settings and logs; [`feed`]: where records come from, [`feed::kafka`]
 //!   above all
-//! - [`source`], [`epoch`]: reading within bounds, and when epochs close; [`time`]: whose time that is
+//! - [`source`], [`epoch`]: reading within bounds, and when epochs close; `event_time`: up to where the records have come;
+//!   [`time`]: whose time that is
 //! - [`job`]: what each worker builds and how it lives
 //! - [`publish`], [`sink`]: one place through which all rows leave, and where they go
 //! - [`state`]: what survives a run, ledger and checkpoints

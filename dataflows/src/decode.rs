@@ -51,6 +51,24 @@ impl<'a, R: Row> Rows<'a, R> {
 
     /// Says when what the record tells of took place: without it, that is the record's timestamp. The watermark of its
     /// partition is the largest of these. It counts as the rows do: when the whole record has been decoded.
+    ///
+    /// ```
+    /// # use cutwater_dataflows::prelude::*;
+    /// /// Lines that begin with the second in which they were written.
+    /// struct Seconds;
+    ///
+    /// impl Decode for Seconds {
+    ///     type Row = Text;
+    ///     fn decode(&mut self, record: &Record<'_>, rows: &mut Rows<'_, Text>) -> Result<(), Malformed> {
+    ///         let line = std::str::from_utf8(record.value.unwrap_or_default());
+    ///         let (second, text) = line.ok().and_then(|line| line.split_once(' ')).ok_or(Malformed::because("no time"))?;
+    ///         let second: i64 = second.parse().map_err(|_| Malformed::because("no number"))?;
+    ///         rows.event_time(Timestamp::from_micros(second * 1_000_000));
+    ///         rows.push(text);
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
     #[inline]
     pub fn event_time(&mut self, time: Timestamp) {
         self.event_time = Some(time);

@@ -14,6 +14,45 @@ use crate::rows::Timestamp;
 /// whenever it has seen a `Now`.
 ///
 /// An operator that is restored asks as soon as it knows what it waits for.
+///
+/// [`Stateful::stateful_with`](crate::operators::Stateful::stateful_with) does all this for states by key. By hand:
+///
+/// ```
+/// # use cutwater_dataflows::prelude::*;
+/// # use cutwater_dataflows::testing::{Sample, Test};
+/// # use timely::container::CapacityContainerBuilder;
+/// # use timely::dataflow::channels::pact::Pipeline;
+/// # use timely::dataflow::operators::Operator;
+/// /// A row at each full minute of the wall clock, on the first worker.
+/// fn minutes<'s>(flow: &Flow<'s>) -> Collection<'s, Timestamp> {
+///     const MINUTE: i64 = 60_000_000;
+///     let (now, waker) = (flow.now(), flow.waker());
+///     let first = now.scope().index() == 0;
+///     let rows = now.unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, "Minutes", move |_, _| {
+///         let mut next = None;
+///         move |input, output| {
+///             input.for_each(|capability, now| {
+///                 for now in now.drain(..).filter(|_| first) {
+///                     if next.is_some_and(|next| now.closed >= next) {
+///                         let epoch = *capability.least().expect("a message has a time");
+///                         output.session(&capability).give((now.closed, epoch, 1));
+///                     }
+///                     let minute = Timestamp::from_micros((now.closed.micros() / MINUTE + 1) * MINUTE);
+///                     waker.at(minute);
+///                     next = Some(minute);
+///                 }
+///             });
+///         }
+///     });
+///     flow.collection(differential_dataflow::AsCollection::as_collection(rows))
+/// }
+/// # let test = Test::building("minutes", |flow| {
+/// #     minutes(flow).output("minutes", &["at"], &[]);
+/// #     flow.input("a").decode(cutwater_dataflows::word_count::Tokenizer::Whitespace);
+/// # });
+/// # let test = test.epoch::<Sample>([]).epoch::<Sample>([]).at(Timestamp::from_micros(61_000_000));
+/// # assert_eq!(test.run().rows("minutes"), [r#"{"at":"1970-01-01T00:01:01Z"}"#]);
+/// ```
 pub struct Waker {
     wanted: Rc<Cell<Wanted>>,
     wakers: Wakers,

@@ -114,28 +114,100 @@ fn quiet<'s>(flow: &Flow<'s>, lines: Collection<'s, Text>, options: Quiet) -> Co
     flow.collection(said.as_collection())
 }
 
-/// Counts words, hands out the clock, and has an epoch close every so often
+/// Counts words, hands out the clock, and has sessions that end by the clock and alarms that clear by the watermark
 #[derive(clap::Args, Debug)]
-pub(crate) struct Ticking {
-    /// How often, in microseconds
+pub(crate) struct Watch {
+    /// After how long without a word its session ends: microseconds
     #[arg(long)]
-    pub(crate) every: i64,
+    pub(crate) gap: i64,
+    /// How far the watermark must come for an alarm to clear: microseconds
+    #[arg(long)]
+    pub(crate) hold: i64,
 }
 
-impl Dataflow for Ticking {
-    const NAME: &'static str = "ticking";
+impl Watch {
+    /// Its persisted collections.
+    pub(crate) const PERSISTED: [&'static str; 3] = ["words", "sessions", "alarms"];
+    /// Its outputs that depend on time.
+    pub(crate) const TIMED: [&'static str; 3] = ["clock", "sessions", "alarms"];
+}
+
+impl Dataflow for Watch {
+    const NAME: &'static str = "watch";
     fn build(&self, flow: &Flow<'_>) {
+        let words = flow.input("lines").decode(Tokenizer::Whitespace);
+        words.clone().persist("words").count().output("counts", &["word"], &["count"]);
         flow.clock().output("clock", &["watermark", "closed"], &[]);
-        let words = flow.input("lines").decode(Tokenizer::Whitespace).persist("words");
-        words.count().output("counts", &["word"], &["count"]);
-        let (every, waker) = (self.every, flow.waker());
-        flow.now().sink(Pipeline, "Tick", move |(told, _)| {
-            told.for_each(|_, told| {
-                for now in told.drain(..) {
-                    waker.at(Timestamp::from_micros(now.closed.micros() + every));
-                    waker.at_watermark(Timestamp::from_micros(i64::MAX));
-                }
-            });
-        });
+        let words = words.map::<(Text, i64)>(|&word| (word, 1));
+        let sessions = words.clone().stateful_with("sessions", Sessions { gap: self.gap });
+        sessions.output("sessions", &["word"], &["last", "words"]);
+        let alarms = words.stateful_with("alarms", Alarms { hold: self.hold });
+        alarms.output("alarms", &["word"], &["raised"]);
+    }
+}
+
+/// When a word was last read, and how often in its session.
+struct Sessions {
+    gap: i64,
+}
+
+impl KeyedState for Sessions {
+    type Key = Text;
+    type Update = i64;
+    type State = (Timestamp, i64);
+
+    fn update(
+        &mut self,
+        _: &str,
+        state: &[((Timestamp, i64), Diff)],
+        read: &[(i64, Diff)],
+        now: Now,
+        out: &mut Emit<'_, Self::State>,
+    ) {
+        let open = state.first().map(|&(state, _)| state);
+        let open = open.filter(|(last, _)| last.micros() + self.gap > now.closed.micros());
+        let read: i64 = read.iter().map(|(_, count)| count).sum();
+        let (last, words) = open.unwrap_or((now.closed, 0));
+        if read > 0 {
+            out.push((now.closed, words + read));
+        } else if open.is_some() {
+            out.push((last, words));
+        }
+    }
+
+    fn due(&self, _: &str, state: &[((Timestamp, i64), Diff)]) -> Due {
+        let Some(((last, _), _)) = state.first() else { return Due::never() };
+        Due::at(Timestamp::from_micros(last.micros() + self.gap))
+    }
+}
+
+/// When an alarm was raised: where a word came twice in an epoch.
+struct Alarms {
+    hold: i64,
+}
+
+impl KeyedState for Alarms {
+    type Key = Text;
+    type Update = i64;
+    type State = Timestamp;
+
+    fn update(
+        &mut self,
+        _: &str,
+        state: &[(Timestamp, Diff)],
+        read: &[(i64, Diff)],
+        now: Now,
+        out: &mut Emit<'_, Timestamp>,
+    ) {
+        let at = now.watermark.unwrap_or(Timestamp::from_micros(0));
+        let stands = state.first().map(|&(raised, _)| raised);
+        let stands = stands.filter(|raised| raised.micros() + self.hold > at.micros());
+        let raised = read.iter().map(|(_, count)| count).sum::<i64>() >= 2;
+        stands.or(raised.then_some(at)).into_iter().for_each(|raised| out.push(raised));
+    }
+
+    fn due(&self, _: &str, state: &[(Timestamp, Diff)]) -> Due {
+        let Some((raised, _)) = state.first() else { return Due::never() };
+        Due::at_watermark(Timestamp::from_micros(raised.micros() + self.hold))
     }
 }

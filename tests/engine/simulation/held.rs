@@ -14,6 +14,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::harness::{Rows, add, advance, recount};
+use crate::timed::Watch;
 
 /// What the readers hold. Clones share it.
 #[derive(Clone)]
@@ -33,8 +34,8 @@ struct State {
     again: usize,
     /// Epochs in which nothing was read.
     empty: u64,
-    /// The rows of the clock.
-    clock: Rows,
+    /// The rows of the outputs that depend on time: these can't be recounted.
+    timed: BTreeMap<String, Rows>,
 }
 
 impl Held {
@@ -52,7 +53,7 @@ impl Held {
             written: BTreeMap::new(),
             again: 0,
             empty: 0,
-            clock: Rows::new(),
+            timed: no_rows(),
         })))
     }
 
@@ -83,11 +84,12 @@ impl Held {
         assert_eq!(state.sums, recount(&state.world, &ends), "the last answer is that of all records");
         let mut sums: BTreeMap<String, Rows> =
             state.sums.keys().map(|output| (output.clone(), Rows::new())).collect();
-        let mut clock = Rows::new();
+        let mut timed = no_rows();
         for ((_, output), changes) in &state.written {
-            add(sums.get_mut(output).unwrap_or(&mut clock), output, changes);
+            let sum = sums.get_mut(output).or_else(|| timed.get_mut(output)).expect("an output");
+            add(sum, output, changes);
         }
-        assert_eq!(clock, state.clock);
+        assert_eq!(timed, state.timed);
         assert_eq!(sums, state.sums, "each epoch's rows taken once, whoever reads lines has the same");
     }
 
@@ -97,6 +99,10 @@ impl Held {
         let state = self.lock();
         (state.committed, state.empty, state.again)
     }
+}
+
+fn no_rows() -> BTreeMap<String, Rows> {
+    Watch::TIMED.map(|output| (output.to_owned(), Rows::new())).into()
 }
 
 struct Transactional(Held);
@@ -120,7 +126,7 @@ impl Sink for Transactional {
 
     fn commit(&mut self, epoch: Epoch, reports: &[Report]) -> Result<()> {
         let mut state = self.0.lock();
-        let State { rng, world, committed, cut, sums, open, unsure, clock, empty, .. } = &mut *state;
+        let State { rng, world, committed, cut, sums, open, unsure, timed, empty, .. } = &mut *state;
         if epoch == *committed {
             // Another output's sink has committed for all.
             return Ok(());
@@ -132,9 +138,11 @@ impl Sink for Transactional {
         *committed = epoch;
         advance(cut, reports);
         for (output, changes) in std::mem::take(open) {
-            add(sums.get_mut(&output).unwrap_or(clock), &output, &changes);
+            let sum = sums.get_mut(&output).or_else(|| timed.get_mut(&output)).expect("an output");
+            add(sum, &output, &changes);
         }
-        assert!(clock.len() == 1 && clock.values().all(|&count| count == 1), "one time an epoch: {clock:?}");
+        assert_eq!(timed["clock"].len(), 1, "one time an epoch");
+        assert!(timed.values().all(|rows| rows.values().all(|&count| count == 1)), "{timed:?}");
         *empty += u64::from(reports.iter().all(|report| report.records == 0));
         assert_eq!(*sums, recount(world, cut), "after epoch {epoch}");
         if *unsure && rng.random_bool(0.03) {

@@ -23,6 +23,7 @@ use cutwater::state::storage::fake::FakeDisk;
 use cutwater::state::storage::files::Files;
 use cutwater::status::Status;
 use cutwater::time::Time;
+use cutwater_dataflows::Dataflow as _;
 use cutwater_dataflows::persist::{Sharding, StateWriter};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -30,12 +31,12 @@ use rand::{RngExt, SeedableRng};
 use super::held::Held;
 use super::steps::Stepped;
 use super::time::SetTime;
-use crate::timed::Ticking;
+use crate::timed::Watch;
 
 /// Steps after which a life that nothing ends is taken for one that hangs.
 const HANGS: u64 = 2_000_000;
-/// How often an epoch closes at least, whether or not something was read: microseconds.
-const EVERY: i64 = 10_000;
+/// After how long sessions end, and alarms clear: microseconds of the clock and of the watermark.
+const WATCH: Watch = Watch { gap: 10_000, hold: 20_000 };
 /// Lives that are disturbed; then one is left alone.
 const DISTURBED: u64 = 6;
 
@@ -187,9 +188,9 @@ impl Job {
             format: FORMAT,
             job: "simulated".into(),
             created: 0,
-            dataflow: "ticking".into(),
+            dataflow: Watch::NAME.into(),
             options: String::new(),
-            collections: vec!["words".into()],
+            collections: Watch::PERSISTED.map(str::to_owned).into(),
             types: Default::default(),
             inputs: [("lines".to_owned(), Vec::new())].into(),
             cluster: None,
@@ -221,7 +222,7 @@ impl Job {
         let checkpoints: Arc<dyn Checkpoints> = Arc::new(owned.coordinator.clone());
         let sinks = |output: &str| vec![self.held.transactional(), self.held.forgetful(output)];
         let job = job::Job {
-            dataflow: Arc::new(Ticking { every: EVERY }),
+            dataflow: Arc::new(WATCH),
             feeds: Arc::new(Seeded::new(
                 World::random(self.seed, &["lines"]),
                 Manner { stepped: true, endless, ..Manner::default() },
@@ -233,7 +234,7 @@ impl Job {
                 in_flight: self.rng.random_range(1..=3),
                 idle_after: Duration::from_millis([0, 30, 1_000_000][self.rng.random_range(0..3)]),
             },
-            outputs: ["clock", "counts"]
+            outputs: ["counts", "clock", "sessions", "alarms"]
                 .map(|output| Binding { sinks: sinks(output), ..Binding::default() })
                 .into(),
             dead_letters: sinks(DEAD_LETTERS),
