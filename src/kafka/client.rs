@@ -15,6 +15,8 @@ use rdkafka::metadata::Metadata;
 use rdkafka::producer::ProducerContext;
 use serde::{Deserialize, Serialize};
 
+use super::limits::BATCH;
+
 /// How to reach a cluster.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Settings {
@@ -26,13 +28,26 @@ pub struct Settings {
     pub connect_timeout: Duration,
 }
 
+/// A property that must have this value, and why.
+type Fixed<'a> = (&'a str, &'a str, &'a str);
+
+/// Why most of them must.
+const EXACT: &str = "its exactness depends on it";
+
 /// Properties on which the exactness of the cut depends.
-const OURS: [(&str, &str); 4] = [
-    ("enable.auto.commit", "false"),
-    ("enable.auto.offset.store", "false"),
-    ("enable.partition.eof", "true"),
-    ("auto.offset.reset", "error"),
+const OURS: [Fixed<'_>; 4] = [
+    ("enable.auto.commit", "false", EXACT),
+    ("enable.auto.offset.store", "false", EXACT),
+    ("enable.partition.eof", "true", EXACT),
+    ("auto.offset.reset", "error", EXACT),
 ];
+
+/// How producers of outputs choose a partition: as Java's default partitioner does, by the murmur2 of the key.
+const PARTITIONER: Fixed<'_> = (
+    "partitioner",
+    "murmur2_random",
+    "so that rows lie in the partitions in which Java's clients look for their keys",
+);
 
 /// What a fast reader of small records needs. Where librdkafka has so many records of a partition queued it stops
 /// fetching, and by default for a second; here for a millisecond. The queue is bounded in bytes for large records and in
@@ -109,6 +124,14 @@ impl Settings {
         config.create_native_config().map(drop).map_err(refused)
     }
 
+    /// Checks the properties for a producer of transactions, without a connection.
+    ///
+    /// # Errors
+    /// If a property that must be ours is set otherwise.
+    pub fn check_transactions(&self) -> Result<()> {
+        self.transactions("", BATCH).map(drop)
+    }
+
     /// A client that only asks for metadata and offsets.
     ///
     /// # Errors
@@ -151,7 +174,7 @@ impl Settings {
         let mut config = self.base();
         // A batch waits this long for more records: librdkafka's 5 ms would be most of an epoch's latency.
         config.set("linger.ms", "2").set("compression.type", "lz4");
-        self.complete(&mut config, &[("enable.idempotence", "true")])?;
+        self.complete(&mut config, &[("enable.idempotence", "true", EXACT)])?;
         Ok(config)
     }
 
@@ -168,7 +191,8 @@ impl Settings {
             config.set(key, value);
         }
         config.set("batch.size", most.to_string());
-        self.complete(&mut config, &[("enable.idempotence", "true"), ("transactional.id", id)])?;
+        let fixed = [("enable.idempotence", "true", EXACT), ("transactional.id", id, EXACT), PARTITIONER];
+        self.complete(&mut config, &fixed)?;
         Ok(config)
     }
 
@@ -197,16 +221,16 @@ impl Settings {
         config
     }
 
-    fn complete(&self, config: &mut ClientConfig, fixed: &[(&str, &str)]) -> Result<()> {
+    fn complete(&self, config: &mut ClientConfig, fixed: &[Fixed<'_>]) -> Result<()> {
         for (key, value) in &self.properties {
-            if let Some((_, ours)) = fixed.iter().find(|(ours, _)| ours == key)
+            if let Some((_, ours, why)) = fixed.iter().find(|(ours, ..)| ours == key)
                 && value != ours
             {
-                bail!("--set {key}={value}: Cutwater needs {key}={ours}, its exactness depends on it");
+                bail!("--set {key}={value}: Cutwater needs {key}={ours}, {why}");
             }
             config.set(key, value);
         }
-        for (key, value) in fixed {
+        for (key, value, _) in fixed {
             config.set(*key, *value);
         }
         Ok(())
@@ -215,7 +239,7 @@ impl Settings {
     fn finish<C: FromClientConfigAndContext<Client>>(
         &self,
         mut config: ClientConfig,
-        fixed: &[(&str, &str)],
+        fixed: &[Fixed<'_>],
         what: &str,
     ) -> Result<C> {
         self.complete(&mut config, fixed)?;
@@ -522,6 +546,23 @@ mod tests {
         assert!(client.last_failure().is_some_and(|text| !text.contains("9092/2")));
         client.all_answered();
         assert!(!client.is_failing() && client.last_failure().is_none());
+    }
+
+    #[test]
+    fn the_partitioner_of_outputs_is_javas_and_can_not_be_another() {
+        let settings = |properties: &[(&str, &str)]| Settings {
+            properties: properties.iter().map(|&(key, value)| (key.into(), value.into())).collect(),
+            ..Settings::default()
+        };
+        let ours = ("partitioner", "murmur2_random");
+        for properties in [&[][..], &[ours][..]] {
+            let config = settings(properties).transactions("id", 1000).unwrap();
+            assert_eq!(config.get("partitioner"), Some("murmur2_random"));
+        }
+        let error = settings(&[("partitioner", "consistent")]).transactions("id", 1000).unwrap_err();
+        assert!(error.to_string().starts_with("--set partitioner=consistent: Cutwater needs"), "{error}");
+        // Records that are produced otherwise may go where the user wants them.
+        assert!(settings(&[("partitioner", "consistent")]).producer().is_ok());
     }
 
     #[test]

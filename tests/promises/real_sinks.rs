@@ -1,6 +1,8 @@
 //! Rows to a Kafka topic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use crate::support::broker::real;
 use crate::support::committed::letters;
@@ -62,6 +64,45 @@ fn a_topic_gets_changes_or_final_rows_where_asked_and_beside_other_sinks() {
     let rows = program().with("--emit final -n 2").rows();
     assert_counts(&finals(&rows), &recount(&lines));
     assert_eq!(values()[changes.len()..], rows);
+}
+
+#[test]
+fn a_row_lies_where_javas_default_partitioner_puts_its_key() {
+    const KEYS: usize = 10_000;
+    const PARTITIONS: i32 = 12;
+    let topic = real().topic(1);
+    let words: Vec<String> = (0..KEYS).map(|key| format!("w{key}\u{e9}").repeat(key % 7 + 1)).collect();
+    topic.send(words.chunks(100).map(|words| words.join(" ")));
+    let (ours, theirs) = (real().topic(PARTITIONS), real().topic(PARTITIONS));
+    word_count(&topic.address, &topic.name)
+        .with("--until-end -o")
+        .args([format!("kafka:{}", ours.name)])
+        .run()
+        .expect(0);
+    let partitions = |topic: &Topic| -> BTreeMap<String, i32> {
+        topic.records().into_iter().map(|record| (record.key.expect("a key"), record.partition)).collect()
+    };
+    let ours = partitions(&ours);
+    assert_eq!(ours.len(), KEYS);
+    let records: String = ours.keys().map(|key| format!("{key}\tvalue\n")).collect();
+    let mut producer = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka"))
+        .args(["tool", "console-producer", "--bootstrap-server", &theirs.address, "--topic", &theirs.name])
+        .args(["--reader-property", "parse.key=true"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("starting Kafka's producer");
+    let mut input = producer.stdin.take().expect("it is piped");
+    input.write_all(records.as_bytes()).expect("it reads");
+    drop(input);
+    assert!(producer.wait().expect("it ends").success());
+    let theirs = partitions(&theirs);
+    assert_eq!(theirs.len(), KEYS);
+    let elsewhere: Vec<_> =
+        ours.iter().filter(|(key, partition)| theirs[*key] != **partition).take(3).collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
+    let taken: BTreeSet<i32> = ours.into_values().collect();
+    assert_eq!(taken.len(), PARTITIONS as usize);
 }
 
 #[test]
