@@ -105,7 +105,7 @@ fn cutwater(lines: &Arc<Vec<Vec<u8>>>, workers: usize) -> Result<Duration> {
         dataflow: Arc::new(WordCount { tokenizer: Tokenizer::Whitespace }),
         feeds: Arc::new(Memory(Arc::clone(lines))),
         epochs: EpochOptions::default(),
-        outputs: vec![Binding::default()],
+        outputs: vec![Binding { emits: Vec::new(), ..Binding::new(Vec::new()) }],
         dead_letters: Vec::new(),
         cuts: None,
         state: None,

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use cutwater_dataflows::clock::FlowTime;
-use cutwater_dataflows::dataflow::renders;
+use cutwater_dataflows::digest::digested;
 use cutwater_dataflows::flow::Persistence;
 use cutwater_dataflows::operators::accumulate::accumulate;
+use cutwater_dataflows::render::{Renderer, RendererOf, Wanted, json, render};
 use cutwater_dataflows::source::Driver;
-use cutwater_dataflows::{Build, Epoch, Flow, Shape, dead_letter, panics};
+use cutwater_dataflows::{Build, Epoch, Flow, OutputShape, Shape, dead_letter, panics};
 use timely::CommunicationConfig;
 use timely::communication::AllocatorBuilder;
 use timely::dataflow::operators::probe::Handle;
@@ -23,8 +24,8 @@ use crate::fault::Fault;
 use crate::feed::{Feed, Feeds, Place};
 use crate::fold::Folded;
 use crate::publish::{Cuts, Noting, Outlet, Publisher, Publishing, Step, publish, spawn, stages};
-use crate::sink::Sink;
-use crate::sink::keys::Keys;
+use crate::sink::check::Check;
+use crate::sink::{Emit, Sink};
 use crate::source::Shared;
 use crate::state::checkpoint::barriers::{barriers, collect_parts};
 use crate::state::checkpoint::{Checkpoints, StateWriters};
@@ -66,14 +67,37 @@ pub struct State {
 }
 
 /// Where the rows of an output go.
-#[derive(Default)]
 pub struct Binding {
-    /// True: the rows that are there after the end, once, instead of the changes of each epoch.
-    pub at_end: bool,
-    /// True: some of the sinks take the newest row of each key, so there must be one at most.
-    pub upserts: bool,
+    /// What its sinks get of it, in all processes: nothing, several of those that are of epochs, or [`Emit::Final`].
+    pub emits: Vec<Emit>,
+    /// True: its sinks get the rows that precede the first epoch, and all epochs after that, also those that are published.
+    pub snapshot: bool,
+    /// Makes what renders its rows for the sinks, on all workers.
+    pub renderer: RendererOf,
     /// The sinks. Only those in the process with worker 0 are used.
     pub sinks: Vec<Box<dyn Sink>>,
+}
+
+impl Binding {
+    /// Changes as JSON to these sinks.
+    pub fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
+        Binding { emits: vec![Emit::Changes], snapshot: false, renderer: json(), sinks }
+    }
+
+    /// The rows that are there after the end, once, instead of the changes of each epoch.
+    fn at_end(&self) -> bool {
+        self.emits.contains(&Emit::Final)
+    }
+}
+
+/// What the workers do with the changes of an output.
+struct Leaving {
+    /// They are accumulated until the end.
+    at_end: bool,
+    /// What precedes the first epoch is among them.
+    snapshot: bool,
+    wanted: Wanted,
+    renderer: Arc<dyn Renderer>,
 }
 
 /// The name under which dead letters are shown.
@@ -117,10 +141,7 @@ pub fn run(job: Job, workers: Workers, stop: &Stop, fault: &Fault) -> Result<()>
     let (setup, mut noting, mut publishing) = Setup::new(job, stop, fault)?;
     let noting = spawn("ledger", fault, move || noting.step(true))?;
     let raised = fault.clone();
-    let dataflow = setup.dataflow.name();
     let publishing = spawn("publish", fault, move || {
-        // Rows are shown here, by code of the dataflow's author.
-        panics::runs(dataflow);
         let step = publishing.step(true)?;
         // Where a worker has failed, this is over as well.
         if step == Step::Over && !raised.is_raised() {
@@ -160,15 +181,34 @@ pub fn run(job: Job, workers: Workers, stop: &Stop, fault: &Fault) -> Result<()>
     fault.take().map_or(ended, Err)
 }
 
+/// What the workers do with the changes of an output, and where they go then. Those of epochs up to `published` have left.
+fn leave(output: &OutputShape, binding: Binding, published: Option<Epoch>) -> (Leaving, Outlet) {
+    let check = Check::of(output, &binding.emits);
+    let keys = check.as_ref().is_some_and(Check::wants_keys);
+    let from = if binding.snapshot { Some(0) } else { wanted(published).from };
+    let leaving = Leaving {
+        at_end: binding.at_end(),
+        snapshot: binding.snapshot || binding.at_end() || keys || published.is_none(),
+        wanted: Wanted { from: from.filter(|_| !binding.emits.is_empty()), keys },
+        renderer: (binding.renderer)(&output.schema),
+    };
+    let Binding { snapshot, sinks, .. } = binding;
+    (leaving, Outlet { name: output.name.clone(), check, snapshot, sinks })
+}
+
+/// What is wanted of an output whose epochs up to `published` have left.
+fn wanted(published: Option<Epoch>) -> Wanted {
+    Wanted { from: Some(published.unwrap_or(0) + 1), keys: false }
+}
+
 /// What each worker builds from.
 pub struct Setup {
     dataflow: Arc<dyn Build>,
     shape: Shape,
     feeds: Arc<dyn Feeds>,
     epochs: EpochOptions,
-    at_end: Vec<bool>,
-    /// The outputs of which each key is checked to have one row at most.
-    checked: Vec<bool>,
+    /// Of each output.
+    leaving: Vec<Leaving>,
     publisher: Mutex<Option<Publisher>>,
     state: Option<State>,
     status: Status,
@@ -189,29 +229,19 @@ impl Setup {
     pub fn new(job: Job, stop: &Stop, fault: &Fault) -> Result<(Setup, Noting, Publishing)> {
         let Job { dataflow, feeds, epochs, outputs, dead_letters, cuts, state, status } = job;
         let shape = Shape::of(&*dataflow)?;
-        let at_end = outputs.iter().map(|binding| binding.at_end).collect();
-        let checked: Vec<bool> = shape
+        assert_eq!(shape.outputs.len(), outputs.len(), "a binding for each output of {}", dataflow.name());
+        let published = state.as_ref().map(|state| state.resume.published);
+        let (leaving, mut outlets): (Vec<Leaving>, Vec<Outlet>) = shape
             .outputs
             .iter()
-            .zip(&outputs)
-            .map(|(output, binding)| binding.upserts && !binding.at_end && !output.unique)
-            .collect();
-        let renders = renders(&*dataflow)?;
-        assert_eq!(renders.len(), outputs.len(), "a binding for each output of {}", dataflow.name());
-        let mut outlets: Vec<Outlet> = renders
-            .into_iter()
             .zip(outputs)
-            .zip(&checked)
-            .map(|(((name, render), binding), checked)| {
-                let keys = checked.then(|| Keys::new(&name));
-                Outlet { name, render, keys, sinks: binding.sinks }
-            })
-            .collect();
+            .map(|(output, binding)| leave(output, binding, published))
+            .unzip();
         outlets.push(Outlet {
             name: DEAD_LETTERS.into(),
-            render: dead_letter::render(),
             // One of a place is as good as another.
-            keys: None,
+            check: None,
+            snapshot: false,
             sinks: dead_letters,
         });
         let (resume, checkpoints) = match &state {
@@ -229,8 +259,7 @@ impl Setup {
             shape,
             feeds,
             epochs,
-            at_end,
-            checked,
+            leaving,
             publisher,
             state,
             status,
@@ -330,21 +359,24 @@ impl Setup {
             let before = resume.filter(|resume| resume.checkpoint > 0).map(|resume| resume.times.clone());
             let time = FlowTime { before, wakers: clock.borrow().wakers().clone() };
             let parts = Flow::build(scope, &*self.dataflow, Box::new(driver), persistence, time);
-            let mut changes: Vec<_> = parts
-                .outputs
-                .into_iter()
-                .zip(self.at_end.iter().zip(&self.checked))
-                .map(|(output, (&at_end, &checked))| {
-                    if at_end {
-                        accumulate((output.changes)(true))
-                    } else {
-                        // To check the keys takes those that were there before as well.
-                        (output.changes)(self.state.is_none() || checked)
-                    }
-                })
-                .collect();
-            changes.push(scope.concatenate(parts.dead_letters));
-            publish(scope, changes, parts.reports, publisher).probe_with(&probe);
+            let mut digests = Vec::new();
+            let mut rendered = Vec::new();
+            for (number, (output, leaving)) in parts.outputs.into_iter().zip(&self.leaving).enumerate() {
+                let mut changes = (output.changes)(leaving.snapshot);
+                if self.state.is_some() {
+                    let digest;
+                    (changes, digest) = digested(changes, number);
+                    digests.push(digest);
+                }
+                if leaving.at_end {
+                    changes = accumulate(changes);
+                }
+                rendered.push(render(changes, Arc::clone(&leaving.renderer), leaving.wanted));
+            }
+            let letters = scope.concatenate(parts.dead_letters);
+            let wanted = wanted(resume.map(|resume| resume.published));
+            rendered.push(render(letters, dead_letter::renderer(), wanted));
+            publish(scope, rendered, digests, parts.reports, publisher).probe_with(&probe);
             collect_parts(scope, parts.checkpoint_parts, checkpoints);
         });
         let (time, nudged) = (Arc::clone(&self.time), self.time.now());

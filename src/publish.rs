@@ -1,11 +1,11 @@
 //! Publishing: the rows of all workers leave through one place, in epoch order, each epoch's rows together.
 //!
 //! An operator on worker 0 collects what belongs to an epoch. When the frontier says that it is complete, the epoch
-//! goes through two stages, each a thread, so that no worker waits for a disk or a sink: the first has its cut noted,
-//! the second renders the rows and hands them to the sinks. The operator holds the epoch's capability until the last
+//! goes through two stages, each a thread, so that no worker waits for a disk or a sink: the first has its cut noted, with
+//! the digests of its outputs, the second merges the rows, which each worker has rendered, and hands them to the sinks.
+//! The operator holds the epoch's capability until the last
 //! is done with it: the probe behind it shows what is *published*, and a slow sink is felt as back-pressure.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,12 +13,13 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result, ensure};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
+use cutwater_dataflows::digest::DigestPart;
 use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::operators::accumulate::END;
-use cutwater_dataflows::output::Render;
+use cutwater_dataflows::render::{as_they_come, merge, rendered, to_worker_0};
 use cutwater_dataflows::source::Report;
 use cutwater_dataflows::{Epoch, SyncActivator, dead_letter};
-use timely::dataflow::channels::pact::{Exchange, ExchangeCore};
+use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::{Capability, Concatenate};
 use timely::dataflow::{Scope, Stream};
@@ -27,9 +28,10 @@ use crate::crash;
 use crate::fault::{Fault, Waiting};
 use crate::fold::Folded;
 use crate::sink::Sink;
-use crate::sink::keys::Keys;
+use crate::sink::check::Check;
 use crate::sink::too_large::TooLarge;
 use crate::state::checkpoint::Checkpoints;
+use crate::state::digest::{Digest, Digests};
 use crate::state::resume::Resume;
 use crate::status::Status;
 
@@ -37,10 +39,10 @@ use crate::status::Status;
 pub struct Outlet {
     /// The output's name, as rows show it.
     pub name: String,
-    /// Shows its rows.
-    pub render: Render,
-    /// Checks that each key has one row at most; then it gets what precedes the first epoch as well, and keeps it.
-    pub keys: Option<Keys>,
+    /// What its sinks need of its rows.
+    pub check: Option<Check>,
+    /// Do the sinks get what precedes the first epoch, and every epoch after it?
+    pub snapshot: bool,
     /// Where they go.
     pub sinks: Vec<Box<dyn Sink>>,
 }
@@ -48,12 +50,13 @@ pub struct Outlet {
 /// Hears of cuts: what each epoch adds to them, before anything of the epoch leaves the program.
 pub trait Cuts: Send {
     /// The cut of `epoch` is that of the epoch before, moved as the reports say: one for each worker and input
-    /// that has something to report, in no particular order. Called for each epoch in turn, without gaps. All epochs
-    /// up to `published` are published by now.
+    /// that has something to report, in no particular order. Called for each epoch in turn, without gaps. `digests` are
+    /// of what its outputs have changed by, in runs that keep state. All epochs up to `published` are published by now.
     ///
     /// # Errors
     /// What ends the run, before the epoch's rows go anywhere.
-    fn append(&mut self, epoch: Epoch, reports: &[Report], published: Epoch) -> Result<()>;
+    fn append(&mut self, epoch: Epoch, reports: &[Report], digests: &Digests, published: Epoch)
+    -> Result<()>;
 
     /// Returns when all that was appended survives a crash. Rows of those epochs go to the sinks after that.
     ///
@@ -68,8 +71,10 @@ const BEFORE: Epoch = 0;
 /// What belongs to one epoch.
 #[derive(Default)]
 struct Content {
-    /// By output, in the order of their declaration.
+    /// Rendered, by output, in the order of their declaration.
     changes: BTreeMap<usize, Vec<FlatBatch>>,
+    /// By output. Those that are missing are zero.
+    digests: BTreeMap<usize, u64>,
     reports: Vec<Report>,
 }
 
@@ -122,7 +127,7 @@ pub fn stages(
     let publisher = Publisher { orders, done: done.clone() };
     let first = resume.map_or(0, |resume| resume.checkpoint) + 1;
     let names = outlets.iter().map(|outlet| outlet.name.clone()).collect();
-    let noting = Noting { inbox, noted, cuts, done: done.clone(), first, names };
+    let noting = Noting { inbox, noted, cuts, done: done.clone(), first, names, digested: resume.is_some() };
     let waiting = fault.waiting();
     let said = Folded::new("epochs with rows too large for a sink");
     let publishing =
@@ -138,8 +143,10 @@ pub struct Noting {
     done: Done,
     /// The first epoch of the run.
     first: Epoch,
-    /// Those of the outputs.
+    /// Those of the outputs, and of dead letters, which are the last.
     names: Vec<String>,
+    /// Are there digests?
+    digested: bool,
 }
 
 impl Noting {
@@ -160,8 +167,9 @@ impl Noting {
                 && ![BEFORE, END].contains(epoch)
             {
                 self.check(*epoch, content)?;
+                let digests = self.digests(content);
                 if let Some(cuts) = &mut self.cuts {
-                    cuts.append(*epoch, &content.reports, published)?;
+                    cuts.append(*epoch, &content.reports, &digests, published)?;
                 }
             }
         }
@@ -175,7 +183,8 @@ impl Noting {
 
     /// Refuses rows of an epoch that is not one of this run's: it has no cut that they could belong to.
     fn check(&self, epoch: Epoch, content: &Content) -> Result<()> {
-        let Some((&output, _)) = content.changes.first_key_value() else { return Ok(()) };
+        let changed = content.changes.keys().chain(content.digests.keys()).min();
+        let Some(&output) = changed else { return Ok(()) };
         ensure!(
             epoch >= self.first && content.reports.iter().any(Report::is_epoch),
             "output {:?} has rows of epoch {epoch}, in which no record was read: an operator of the dataflow gives rows \
@@ -183,6 +192,17 @@ impl Noting {
             self.names[output]
         );
         Ok(())
+    }
+
+    /// The digests of all outputs, where there are any. Dead letters have none.
+    fn digests(&self, content: &Content) -> Digests {
+        let outputs = if self.digested { self.names.len() - 1 } else { 0 };
+        let digest = |output: &usize| Digest(content.digests.get(output).copied().unwrap_or_default());
+        self.names[..outputs]
+            .iter()
+            .enumerate()
+            .map(|(output, name)| (name.clone(), digest(&output)))
+            .collect()
     }
 }
 
@@ -203,20 +223,23 @@ pub struct Publishing {
 /// An outlet with, for each sink, the epoch up to which it needs nothing.
 struct Open {
     name: String,
-    render: Render,
-    keys: Option<Keys>,
+    check: Option<Check>,
+    snapshot: bool,
     sinks: Vec<(Epoch, Box<dyn Sink>)>,
 }
 
 impl Open {
     fn new(outlet: Outlet, resume: Option<&Resume>) -> Result<Self> {
-        let Outlet { name, render, keys, sinks } = outlet;
-        let sinks = sinks
-            .into_iter()
-            .map(|mut sink| Ok((resume.map_or(Ok(0), |resume| sink.resume(resume))?, sink)))
-            .collect::<Result<_>>()
-            .with_context(|| format!("output {name:?}"))?;
-        Ok(Open { name, render, keys, sinks })
+        let Outlet { name, check, snapshot, sinks } = outlet;
+        let least = resume.filter(|_| !snapshot).map_or(0, |resume| resume.published);
+        let open = |mut sink: Box<dyn Sink>| {
+            let held = resume.map_or(Ok(0), |resume| sink.resume(resume))?;
+            ensure!(held >= least, "a sink wants epoch {}, but all up to {least} are published", held + 1);
+            Ok((held, sink))
+        };
+        let sinks =
+            sinks.into_iter().map(open).collect::<Result<_>>().with_context(|| format!("output {name:?}"))?;
+        Ok(Open { name, check, snapshot, sinks })
     }
 
     /// The sinks that want an epoch.
@@ -233,8 +256,8 @@ impl Publishing {
     pub fn step(&mut self, wait: bool) -> Result<Step> {
         match take(&self.inbox, wait) {
             Ok(Order::Wake(activator)) => self.wake = Some(activator),
-            Ok(Order::Publish(BEFORE, content)) => self.restore(&content)?,
-            Ok(Order::Publish(epoch, content)) => self.publish(epoch, &content)?,
+            Ok(Order::Publish(BEFORE, content)) => self.restore(content)?,
+            Ok(Order::Publish(epoch, content)) => self.publish(epoch, content)?,
             Err(step) => return Ok(step),
         }
         Ok(Step::Done)
@@ -248,17 +271,25 @@ impl Publishing {
         self.outlets.iter_mut().flat_map(|outlet| &mut outlet.sinks).try_for_each(|(_, sink)| sink.finish())
     }
 
-    /// Has the outputs that are checked know what precedes the first epoch.
-    fn restore(&mut self, content: &Content) -> Result<()> {
-        for (index, batches) in &content.changes {
-            let outlet = &mut self.outlets[*index];
-            outlet.keys.iter_mut().try_for_each(|keys| keys.restore(&outlet.render, batches))?;
+    /// Has the outputs that are checked, and the sinks that want it, know what precedes the first epoch.
+    fn restore(&mut self, content: Content) -> Result<()> {
+        for (index, batches) in content.changes {
+            let outlet = &mut self.outlets[index];
+            outlet.check.iter_mut().try_for_each(|check| check.restore(&batches))?;
+            if outlet.snapshot {
+                for rows in batches.into_iter().map(as_they_come) {
+                    outlet
+                        .sinks
+                        .iter_mut()
+                        .try_for_each(|(_, sink)| sink.write(BEFORE, &outlet.name, &rows))?;
+                }
+            }
         }
         Ok(())
     }
 
-    fn publish(&mut self, epoch: Epoch, content: &Content) -> Result<()> {
-        let changes = self.write(epoch, content)?;
+    fn publish(&mut self, epoch: Epoch, mut content: Content) -> Result<()> {
+        let changes = self.write(epoch, std::mem::take(&mut content.changes))?;
         // Every sink hears of every epoch, also of one in which its output did not change.
         for outlet in &mut self.outlets {
             self.waiting.is_for(&taking(&outlet.name, epoch));
@@ -295,7 +326,7 @@ fn taking(output: &str, epoch: Epoch) -> String {
 impl Publishing {
     /// Gives the rows of an epoch to the sinks, dead letters last: rows that a sink does not take come among them.
     /// Returns how many changes there were.
-    fn write(&mut self, epoch: Epoch, content: &Content) -> Result<u64> {
+    fn write(&mut self, epoch: Epoch, mut rendered: BTreeMap<usize, Vec<FlatBatch>>) -> Result<u64> {
         let mut changes = 0;
         let mut refused = Vec::new();
         let last = self.outlets.len().saturating_sub(1);
@@ -303,20 +334,16 @@ impl Publishing {
         let lettered =
             self.outlets.get_mut(last).is_some_and(|outlet| outlet.wanting(epoch).next().is_some());
         for (index, outlet) in self.outlets.iter_mut().enumerate() {
-            let letters = (index == last && !refused.is_empty())
-                .then(|| dead_letter::batch(refused.iter().map(TooLarge::letter)));
-            let batches = content.changes.get(&index).into_iter().flatten();
-            let batches: Cow<'_, [FlatBatch]> = match (letters, content.changes.get(&index)) {
-                (None, None) => continue,
-                (None, Some(batches)) => Cow::Borrowed(batches),
-                (Some(letters), _) => batches.cloned().chain([letters]).collect(),
-            };
+            let mut batches = rendered.remove(&index).unwrap_or_default();
+            if index == last && !refused.is_empty() {
+                batches.push(letters(&refused));
+            }
             let wanted = outlet.wanting(epoch).next().is_some();
-            if !wanted && !lettered && outlet.keys.is_none() {
+            if batches.is_empty() || (!wanted && !lettered && outlet.check.is_none()) {
                 continue;
             }
-            let rows = (outlet.render)(&batches);
-            outlet.keys.iter_mut().try_for_each(|keys| keys.check(epoch, &rows))?;
+            let rows = merge(batches);
+            outlet.check.iter_mut().try_for_each(|check| check.check(epoch, &rows))?;
             if !wanted && !lettered {
                 continue;
             }
@@ -340,6 +367,12 @@ impl Publishing {
             self.said.warn(|| format!("dead letter: {}", first.reason));
         }
     }
+}
+
+/// The dead letters of rows that were not given to their sinks, rendered.
+fn letters(refused: &[TooLarge]) -> FlatBatch {
+    let letters = dead_letter::batch(refused.iter().map(TooLarge::letter));
+    rendered(&*dead_letter::renderer(), &[letters])
 }
 
 fn take(inbox: &Receiver<Order>, wait: bool) -> std::result::Result<Order, Step> {
@@ -378,20 +411,20 @@ pub fn spawn(
         .with_context(|| format!("starting the thread {name}"))
 }
 
-/// Builds the publishing operator. Only worker 0 has a `publisher`; all rows come to it. The returned stream
-/// carries nothing; its frontier is that of what is published.
+/// Builds the publishing operator. Only worker 0 has a `publisher`; all rows, which are rendered, come to it. The returned
+/// stream carries nothing; its frontier is that of what is published.
 pub fn publish<'s>(
     scope: Scope<'s, Epoch>,
     outputs: Vec<Stream<'s, Epoch, FlatBatch>>,
+    digests: Vec<Stream<'s, Epoch, Vec<DigestPart>>>,
     reports: Vec<Stream<'s, Epoch, Vec<Report>>>,
     publisher: Option<Publisher>,
 ) -> Stream<'s, Epoch, Vec<()>> {
     let mut builder = OperatorBuilder::new("Publish".to_owned(), scope);
     let (_output, stream) = builder.new_output::<Vec<()>>();
-    let mut rows: Vec<_> = outputs
-        .into_iter()
-        .map(|output| builder.new_input(output, ExchangeCore::new(|_: &(&[u8], i64)| 0)))
-        .collect();
+    let mut rows: Vec<_> =
+        outputs.into_iter().map(|output| builder.new_input(output, to_worker_0())).collect();
+    let mut digests = builder.new_input(scope.concatenate(digests), Exchange::new(|_: &DigestPart| 0));
     let mut reports = builder.new_input(scope.concatenate(reports), Exchange::new(|_: &Report| 0));
     if let Some(publisher) = &publisher {
         let address = builder.operator_info().address.to_vec();
@@ -412,6 +445,16 @@ pub fn publish<'s>(
                     content.changes.entry(index).or_default().push(std::mem::take(batch));
                 });
             }
+            digests.for_each(|capability, parts| {
+                let Some(epoch) = capability.least().copied() else { return };
+                let (_, content) = pending
+                    .entry(epoch)
+                    .or_insert_with(|| (capability.delayed(&epoch, 0), Content::default()));
+                for (output, part) in parts.drain(..) {
+                    let digest = content.digests.entry(output).or_default();
+                    *digest = digest.wrapping_add(part);
+                }
+            });
             reports.for_each(|capability, batch| {
                 let Some(epoch) = capability.least().copied() else { return };
                 let (_, content) = pending

@@ -15,7 +15,6 @@ use timely::worker::{Config, Worker};
 
 use crate::clock::FlowTime;
 use crate::flow::{Flow, Parts};
-use crate::output::Render;
 use crate::panics::caught;
 use crate::rows::Schema;
 use crate::source::{DecodeRecord, Driver, Turn};
@@ -144,16 +143,6 @@ impl Shape {
             unpersisted_state: parts.unpersisted_state,
         })
     }
-}
-
-/// How the rows of each output are shown, by the output's name, in the order of their declaration.
-///
-/// # Errors
-/// As [`Shape::of`].
-pub fn renders(dataflow: &dyn Build) -> Result<Vec<(String, Render)>, BuildError> {
-    rehearse(dataflow, |parts| {
-        parts.outputs.into_iter().map(|output| (output.shape.name, output.render)).collect()
-    })
 }
 
 /// The name of differential's operator that gives rows a later time.

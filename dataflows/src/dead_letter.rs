@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::flat::FlatBatch;
-use crate::output::Render;
 use crate::record::{Malformed, Record};
-use crate::rows::{Bytes, Json, Row, Schema, Text, encode_into};
+use crate::render::{Renderer, json};
+use crate::rows::{Bytes, Row, Schema, Text, encode_into};
 
 /// A record that could not be decoded, or a row that its sink does not take. Its bytes are in base 64 in JSON, null where
 /// the record's are.
@@ -59,7 +59,7 @@ pub fn of_row(topic: &str, key: &[u8], row: &[u8], reason: &str) -> DeadLetter {
     }
 }
 
-/// Dead letters, each once, as [`render`] takes them.
+/// Dead letters, each once.
 pub fn batch(letters: impl IntoIterator<Item = DeadLetter>) -> FlatBatch {
     let (mut batch, mut bytes) = (FlatBatch::default(), Vec::new());
     for letter in letters {
@@ -70,16 +70,16 @@ pub fn batch(letters: impl IntoIterator<Item = DeadLetter>) -> FlatBatch {
     batch
 }
 
-/// Shows dead letters.
-pub fn render() -> Render {
-    let json = Json::new(Schema::of::<DeadLetter>());
-    Arc::new(move |batches| crate::render::render(&json, batches))
+/// Renders dead letters, as JSON.
+pub fn renderer() -> Arc<dyn Renderer> {
+    json()(&Schema::of::<DeadLetter>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::record::NoHeaders;
+    use crate::render::{merge, rendered};
 
     #[test]
     fn a_dead_letter_keeps_where_it_was_why_and_its_bytes() {
@@ -92,7 +92,8 @@ mod tests {
             value: Some(b"\xff\x00"),
             headers: &NoHeaders,
         };
-        let shown = render()(&[batch([row(&record, &Malformed::because("bad"))])]);
+        let letters = batch([row(&record, &Malformed::because("bad"))]);
+        let shown = merge(vec![rendered(&*renderer(), &[letters])]);
         assert_eq!(&shown[0].key[..], br#"{"topic":"t","partition":3,"offset":7}"#);
         let whole = concat!(
             r#"{"topic":"t","partition":3,"offset":7,"#,

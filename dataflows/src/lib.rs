@@ -45,7 +45,7 @@
 //! - [`clock`], [`waker`], [`watermark`]: time, as of the cut
 //! - [`source`]: the operator that reads, and the interface to the runtime that drives it; [`persist`]: the
 //!   interface to the runtime that keeps collections
-//! - [`render`], [`dead_letter`]: what goes out
+//! - [`mod@digest`], [`render`], [`dead_letter`]: what goes out
 //! - [`dataflow`]: options, registry, shape; [`word_count`]: a dataflow; [`panics`]: what becomes of faults in one
 
 pub mod arrange;
@@ -56,6 +56,7 @@ pub mod combine;
 pub mod dataflow;
 pub mod dead_letter;
 pub mod decode;
+pub mod digest;
 pub mod flat;
 pub mod flow;
 pub mod input;

@@ -1,28 +1,20 @@
 //! Outputs: named results of a dataflow.
 
-use std::sync::Arc;
-
 use timely::dataflow::Stream;
 
 use crate::Epoch;
 use crate::collection::Collection;
 use crate::dataflow::OutputShape;
 use crate::flat::FlatBatch;
-use crate::render::{Change, render};
-use crate::rows::{Json, Row, Schema};
+use crate::rows::{Row, Schema};
 
-/// A named output: its changes, net for each worker and epoch, and how they are shown.
+/// A named output: its changes.
 pub struct Output<'s> {
     /// Its name and columns.
     pub shape: OutputShape,
     /// Its changes, on the worker that made them: with what precedes the first epoch, at time 0, if told so.
     pub changes: Box<dyn FnOnce(bool) -> Stream<'s, Epoch, FlatBatch> + 's>,
-    /// Shows changes of one epoch, from all workers, in order.
-    pub render: Render,
 }
-
-/// See [`render`].
-pub type Render = Arc<dyn Fn(&[FlatBatch]) -> Vec<Change> + Send + Sync>;
 
 impl<'s, R: Row> Collection<'s, R> {
     /// Hands the collection out under `name`. `key` names the columns that tell one row from another, which
@@ -38,8 +30,6 @@ impl<'s, R: Row> Collection<'s, R> {
             Ok(_) => panic!("output {name:?} names no key column"),
             Err(why) => panic!("output {name:?}: {why}"),
         };
-        let json = Json::new(schema.clone());
-        let render: Render = Arc::new(move |batches| render(&json, batches));
         let shape = OutputShape {
             name: name.to_owned(),
             restorable: self.about().restorable,
@@ -52,6 +42,6 @@ impl<'s, R: Row> Collection<'s, R> {
                 if snapshot { self.changes() } else { self.changes_after_snapshot() }
             },
         );
-        flow.take_output(Output { shape, changes, render });
+        flow.take_output(Output { shape, changes });
     }
 }

@@ -25,7 +25,7 @@ use crate::feed::kafka::{From, KafkaFeeds, OnDataLoss, Reading};
 use crate::job::{self, Binding, Job, Stop, Workers};
 use crate::kafka::client::Settings;
 use crate::kafka::topics::Pattern;
-use crate::sink::Sink;
+use crate::sink::{Emit, Sink};
 use crate::status::Status;
 
 /// Who reads the topic.
@@ -193,7 +193,7 @@ fn word_count(order: &Order) -> Result<Run> {
         dataflow: Arc::new(WordCount { tokenizer: Tokenizer::Whitespace }),
         feeds: Arc::new(feeds),
         epochs: EpochOptions::at_end(),
-        outputs: vec![Binding { at_end: true, sinks: vec![Box::new(rows.clone())], ..Binding::default() }],
+        outputs: vec![Binding { emits: vec![Emit::Final], ..Binding::new(vec![Box::new(rows.clone())]) }],
         dead_letters: Vec::new(),
         cuts: None,
         state: None,

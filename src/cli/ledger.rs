@@ -21,7 +21,8 @@ use crate::state::storage::{self, Storage};
 pub(super) const ABOUT: &str = "Show the ledger of a state: the cut of every epoch\n\n\
      A line an epoch, the newest last: when it closed, its watermark, how many records it has, and the partitions that \
      moved, from which offset to which. A partition at the offset 120 has been read up to 119. Where there are several \
-     inputs, the watermark of each follows.\n\n\
+     inputs, the watermark of each follows; then the digest of what each output changed by: an epoch that is replayed must \
+     come to the same ones.\n\n\
      It changes nothing, and can be used while a run writes the ledger.";
 
 /// The options of `cutwater ledger`.
@@ -84,6 +85,10 @@ fn line(entry: &Entry, before: &Cut) -> String {
     if times.watermarks.len() > 1 {
         let of = times.watermarks.iter().map(|(input, &watermark)| format!("{input} {}", time(watermark)));
         let _ = write!(line, "; watermarks {}", of.collect::<Vec<_>>().join(", "));
+    }
+    if !entry.digests.is_empty() {
+        let of = entry.digests.iter().map(|(output, digest)| format!("{output} {digest}"));
+        let _ = write!(line, "; digests {}", of.collect::<Vec<_>>().join(", "));
     }
     line
 }

@@ -3,6 +3,7 @@
 #[cfg(feature = "bench")]
 mod bench;
 mod config;
+mod emit;
 mod kafka;
 mod ledger;
 mod list;

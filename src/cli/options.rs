@@ -9,7 +9,7 @@ use crate::epoch::EpochOptions;
 use crate::feed::kafka::{From, OnDataLoss};
 use crate::kafka::topics::Making;
 use crate::sink::too_large::OnTooLarge;
-use crate::sink::{Emit, Target, WEBHOOK_MAX_BYTES};
+use crate::sink::{Target, WEBHOOK_MAX_BYTES};
 
 /// The options of `cutwater run`.
 #[derive(clap::Args, Clone, Debug)]
@@ -81,15 +81,10 @@ pub(super) struct RunArgs {
     /// repeatable [default: stdout]
     #[arg(short = 'o', long, value_name = "OUTPUT=SINK", help_heading = "Output")]
     pub to: Vec<String>,
-    /// What sinks get [default: upserts to kafka, changes to others]; final needs --until-end
-    #[arg(
-        long,
-        value_enum,
-        value_name = "changes|upserts|final",
-        hide_possible_values = true,
-        help_heading = "Output"
-    )]
-    pub emit: Option<Emit>,
+    /// What sinks get of an output, or of all: changes, upserts, append, final; final needs --until-end; repeatable
+    /// [default: upserts to kafka, changes to others]
+    #[arg(long, value_name = "[OUTPUT=]MODE", help_heading = "Output")]
+    pub emit: Vec<String>,
     /// Bytes of a POST at most; rows that are more in an epoch are several POSTs, a larger row is one of its own
     #[arg(long, value_name = "N", default_value_t = at_least_one(WEBHOOK_MAX_BYTES), help_heading = "Output")]
     pub webhook_max_bytes: NonZeroUsize,

@@ -17,7 +17,6 @@ use crate::kafka::client::Settings;
 use crate::kafka::identity::cluster_id;
 use crate::kafka::retry::retry;
 use crate::publish::Cuts;
-use crate::sink::Emit;
 use crate::state;
 use crate::state::gone::{gone, report};
 use crate::state::identity::{self, Identity};
@@ -33,15 +32,22 @@ const CHECKPOINT: Duration = Duration::from_secs(30);
 const LEDGER_RETENTION: Duration = Duration::from_secs(60 * 60);
 
 /// How state is to be kept.
-pub(super) fn state_options(args: &RunArgs, place: &str, shape: &Shape, name: &str) -> Result<StateOptions> {
+/// `finals`: the outputs whose rows leave after the end.
+pub(super) fn state_options(
+    args: &RunArgs,
+    place: &str,
+    shape: &Shape,
+    name: &str,
+    finals: &[bool],
+) -> Result<StateOptions> {
     if let Some(operator) = shape.unpersisted_state.first() {
         bail!(
             "--state {place}: {name} can't go on from a state: its operator {operator:?} remembers rows that are not \
              persisted. Call `persist` on them before it"
         );
     }
-    let bare = shape.outputs.iter().find(|output| !output.restorable);
-    if let (Some(output), Some(Emit::Final)) = (bare, args.emit) {
+    let mut finals = shape.outputs.iter().zip(finals).filter(|(_, at_end)| **at_end);
+    if let Some((output, _)) = finals.find(|(output, _)| !output.restorable) {
         bail!(
             "--state {place}: output {:?} of {name} is not made of persisted collections: with --emit final it would \
              lack the rows from before a restart. Call `persist` before it",

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use cutwater_dataflows::{Build, Shape};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::emit::emits;
 use super::log;
 use super::options::{LogArgs, MOST_WORKERS, RunArgs};
 use super::progress::Progress;
@@ -33,8 +34,11 @@ use crate::{exit, signals, supervise};
 pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -> Result<()> {
     let shape = Shape::of(&*dataflow)?;
     let plan = Plan::new(args, &shape, dataflow.name())?;
-    let state_options =
-        args.state.as_ref().map(|place| state_options(args, place, &shape, dataflow.name())).transpose()?;
+    let state_options = args
+        .state
+        .as_ref()
+        .map(|place| state_options(args, place, &shape, dataflow.name(), &plan.finals()))
+        .transpose()?;
     let inherited = supervise::inherited()?;
     if args.processes.get() > 1 && args.process.is_none() {
         return supervise::supervise(args.processes.get(), args.stop_timeout);
@@ -150,7 +154,8 @@ struct Plan {
     /// For each output, in order.
     outputs: Vec<Vec<Target>>,
     dead_letter: Option<Target>,
-    emit: Option<Emit>,
+    /// What was typed for each output.
+    emits: Vec<Option<Emit>>,
     webhook_max_bytes: usize,
     create_topics: Option<Making>,
     on_too_large: OnTooLarge,
@@ -186,13 +191,17 @@ impl Plan {
         }
         let targets = || outputs.iter().flatten().chain(&args.dead_letter);
         check_targets(targets())?;
+        if targets().any(|target| target.topic().is_some()) {
+            settings.check_transactions().map_err(|error| usage(error.to_string()))?;
+        }
         check_topics(&inputs, &outputs, args.dead_letter.as_ref(), &names)?;
         if args.create_topics.is_some() && !targets().any(|target| matches!(target, Target::Kafka(_))) {
             return Err(usage(
                 "--create-topics makes topics that are written: it needs a kafka:TOPIC in --to or --dead-letter",
             ));
         }
-        if args.emit == Some(Emit::Final) && !args.until_end {
+        let emits = emits(&args.emit, &shape.outputs)?;
+        if emits.contains(&Some(Emit::Final)) && !args.until_end {
             return Err(usage("--emit final shows the rows after the end: it needs --until-end"));
         }
         check_state(args)?;
@@ -209,10 +218,8 @@ impl Plan {
             .rev()
             .find_map(|property| property.strip_prefix("group.id="))
             .map_or_else(|| format!("cutwater-{name}"), str::to_owned);
-        let usual = match args.emit {
-            Some(Emit::Final) => EpochOptions::at_end(),
-            _ => EpochOptions::default(),
-        };
+        let all_final = !emits.is_empty() && emits.iter().all(|emit| *emit == Some(Emit::Final));
+        let usual = if all_final { EpochOptions::at_end() } else { EpochOptions::default() };
         Ok(Plan {
             settings,
             reading: Reading {
@@ -233,11 +240,16 @@ impl Plan {
             },
             outputs,
             dead_letter: args.dead_letter.clone(),
-            emit: args.emit,
+            emits,
             webhook_max_bytes: args.webhook_max_bytes.get(),
             create_topics: args.create_topics,
             on_too_large: args.on_too_large,
         })
+    }
+
+    /// The outputs, by their place, whose rows leave after the end.
+    fn finals(&self) -> Vec<bool> {
+        self.emits.iter().map(|emit| *emit == Some(Emit::Final)).collect()
     }
 
     /// The topics that are written.
@@ -260,17 +272,13 @@ impl Plan {
         let outputs = self
             .outputs
             .iter()
-            .map(|targets| {
-                let sinks = targets
-                    .iter()
-                    .filter_map(|target| open(target, self.emit.unwrap_or(target.default_emit())).transpose())
-                    .collect::<Result<_>>()?;
-                let emits = |target: &Target| self.emit.unwrap_or(target.default_emit());
-                Ok(Binding {
-                    at_end: self.emit == Some(Emit::Final),
-                    upserts: targets.iter().any(|target| emits(target) == Emit::Upserts),
-                    sinks,
-                })
+            .zip(&self.emits)
+            .map(|(targets, emit)| {
+                let bound = targets.iter().filter(|target| **target != Target::None);
+                let bound = bound.map(|target| (target, emit.unwrap_or(target.default_emit())));
+                let sinks = bound.clone().filter_map(|(target, emit)| open(target, emit).transpose());
+                let sinks = sinks.collect::<Result<_>>()?;
+                Ok(Binding { emits: bound.map(|(_, emit)| emit).collect(), ..Binding::new(sinks) })
             })
             .collect::<Result<_>>()?;
         // Dead letters never change: what --emit says of rows that do is not for them.

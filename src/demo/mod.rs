@@ -182,7 +182,7 @@ fn start(
         dataflow: Arc::new(WordCount { tokenizer: Tokenizer::Whitespace }),
         feeds: Arc::new(feeds),
         epochs: EpochOptions::default(),
-        outputs: vec![Binding { sinks: vec![Box::new(counts)], ..Binding::default() }],
+        outputs: vec![Binding::new(vec![Box::new(counts)])],
         dead_letters: Vec::new(),
         cuts: None,
         state: None,

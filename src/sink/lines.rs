@@ -22,7 +22,7 @@ pub(super) fn append(emit: Emit, epoch: Epoch, output: &str, changes: &[Change],
                 out.extend_from_slice(b"}\n");
             }
         }
-        Emit::Final => changes.iter().for_each(|c| {
+        Emit::Append | Emit::Final => changes.iter().for_each(|c| {
             // A row that is there several times is shown as often.
             for _ in 0..c.diff {
                 out.extend_from_slice(&c.row);
@@ -85,6 +85,11 @@ mod tests {
             lines(Emit::Upserts, &changes[..1]),
             "{\"epoch\":3,\"output\":\"counts\",\"key\":{\"word\":\"the\"},\"row\":null}\n"
         );
-        assert_eq!(lines(Emit::Final, &changes[1..]), "{\"word\":\"the\",\"count\":12}\n");
+        let twice = [Change { diff: 2, ..changes[1].clone() }];
+        for bare in [Emit::Append, Emit::Final] {
+            let line = "{\"word\":\"the\",\"count\":12}\n";
+            assert_eq!(lines(bare, &changes[1..]), line);
+            assert_eq!(lines(bare, &twice), line.repeat(2));
+        }
     }
 }

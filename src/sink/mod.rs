@@ -1,8 +1,9 @@
 //! Sinks: what carries outputs out of the program.
 
+pub mod check;
+pub mod emit;
 pub mod file;
 pub mod kafka;
-pub mod keys;
 mod lines;
 pub mod stdout;
 pub mod too_large;
@@ -19,6 +20,7 @@ use crate::fault::Fault;
 use crate::kafka::client::Settings;
 use crate::kafka::topics::Making;
 use crate::state::resume::Resume;
+pub use emit::Emit;
 use too_large::{OnTooLarge, TooLarge};
 
 /// Lines that are kept before they are written, in bytes.
@@ -29,17 +31,6 @@ pub const WEBHOOK_MAX_BYTES: usize = 1 << 20;
 
 /// How the names of runs begin that keep no state: nothing will go on from what they have committed.
 const UNKEPT: &str = "run-";
-
-/// What a sink gets of an output.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Emit {
-    /// Every change of every epoch
-    Changes,
-    /// The new row of each key that changed in the epoch, or that the key is gone
-    Upserts,
-    /// The rows that are there after the end, once
-    Final,
-}
 
 /// Where an output goes, as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +89,8 @@ impl Target {
 
 /// Carries changes out, epoch by epoch, in order.
 pub trait Sink: Send {
-    /// Takes the net changes of one output in one epoch, ordered by row.
+    /// Takes the net changes of one output in one epoch, ordered by row. Of what precedes the first epoch, which is epoch
+    /// 0, sinks that want it get the rows in any order, in several calls.
     ///
     /// # Errors
     /// What ends the run: it names the sink.
@@ -236,7 +228,7 @@ impl<'a> Opener<'a> {
 }
 
 /// The keys that changed, each with its new row, or without one where it is gone. `changes` are ordered by row,
-/// and so by key. There is one new row of a key at most: [`keys`] sees to that.
+/// and so by key. There is one new row of a key at most: [`check`] sees to that.
 pub(crate) fn upserts(changes: &[Change]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     changes.chunk_by(|a, b| a.key == b.key).map(|changes| {
         let row = changes.iter().rev().find(|change| change.diff > 0).map(|change| &change.row[..]);

@@ -6,6 +6,7 @@ use anyhow::Result;
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::source::Report;
 
+use super::digest::Digests;
 use super::identity::Identity;
 use super::storage::Storage;
 use crate::kafka::identity::{Ids, Pinned};
@@ -48,7 +49,13 @@ impl Joining {
 }
 
 impl Cuts for Joining {
-    fn append(&mut self, epoch: Epoch, reports: &[Report], published: Epoch) -> Result<()> {
+    fn append(
+        &mut self,
+        epoch: Epoch,
+        reports: &[Report],
+        digests: &Digests,
+        published: Epoch,
+    ) -> Result<()> {
         let moved = || reports.iter().flat_map(|report| &report.moved);
         let told: Ids = moved()
             .filter(|moved| moved.id.is_some())
@@ -60,7 +67,7 @@ impl Cuts for Joining {
         }
         let Some(kept) = &mut self.kept else { return Ok(()) };
         kept.identity.join(told, &*kept.storage)?;
-        kept.cuts.append(epoch, reports, published)
+        kept.cuts.append(epoch, reports, digests, published)
     }
 
     fn sync(&mut self) -> Result<()> {
@@ -83,7 +90,7 @@ mod tests {
     struct Listening(Arc<Files>, Arc<Mutex<Vec<(Epoch, Ids)>>>);
 
     impl Cuts for Listening {
-        fn append(&mut self, epoch: Epoch, _: &[Report], _: Epoch) -> Result<()> {
+        fn append(&mut self, epoch: Epoch, _: &[Report], _: &Digests, _: Epoch) -> Result<()> {
             let stored = Identity::load(&*self.0)?.expect("it is stored");
             self.1.lock().unwrap().push((epoch, stored.topics));
             Ok(())
@@ -108,15 +115,15 @@ mod tests {
         let files = Arc::new(Files::new(Arc::new(FakeDisk::new(0))));
         let identity = Identity { format: FORMAT, topics: ids(&[("a", Some("1"))]), ..Identity::default() };
         let identity = identity.adopt(&*files).unwrap();
-        let heard = Arc::default();
+        let (heard, none) = (Arc::default(), Digests::new());
         let next = Box::new(Listening(Arc::clone(&files), Arc::clone(&heard)));
         let mut joining = Joining::kept(Pinned::default(), files, identity, next).unwrap();
-        joining.append(1, &[report("a", Some("1"))], 0).unwrap();
-        joining.append(2, &[report("b", Some("2")), report("c", None)], 0).unwrap();
-        let error = joining.append(3, &[report("b", Some("3"))], 0).unwrap_err().to_string();
+        joining.append(1, &[report("a", Some("1"))], &none, 0).unwrap();
+        joining.append(2, &[report("b", Some("2")), report("c", None)], &none, 0).unwrap();
+        let error = joining.append(3, &[report("b", Some("3"))], &none, 0).unwrap_err().to_string();
         assert!(error.contains("topic b was deleted and recreated"), "{error}");
         let both = report("d", Some("4"));
-        assert!(joining.append(3, &[both, report("d", Some("5"))], 0).is_err());
+        assert!(joining.append(3, &[both, report("d", Some("5"))], &none, 0).is_err());
         let heard = heard.lock().unwrap();
         assert_eq!(heard[0], (1, ids(&[("a", Some("1"))])));
         assert_eq!(heard[1], (2, ids(&[("a", Some("1")), ("b", Some("2"))])));
@@ -125,8 +132,8 @@ mod tests {
 
     #[test]
     fn without_state_ids_are_compared_all_the_same() {
-        let mut joining = Joining::new(Pinned::default());
-        joining.append(1, &[report("a", Some("1"))], 0).unwrap();
-        assert!(joining.append(2, &[report("a", Some("2"))], 0).is_err());
+        let (mut joining, none) = (Joining::new(Pinned::default()), Digests::new());
+        joining.append(1, &[report("a", Some("1"))], &none, 0).unwrap();
+        assert!(joining.append(2, &[report("a", Some("2"))], &none, 0).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! What survives a run: the ledger of cuts, and checkpoints of persisted collections.
 //!
 //! - [`cut`]: offsets of many partitions; [`resume`]: what a run goes on from, the same on all processes
-//! - [`ledger`]: the cut of every epoch
+//! - [`ledger`]: the cut of every epoch; [`digest`]: what stands there for its output
 //! - [`checkpoint`]: making and loading checkpoints
 //! - [`storage`]: where files are kept; [`sealed`]: lines with their checksum
 //! - [`identity`], [`lock`]: whose state it is, and who has it in use
@@ -11,6 +11,7 @@
 
 pub mod checkpoint;
 pub mod cut;
+pub mod digest;
 pub mod gone;
 pub mod identity;
 pub mod inspect;

@@ -9,6 +9,7 @@ use cutwater_dataflows::watermark::{Known, TimeReport, Times};
 use serde::{Deserialize, Serialize};
 
 use super::cut::{Cut, Topics};
+use super::digest::Digests;
 
 /// What a run goes on from: a checkpoint, and the ledger after it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +53,9 @@ pub struct Entry {
     pub starts: Cut,
     /// The next offsets of the partitions that moved.
     pub cut: Cut,
+    /// What each output changed by in the epoch; empty in ledgers of programs that knew no digests.
+    #[serde(default, skip_serializing_if = "Digests::is_empty")]
+    pub digests: Digests,
 }
 
 impl Entry {

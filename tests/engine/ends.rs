@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cutwater::feed::Place;
 use cutwater::feed::seeded::{Cut, Handed, Manner, Seeded, World};
+use cutwater::sink::Emit;
 use cutwater_dataflows::prelude::*;
 use cutwater_dataflows::render::Change;
 use cutwater_dataflows::word_count::Tokenizer;
@@ -160,7 +161,7 @@ fn the_final_rows_come_once() {
     for seed in 0..30 {
         for (processes, workers) in [(1, 1), (1, 3), (2, 1)] {
             let feeds = Seeded::new(World::random(seed, &["lines"]), Manner::default());
-            let published = Run { at_end: true, processes, ..Run::of(&feeds, workers) }.published();
+            let published = Run { emit: Emit::Final, processes, ..Run::of(&feeds, workers) }.published();
             let mut cut = Cut::new();
             for epoch in &published.epochs {
                 assert!(!epoch.rows.contains_key("counts"), "no changes on the way");

@@ -14,9 +14,12 @@ use cutwater::feed::Place;
 use cutwater::feed::seeded::{Cut, Key, Seeded, Stored, World};
 use cutwater::job::{self, Binding, DEAD_LETTERS, Job, State, Stop, Workers};
 use cutwater::publish::Cuts;
-use cutwater::sink::Sink;
+use cutwater::sink::{Emit, Sink};
 use cutwater::state::checkpoint::StateWriters;
+use cutwater::state::digest::Digests;
+use cutwater::state::ledger::{Ledger, LedgerCuts};
 use cutwater::state::resume::Resume;
+use cutwater::state::storage::Storage;
 use cutwater::status::Status;
 use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::operators::accumulate::END;
@@ -56,15 +59,18 @@ pub(crate) struct Run {
     pub(crate) processes: usize,
     /// Of each process.
     pub(crate) workers: usize,
-    pub(crate) at_end: bool,
-    /// The sinks take the newest row of each key.
-    pub(crate) upserts: bool,
+    /// What the sinks of each output get.
+    pub(crate) emit: Emit,
+    /// They want what precedes the first epoch.
+    pub(crate) snapshot: bool,
     pub(crate) trouble: Trouble,
     /// What it goes on from. Nothing is kept of persisted collections ...
     pub(crate) resume: Option<Resume>,
     /// ... but this is what one worker finds of each.
     pub(crate) restored: FlatBatch,
     pub(crate) status: Status,
+    /// Where the ledger is that hears of cuts, instead of the events.
+    pub(crate) ledger: Option<Arc<dyn Storage>>,
 }
 
 /// What befalls the sinks.
@@ -93,12 +99,13 @@ impl Run {
             epochs: eager(),
             processes: 1,
             workers,
-            at_end: false,
-            upserts: false,
+            emit: Emit::Changes,
+            snapshot: false,
             trouble: Trouble::None,
             resume: None,
             restored: FlatBatch::default(),
             status: Status::default(),
+            ledger: None,
         }
     }
 
@@ -156,17 +163,21 @@ impl Run {
             outputs: outputs
                 .iter()
                 .map(|output| Binding {
-                    at_end: self.at_end,
-                    upserts: self.upserts,
-                    sinks: sink(&output.name),
+                    emits: vec![self.emit],
+                    snapshot: self.snapshot,
+                    ..Binding::new(sink(&output.name))
                 })
                 .collect(),
             dead_letters: sink(DEAD_LETTERS),
-            cuts: Some(Box::new(Recorder {
-                output: String::new(),
-                events: events.clone(),
-                trouble: self.trouble.clone(),
-            })),
+            cuts: match &self.ledger {
+                Some(storage) if process == 0 => Some(Box::new(self.cuts(storage)?)),
+                Some(_) => None,
+                None => Some(Box::new(Recorder {
+                    output: String::new(),
+                    events: events.clone(),
+                    trouble: self.trouble.clone(),
+                })),
+            },
             state: self.resume.clone().map(|resume| State {
                 resume: Arc::new(resume),
                 writers: Arc::new(Forgetful(self.restored.clone())),
@@ -175,6 +186,12 @@ impl Run {
             status: self.status.clone(),
         };
         job::run(job, workers, stop, &Fault::default())
+    }
+
+    /// Those of the ledger, which replay what is resumed.
+    fn cuts(&self, storage: &Arc<dyn Storage>) -> Result<LedgerCuts> {
+        let ledger = Ledger::open(Arc::clone(storage), "job")?;
+        Ok(LedgerCuts::new(ledger, self.resume.as_ref().unwrap_or(&Resume::default()), || 0))
     }
 
     /// Runs it to its end, which must be a good one.
@@ -272,7 +289,13 @@ impl Sink for Recorder {
 }
 
 impl Cuts for Recorder {
-    fn append(&mut self, epoch: Epoch, reports: &[Report], _published: Epoch) -> Result<()> {
+    fn append(
+        &mut self,
+        epoch: Epoch,
+        reports: &[Report],
+        _digests: &Digests,
+        _published: Epoch,
+    ) -> Result<()> {
         if matches!(self.trouble, Trouble::RefuseCut(at) | Trouble::RefuseCutAndHang(at) if at == epoch) {
             bail!("the cut of epoch {epoch} is refused as was asked for");
         }

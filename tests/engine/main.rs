@@ -5,6 +5,7 @@
 
 mod bounds;
 mod cuts;
+mod digests;
 mod ends;
 mod harness;
 mod inputs;

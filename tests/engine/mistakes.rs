@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cutwater::epoch::EpochOptions;
 use cutwater::feed::seeded::{Manner, Seeded, World};
+use cutwater::sink::Emit;
 use cutwater::state::resume::Resume;
 use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::prelude::*;
@@ -73,7 +74,7 @@ fn upserts_of_a_key_with_several_rows_are_an_error_that_names_it() {
     // At once, and in a later epoch.
     for (text, epoch) in [(&["a 1", "b 1;b 2", "c 1"][..], 2), (&["a 1", "b 1", "a 2", "c 1"], 3)] {
         let feeds = lines(text);
-        let (result, events) = Run { upserts: true, ..run(Arc::new(Firsts {}), &feeds) }.start().end();
+        let (result, events) = Run { emit: Emit::Upserts, ..run(Arc::new(Firsts {}), &feeds) }.start().end();
         let error = format!("{:#}", result.expect_err("a key has two rows"));
         let key = if epoch == 2 { r#"{"first":"b"}"# } else { r#"{"first":"a"}"# };
         for text in ["output \"firsts\"", key, "2 rows", &format!("as of epoch {epoch}")] {
@@ -89,23 +90,50 @@ fn upserts_of_a_key_with_several_rows_are_an_error_that_names_it() {
 
 #[test]
 fn a_key_that_had_a_row_before_a_restart_has_it_still() {
-    let resumed = |line: &str, upserts: bool| {
+    let resumed = |line: &str, emit: Emit| {
         let mut restored = FlatBatch::default();
         let mut row = Vec::new();
         cutwater_dataflows::rows::encode_into::<(Text, Text)>(("a", "0"), &mut row);
         restored.push(&row, 1);
         let feeds = lines(&[line]);
         let resume = Some(Resume::default());
-        Run { upserts, resume, restored, ..run(Arc::new(Firsts {}), &feeds) }.start().end()
+        Run { emit, resume, restored, ..run(Arc::new(Firsts {}), &feeds) }.start().end()
     };
-    let (result, _) = resumed("a 1", true);
+    let (result, _) = resumed("a 1", Emit::Upserts);
     let error = format!("{:#}", result.expect_err("the key has two rows"));
     assert!(error.contains(r#"the key {"first":"a"} has 2 rows"#), "{error}");
-    for (line, upserts) in [("a 1", false), ("b 1", true)] {
-        let (result, events) = resumed(line, upserts);
+    for (line, emit) in [("a 1", Emit::Changes), ("b 1", Emit::Upserts)] {
+        let (result, events) = resumed(line, emit);
         result.expect("the run ends well");
         assert_eq!(published(&events), [1], "what was there before is not published again");
     }
+}
+
+#[test]
+fn a_sink_that_wants_what_was_there_before_a_restart_gets_it_first() {
+    let mut restored = FlatBatch::default();
+    for word in ["b", "a"] {
+        let mut row = Vec::new();
+        cutwater_dataflows::rows::encode_into::<(Text, Text)>((word, "0"), &mut row);
+        restored.push(&row, 1);
+    }
+    let resume = Some(Resume::default());
+    let run = Run { snapshot: true, resume, restored, ..run(Arc::new(Firsts {}), &lines(&["c 1"])) };
+    let (result, events) = run.start().end();
+    result.expect("the run ends well");
+    let mut rows = Vec::new();
+    for event in &events {
+        if let Event::Rows(epoch, output, changes) = event
+            && output == "firsts"
+        {
+            rows.extend(
+                changes.iter().map(|c| (*epoch, String::from_utf8_lossy(&c.key).into_owned(), c.diff)),
+            );
+        }
+    }
+    rows.sort();
+    let key = |key: &str| format!(r#"{{"first":"{key}"}}"#);
+    assert_eq!(rows, [(0, key("a"), 1), (0, key("b"), 1), (1, key("c"), 1)]);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod quick_bench;
 mod quick_counts;
 mod quick_damage;
+mod quick_emit;
 mod quick_feeds;
 mod quick_identity;
 mod quick_input;

@@ -62,7 +62,7 @@ fn job(topic: &Topic, sink: Stalled, status: &Status, fault: &Fault) -> Job {
         dataflow: Arc::new(WordCount { tokenizer: Tokenizer::Whitespace }),
         feeds: Arc::new(feeds),
         epochs: EpochOptions { shortest: Duration::from_millis(1), in_flight: 1, ..EpochOptions::default() },
-        outputs: vec![Binding { sinks: vec![Box::new(sink)], ..Binding::default() }],
+        outputs: vec![Binding::new(vec![Box::new(sink)])],
         dead_letters: Vec::new(),
         cuts: None,
         state: None,

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cutwater::state::digest::Digest;
 use cutwater::state::ledger::Ledger;
 use cutwater::state::resume::Entry;
 use cutwater::state::storage::claim;
@@ -31,6 +32,10 @@ fn state(epochs: u64) -> TempDir {
         entry.cut.set("lines", "words", 0, 7 + epoch as i64 * 20);
         if epoch % 2 == 0 {
             entry.cut.set("lines", "words", 3, epoch as i64);
+        }
+        // Those before are of a program that knew no digests.
+        if epoch == 4 {
+            entry.digests.insert("counts".to_owned(), Digest(0xff));
         }
         ledger.append(entry).expect("it follows");
         ledger.sync().expect("there is room");
@@ -62,7 +67,7 @@ fn a_ledger_is_shown_with_what_moved_in_each_epoch() {
             "         2  2023-11-14T22:13:22.000Z  2023-11-14T22:12:02.000Z          20  lines=words 0: 27-47, 3: -2",
             "         3  2023-11-14T22:13:23.000Z  2023-11-14T22:12:03.000Z          20  lines=words 0: 47-67",
             "         4  2023-11-14T22:13:24.000Z  2023-11-14T22:12:04.000Z          20  lines=words 0: 67-87, 3: 2-4; \
-             watermarks lines 2023-11-14T22:12:04.000Z, more 1969-12-31T23:59:59.999999Z",
+             watermarks lines 2023-11-14T22:12:04.000Z, more 1969-12-31T23:59:59.999999Z; digests counts 00000000000000ff",
         ]
     );
     let verified = shown(&state).with("--verify").rows();

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use cutwater_dataflows::prelude::*;
 use cutwater_dataflows::word_count::Tokenizer;
 
+use crate::quick_emit::Both;
 use crate::support::broker::mock;
 use crate::support::program::{OWN, own};
 
@@ -55,7 +56,7 @@ impl Decode for Picky {
 fn program() {
     let Ok(args) = std::env::var(OWN) else { return };
     let args = std::iter::once("own").chain(args.split('\u{1f}')).map(OsString::from).collect();
-    let code = cutwater::main_with(&[entry::<Columns>(), entry::<Panics>()], args);
+    let code = cutwater::main_with(&[entry::<Columns>(), entry::<Panics>(), entry::<Both>()], args);
     std::process::exit(if code == ExitCode::SUCCESS { 0 } else { 1 });
 }
 

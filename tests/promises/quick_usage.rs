@@ -18,6 +18,14 @@ fn wrong_usage_is_said_in_a_line() {
     wrong("run word-count -t lines", &["--brokers", "CUTWATER_BROKERS"]);
     wrong("run word-count -b x:1", &["lines", "--topic"]);
     wrong("run word-count -b x:1 -t lines --emit final", &["--emit final", "--until-end"]);
+    wrong("run word-count -b x:1 -t lines --emit counts=final", &["--emit final", "--until-end"]);
+    wrong(
+        "run word-count -b x:1 -t lines --emit words=final",
+        &["--emit words=final", "no output", "counts"],
+    );
+    wrong("run word-count -b x:1 -t lines --emit all", &["--emit all", "changes, upserts, append, final"]);
+    let partitioner = "-o kafka:t --set partitioner=consistent";
+    wrong(&format!("run word-count -b x:1 -t lines {partitioner}"), &["partitioner=murmur2_random", "Java"]);
     wrong("run word-count -b x:1 -t lines -o words=stdout", &["words", "counts"]);
     wrong("run word-count -b x:1 -t lines -o stdin", &["stdin", "file:PATH"]);
     wrong("run word-count -b x:1 -t lines -o webhook:ftp://me:pw@host", &["ftp://host", "https://"]);

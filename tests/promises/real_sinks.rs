@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use crate::quick_emit::{assert_words, both};
 use crate::support::broker::real;
 use crate::support::committed::letters;
 use crate::support::kafka::Topic;
@@ -64,6 +65,28 @@ fn a_topic_gets_changes_or_final_rows_where_asked_and_beside_other_sinks() {
     let rows = program().with("--emit final -n 2").rows();
     assert_counts(&finals(&rows), &recount(&lines));
     assert_eq!(values()[changes.len()..], rows);
+}
+
+#[test]
+fn outputs_of_one_run_are_appended_and_final_in_topics_over_restarts() {
+    let (topic, words, counts) = (real().topic(3), real().topic(2), real().topic(1));
+    let all = zipf_lines(13, 20_000);
+    let state = tempfile::tempdir().expect("a temporary folder");
+    let state = state.path().display().to_string();
+    let (to_words, to_counts) =
+        (format!("words=kafka:{}", words.name), format!("counts=kafka:{}", counts.name));
+    let values = |topic: &Topic| -> Vec<String> {
+        topic.records().into_iter().map(|record| record.value.expect("a row")).collect()
+    };
+    let mut last = 0;
+    for (end, workers) in [(all.len() / 3, "1"), (all.len(), "2")] {
+        topic.send(&all[last..end]);
+        last = end;
+        let before = values(&counts).len();
+        both(&topic, &["-o", &to_words, "-o", &to_counts, "--state", &state, "-w", workers]).run().expect(0);
+        assert_words(&values(&words), &recount(&all[..end]));
+        assert_counts(&finals(&values(&counts)[before..]), &recount(&all[..end]));
+    }
 }
 
 #[test]

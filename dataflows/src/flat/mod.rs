@@ -115,6 +115,11 @@ impl FlatBatch {
         (0..self.len()).map(|index| (self.row(index), self.counts[index]))
     }
 
+    /// The counts, where each row ends, and the rows' bytes.
+    pub(crate) fn into_arrays(self) -> (Vec<i64>, Vec<u64>, Vec<u8>) {
+        (self.counts, self.ends, self.bytes)
+    }
+
     /// Removes all rows and keeps the memory.
     pub fn clear(&mut self) {
         self.counts.clear();

@@ -12,10 +12,11 @@ use super::state::State;
 use super::{Sample, Step, Test};
 use crate::Epoch;
 use crate::clock::FlowTime;
-use crate::dataflow::{Build, Shape, renders};
+use crate::dataflow::{Build, Shape};
 use crate::dead_letter;
 use crate::flat::FlatBatch;
 use crate::flow::{Flow, Persistence};
+use crate::render::{Renderer, json, merge, rendered};
 use crate::source::Driver;
 use crate::waker::Wakers;
 use crate::watermark::Times;
@@ -44,7 +45,7 @@ pub(super) fn run(test: &Test) -> Outcome {
     }
     let _ = workers;
     let captured = std::mem::take(&mut *captured.lock().unwrap_or_else(PoisonError::into_inner));
-    outcome(&*test.dataflow, captured)
+    outcome(&shape, captured)
 }
 
 fn records(shape: &Shape, steps: &[Step], numbers: &mut BTreeMap<String, usize>) -> Records {
@@ -139,22 +140,22 @@ fn life(
     }
 }
 
-fn outcome(dataflow: &dyn Build, captured: BTreeMap<(Option<String>, Epoch), Vec<FlatBatch>>) -> Outcome {
+fn outcome(shape: &Shape, captured: BTreeMap<(Option<String>, Epoch), Vec<FlatBatch>>) -> Outcome {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let renders: BTreeMap<_, _> =
-        renders(dataflow).unwrap_or_else(|error| panic!("{error}")).into_iter().collect();
+    let renderers: BTreeMap<&str, Arc<dyn Renderer>> =
+        shape.outputs.iter().map(|output| (&*output.name, json()(&output.schema))).collect();
     let mut outcome = Outcome {
-        changes: renders.keys().map(|name| (name.clone(), BTreeMap::new())).collect(),
+        changes: renderers.keys().map(|&name| (name.to_owned(), BTreeMap::new())).collect(),
         dead_letters: BTreeSet::new(),
     };
     for ((output, epoch), batches) in captured {
         let Some(output) = output else {
-            let letters = dead_letter::render()(&batches);
+            let letters = merge(vec![rendered(&*dead_letter::renderer(), &batches)]);
             outcome.dead_letters.extend(letters.iter().map(|letter| text(&letter.row)));
             continue;
         };
-        let changes: Vec<_> =
-            renders[&output](&batches).iter().map(|change| (text(&change.row), change.diff)).collect();
+        let changes = merge(vec![rendered(&*renderers[&*output], &batches)]);
+        let changes: Vec<_> = changes.iter().map(|change| (text(&change.row), change.diff)).collect();
         if !changes.is_empty() {
             outcome.changes.entry(output).or_default().insert(epoch, changes);
         }

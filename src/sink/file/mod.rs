@@ -5,10 +5,14 @@
 //! next one began. What is there of the last one is the beginning of what will be written for it again, so that is
 //! compared instead of written.
 //!
+//! Rows alone, as `append` has them, don't tell their epoch: up to where they are whole stands in a file beside them
+//! (`position`).
+//!
 //! The rows after the end are written beside what is there, and take its place once they are whole (`replace`). A named pipe
 //! is opened once somebody reads it (`pipe`).
 
 mod pipe;
+mod position;
 mod replace;
 mod tail;
 
@@ -18,8 +22,9 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use cutwater_dataflows::Epoch;
+use cutwater_dataflows::operators::accumulate::END;
 use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::Report;
 
@@ -27,6 +32,7 @@ use super::{BUFFER, Emit, Sink, lines};
 use crate::crash;
 use crate::fault::Fault;
 use crate::state::resume::Resume;
+use position::{Position, Positions};
 use replace::Replacement;
 use tail::Tail;
 
@@ -38,12 +44,16 @@ pub struct File {
     file: Option<fs::File>,
     /// What `file` is, where it is to take the place of the file that is there.
     replacement: Option<Replacement>,
+    /// Up to where the file is whole, where its lines don't tell; with the job.
+    positions: Option<(Positions, String)>,
     fault: Fault,
     /// Is an epoch synced when it is committed?
     sync: bool,
     /// True while something is not synced.
     dirty: bool,
     buffer: Vec<u8>,
+    /// Has the open epoch lines?
+    has_lines: bool,
     /// Where in the file the bytes are that are yet to be compared.
     there: Range<u64>,
 }
@@ -68,10 +78,12 @@ impl File {
             emit,
             file: None,
             replacement: None,
+            positions: None,
             fault: fault.clone(),
             sync: false,
             dirty: false,
             buffer: Vec::new(),
+            has_lines: false,
             there: 0..0,
         }
     }
@@ -122,8 +134,9 @@ impl File {
         )
     }
 
-    /// Opens the file to go on with it: returns it with what it holds.
-    fn open(&self) -> Result<(fs::File, Option<Tail>)> {
+    /// Opens the file to resume it. Returns it, and its length where it has one: a pipe or device can't be asked what it
+    /// was given.
+    fn open(&self) -> Result<(fs::File, Option<u64>)> {
         let shown = self.path.display();
         if pipe::is_one(&self.path) {
             return Ok((pipe::open(&self.path, &self.fault)?, None));
@@ -135,15 +148,55 @@ impl File {
             .create(true)
             .open(&self.path)
             .with_context(|| format!("opening the file {shown}"))?;
-        if !file.metadata().with_context(|| format!("looking at {shown}"))?.is_file() {
+        let metadata = file.metadata().with_context(|| format!("looking at {shown}"))?;
+        if !metadata.is_file() {
             return Ok((file, None));
         }
         if is_new {
             sync_folder(&self.path)?;
         }
-        let tail = Tail::read(&file).with_context(|| format!("reading what {shown} holds"))?;
-        Ok((file, Some(tail)))
+        Ok((file, Some(metadata.len())))
     }
+
+    /// What the lines of the file say that it holds.
+    fn tail(&self, file: &fs::File) -> Result<Held> {
+        let shown = self.path.display();
+        let tail = Tail::read(file).with_context(|| format!("reading what {shown} holds"))?;
+        let whole = tail.epoch.saturating_sub(1);
+        Ok(Held { epoch: tail.epoch, whole, unsure: tail.start..tail.end, torn: tail.torn > 0 })
+    }
+
+    /// What stands beside the file, of so many bytes, says that it holds.
+    fn position(&mut self, job: &str, length: u64) -> Result<Held> {
+        let shown = self.path.display();
+        let (positions, last) = Positions::open(&self.path)?;
+        sync_folder(&self.path)?;
+        let last = last
+            .filter(|_| length > 0)
+            .unwrap_or_else(|| Position { job: job.to_owned(), ..Position::default() });
+        ensure!(last.job == job, "{shown} is the file of another job, {}: give this one its own", last.job);
+        ensure!(
+            last.length <= length,
+            "{shown} was changed by something else: it had {} bytes at the end of epoch {}, and has {length}. Move it away, \
+             and it is begun anew",
+            last.length,
+            last.epoch
+        );
+        self.positions = Some((positions, job.to_owned()));
+        Ok(Held { epoch: last.epoch, whole: last.epoch, unsure: last.length..length, torn: false })
+    }
+}
+
+/// What a file holds.
+struct Held {
+    /// The last epoch of which it is known to hold something; 0 where there is none.
+    epoch: Epoch,
+    /// It holds all of the epochs up to this one.
+    whole: Epoch,
+    /// Where the bytes are that may be of later epochs.
+    unsure: Range<u64>,
+    /// What comes after them is the beginning of a line, to be cut off.
+    torn: bool,
 }
 
 /// Syncs the folder of a file. One whose name is not synced may be gone after a crash, lines and all.
@@ -157,6 +210,7 @@ fn sync_folder(path: &Path) -> Result<()> {
 
 impl Sink for File {
     fn write(&mut self, epoch: Epoch, output: &str, changes: &[Change]) -> Result<()> {
+        self.has_lines |= !changes.is_empty();
         for changes in changes.chunk_by(|a, b| a.key == b.key) {
             lines::append(self.emit, epoch, output, changes, &mut self.buffer);
             if self.buffer.len() > BUFFER {
@@ -166,15 +220,23 @@ impl Sink for File {
         Ok(())
     }
 
-    fn commit(&mut self, _epoch: Epoch, _reports: &[Report]) -> Result<()> {
+    fn commit(&mut self, epoch: Epoch, _reports: &[Report]) -> Result<()> {
         self.flush()?;
-        if !self.there.is_empty() {
+        // Where lines don't tell their epoch, what is left may be of the next one that has some.
+        let may_be_left = self.positions.is_some() && !self.has_lines;
+        if !self.there.is_empty() && !may_be_left {
             bail!(self.changed());
         }
+        self.has_lines = false;
         crash::point("file-written");
         if self.sync && self.dirty {
             let file = self.file.as_ref().expect("it was written to");
             file.sync_data().with_context(|| format!("syncing {}", self.path.display()))?;
+            if let Some((positions, job)) = self.positions.as_mut().filter(|_| epoch != END) {
+                let length =
+                    file.metadata().with_context(|| format!("looking at {}", self.path.display()))?.len();
+                positions.write(&Position { job: job.clone(), epoch, length })?;
+            }
             self.dirty = false;
         }
         Ok(())
@@ -194,36 +256,37 @@ impl Sink for File {
             self.begin()?;
             return Ok(from.published);
         }
-        let (file, tail) = self.open()?;
-        let shown = self.path.display();
-        // A pipe or device can't be asked what it was given.
-        let Some(tail) = tail else {
+        let (file, length) = self.open()?;
+        let Some(length) = length else {
             self.file = Some(file);
             return Ok(from.published);
         };
-        if tail.epoch > from.last() {
-            bail!(
-                "{shown} holds epoch {}, but the job's ledger ends at epoch {}: is it the file of another job, or is \
-                 the state an old copy?",
-                tail.epoch,
-                from.last()
-            );
-        }
-        if tail.epoch == 0 && from.published > 0 {
+        let held = match self.emit {
+            Emit::Append => self.position(&from.job, length)?,
+            _ => self.tail(&file)?,
+        };
+        let shown = self.path.display();
+        ensure!(
+            held.epoch <= from.last(),
+            "{shown} holds epoch {}, but the job's ledger ends at epoch {}: is it the file of another job, or is the state \
+             an old copy?",
+            held.epoch,
+            from.last()
+        );
+        if held.epoch == 0 && held.unsure.is_empty() && from.published > 0 {
             tracing::warn!("{shown} holds nothing yet: it gets what changes after epoch {}", from.published);
         }
-        if tail.torn > 0 {
+        if held.torn {
             tracing::info!("{shown}: its last line was torn, and is cut off");
-            file.set_len(tail.end).with_context(|| format!("cutting off the torn line of {shown}"))?;
+            file.set_len(held.unsure.end).with_context(|| format!("cutting off the torn line of {shown}"))?;
         }
         self.file = Some(file);
         self.sync = true;
         self.dirty = true;
-        if tail.epoch <= from.published {
-            return Ok(from.published);
+        if held.whole >= from.published || self.positions.is_some() {
+            self.there = held.unsure;
         }
-        self.there = tail.start..tail.end;
-        Ok(tail.epoch - 1)
+        Ok(held.whole.max(from.published))
     }
 }
 

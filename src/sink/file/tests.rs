@@ -130,3 +130,61 @@ fn final_rows_take_the_place_of_an_earlier_end_once_they_are_whole() {
         assert_eq!(left, 2, "the file and the link");
     }
 }
+
+#[test]
+fn a_file_of_rows_alone_killed_at_any_byte_has_each_row_once() {
+    const LAST: Epoch = 8;
+    let expected = whole(LAST, Emit::Append);
+    let folder = tempfile::tempdir().unwrap();
+    for synced in [0, 1, 4, 6] {
+        // What is there of the next one is any prefix: it is synced before another one begins.
+        for length in whole(synced, Emit::Append).len()..=whole(synced + 1, Emit::Append).len() {
+            let path = folder.path().join(format!("{synced}-{length}"));
+            let mut sink = File::keep(&path, Emit::Append, &Fault::default());
+            assert_eq!(sink.resume(&job(0, 0, 0)).unwrap(), 0);
+            publish(&mut sink, 1..=synced).unwrap();
+            // The last epoch may be known to be published, or not.
+            fs::write(&path, &expected[..length]).unwrap();
+            for published in [synced.saturating_sub(1), synced] {
+                let mut sink = File::keep(&path, Emit::Append, &Fault::default());
+                let held = sink.resume(&job(0, published, LAST)).unwrap();
+                assert!((published..=LAST).contains(&held), "{held}");
+                publish(&mut sink, held + 1..=LAST).unwrap();
+                assert_eq!(
+                    fs::read(&path).unwrap(),
+                    expected,
+                    "{synced} synced, cut at byte {length}, {held} held"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_of_rows_alone_that_can_not_be_this_jobs_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f");
+    let keep = || File::keep(&path, Emit::Append, &Fault::default());
+    let mut sink = keep();
+    sink.resume(&job(0, 0, 0)).unwrap();
+    publish(&mut sink, 1..=5).unwrap();
+    let text = fs::read(&path).unwrap();
+    let fails = |from: &Resume, says: &str| {
+        let mut sink = keep();
+        let result = sink.resume(from).and_then(|held| publish(&mut sink, held + 1..=from.last()));
+        let error = format!("{:#}", result.unwrap_err());
+        assert!(error.contains(says) && error.contains(path.to_str().unwrap()), "{error}");
+    };
+    fails(&job(2, 4, 4), "holds epoch 5, but the job's ledger ends at epoch 4");
+    fails(&Resume { job: "k".into(), ..job(2, 4, 5) }, "is the file of another job, j");
+    fs::write(&path, &text[..text.len() - 1]).unwrap();
+    fails(&job(2, 4, 6), "was changed by something else: it had");
+    fs::write(&path, [&text[..], b"something else\n"].concat()).unwrap();
+    fails(&job(2, 5, 7), "was changed by something else");
+    // One that was moved away is begun anew.
+    fs::remove_file(&path).unwrap();
+    let mut sink = keep();
+    assert_eq!(sink.resume(&job(2, 5, 7)).unwrap(), 5);
+    publish(&mut sink, 6..=7).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), whole(7, Emit::Append)[text.len()..]);
+}

@@ -94,7 +94,9 @@ impl Sink for Kafka {
                     keep(&change.key, Some(&value));
                 }
             }
-            Form::Rows(Emit::Final) => there().for_each(|change| keep(&change.key, Some(&change.row))),
+            Form::Rows(Emit::Append | Emit::Final) => {
+                there().for_each(|change| keep(&change.key, Some(&change.row)))
+            }
             Form::DeadLetters => {
                 for change in there() {
                     let letter::Read { letter, key, value } = letter::read(&change.row)?;

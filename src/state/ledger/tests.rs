@@ -13,6 +13,7 @@ use rand::{RngExt, SeedableRng};
 use super::{Ledger, LedgerCuts, Problem, Retired, Since, Verified, segment, verify};
 use crate::publish::Cuts;
 use crate::state::cut::Cut;
+use crate::state::digest::{Digest, Digests};
 use crate::state::resume::{Entry, Resume};
 use crate::state::sealed::seal;
 use crate::state::storage::fake::{FakeDisk, Kind};
@@ -618,7 +619,8 @@ fn cuts_are_compared_with_the_ledger_and_then_added() {
     let mut cuts = LedgerCuts::new(open(&storage).unwrap(), &Resume::default(), || 77);
     for epoch in 1..=3 {
         let next = epoch as i64 * 10;
-        cuts.append(epoch, &[report(&[(0, next)]), report(&[(1, next + 5)])], epoch - 1).unwrap();
+        cuts.append(epoch, &[report(&[(0, next)]), report(&[(1, next + 5)])], &digests(7), epoch - 1)
+            .unwrap();
     }
     cuts.sync().unwrap();
     let replay = || {
@@ -628,18 +630,19 @@ fn cuts_are_compared_with_the_ledger_and_then_added() {
         LedgerCuts::new(ledger, &resume, || 78)
     };
     let mut cuts = replay();
-    cuts.append(2, &[report(&[(1, 25), (0, 20)])], 1).unwrap();
+    cuts.append(2, &[report(&[(1, 25), (0, 20)])], &digests(7), 1).unwrap();
     cuts.sync().unwrap();
-    cuts.append(3, &[report(&[(1, 35)]), report(&[(0, 30)])], 2).unwrap();
+    cuts.append(3, &[report(&[(1, 35)]), report(&[(0, 30)])], &digests(7), 2).unwrap();
     let steps = disk.steps();
     cuts.sync().unwrap();
     assert_eq!(disk.steps(), steps, "nothing is written of epochs that the ledger has");
-    cuts.append(4, &[report(&[(0, 40)])], 3).unwrap();
+    cuts.append(4, &[report(&[(0, 40)])], &digests(7), 3).unwrap();
     cuts.sync().unwrap();
     let entries = open(&storage).unwrap().since(3).unwrap().entries;
     let mut cut = Cut::default();
     cut.set("lines", "t", 0, 40);
-    let expected = Entry { epoch: 4, time: 78, records: 2, published: 3, cut, ..Entry::default() };
+    let expected =
+        Entry { epoch: 4, time: 78, records: 2, published: 3, cut, digests: digests(7), ..Entry::default() };
     assert_eq!(entries, [expected]);
 
     for (moved, says) in [
@@ -650,10 +653,13 @@ fn cuts_are_compared_with_the_ledger_and_then_added() {
         (vec![(1, 25)], "epoch 2 ends at offset 20 of partition 0, and it could be read not at all"),
         (vec![(0, 20), (1, 25), (2, 9)], "up to offset 9 of topic t partition 2, and the ledger has nothing"),
     ] {
-        let error = replay().append(2, &[report(&moved)], 1).unwrap_err().to_string();
+        let error = replay().append(2, &[report(&moved)], &digests(7), 1).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
-    assert!(replay().append(3, &[report(&[(0, 30), (1, 35)])], 1).is_err(), "epoch 2 was left out");
+    assert!(
+        replay().append(3, &[report(&[(0, 30), (1, 35)])], &digests(7), 1).is_err(),
+        "epoch 2 was left out"
+    );
 }
 
 #[test]
@@ -679,4 +685,38 @@ fn cuts_are_looked_up_and_those_that_are_retired_are_not_known() {
             assert_eq!(lookup.cut(epoch).unwrap(), cut_of(&entries[..epoch as usize]), "epoch {epoch}");
         }
     }
+}
+
+/// Those of an epoch with two outputs.
+fn digests(of_counts: u64) -> Digests {
+    [("counts", of_counts), ("other", 1)].map(|(output, digest)| (output.to_owned(), Digest(digest))).into()
+}
+
+#[test]
+fn outputs_of_replayed_epochs_are_compared_unless_records_are_missing() {
+    let disk = FakeDisk::new(0);
+    let storage = files(&disk);
+    let mut cuts = LedgerCuts::new(open(&storage).unwrap(), &Resume::default(), || 77);
+    let of = |epoch: Epoch| report(&[(0, epoch as i64 * 10)]);
+    for epoch in 1..=3 {
+        cuts.append(epoch, &[of(epoch)], &digests(epoch), epoch - 1).unwrap();
+    }
+    cuts.sync().unwrap();
+    let replay = || {
+        let ledger = open(&storage).unwrap();
+        let Since { times, entries, .. } = ledger.since(1).unwrap();
+        LedgerCuts::new(ledger, &Resume { times, replay: entries, ..Resume::default() }, || 78)
+    };
+    let mut cuts = replay();
+    cuts.append(2, &[of(2)], &digests(2), 1).unwrap();
+    let error = cuts.append(3, &[of(3)], &digests(9), 1).unwrap_err().to_string();
+    let says = r#"output "counts" of epoch 3 is not what it was: its digest is 0000000000000009, and the ledger has 0000000000000003"#;
+    assert!(error.starts_with(says) && error.lines().count() == 1, "{error}");
+    // An output is new, and another one is gone.
+    let other = Digests::from([("new".to_owned(), Digest(5)), ("other".to_owned(), Digest(1))]);
+    replay().append(2, &[of(2)], &other, 1).unwrap();
+    // Records that are missing change outputs, in their epoch and after it.
+    let mut cuts = replay();
+    cuts.append(2, &[Report { records: 1, ..of(2) }], &digests(9), 1).unwrap();
+    cuts.append(3, &[of(3)], &digests(9), 1).unwrap();
 }

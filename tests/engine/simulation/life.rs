@@ -235,7 +235,7 @@ impl Job {
                 idle_after: Duration::from_millis([0, 30, 1_000_000][self.rng.random_range(0..3)]),
             },
             outputs: ["counts", "clock", "sessions", "alarms"]
-                .map(|output| Binding { sinks: sinks(output), ..Binding::default() })
+                .map(|output| Binding::new(sinks(output)))
                 .into(),
             dead_letters: sinks(DEAD_LETTERS),
             cuts: Some(owned.cuts),

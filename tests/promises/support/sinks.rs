@@ -5,8 +5,8 @@ use cutwater::kafka::client::Settings;
 use cutwater::sink::{Emit, Opener, Sink, Target, WEBHOOK_MAX_BYTES};
 use cutwater::state::cut::Cut;
 use cutwater::state::resume::{Entry, Resume};
-use cutwater_dataflows::dead_letter::{batch, of_row, render};
-use cutwater_dataflows::render::Change;
+use cutwater_dataflows::dead_letter::{batch, of_row, renderer};
+use cutwater_dataflows::render::{Change, merge, rendered};
 use cutwater_dataflows::source::{Moved, Report};
 
 use super::DEADLINE;
@@ -51,7 +51,7 @@ impl<'a> Run<'a> {
     /// Writes a dead letter with a value of so many bytes.
     pub fn write_dead_letter(&mut self, epoch: u64, bytes: usize) -> anyhow::Result<()> {
         let letter = of_row("source", b"key", noise(bytes).as_bytes(), "bad");
-        let changes = render()(&[batch([letter])]);
+        let changes = merge(vec![rendered(&*renderer(), &[batch([letter])])]);
         self.sinks.iter_mut().try_for_each(|sink| sink.write(epoch, "dead-letters", &changes))
     }
 

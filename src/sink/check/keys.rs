@@ -6,8 +6,8 @@
 use anyhow::{Result, bail};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::flat::FlatBatch;
-use cutwater_dataflows::output::Render;
 use cutwater_dataflows::render::Change;
+use cutwater_dataflows::render::batch::for_each_key;
 use hashbrown::{HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -25,34 +25,38 @@ impl Keys {
         Keys { output: output.to_owned(), seed: rand::random(), present: HashSet::new() }
     }
 
-    /// Takes the rows that precede the first epoch.
+    /// Takes the rows that precede the first epoch, rendered, in any order.
     ///
     /// # Errors
     /// If a key has several: it names output and key.
-    pub fn restore(&mut self, render: &Render, batches: &[FlatBatch]) -> Result<()> {
+    pub fn restore(&mut self, batches: &[FlatBatch]) -> Result<()> {
         // Those with other than none or one row, so far: a row may come in several batches.
         let mut odd: HashMap<u128, i64> = HashMap::new();
-        for change in batches.iter().flat_map(|batch| render(std::slice::from_ref(batch))) {
-            let hash = self.hash(&change.key);
-            let before = odd.remove(&hash).unwrap_or_else(|| self.present.contains(&hash).into());
-            match before + change.diff {
-                0 => drop(self.present.remove(&hash)),
-                1 => drop(self.present.insert(hash)),
-                other => {
-                    self.present.remove(&hash);
-                    odd.insert(hash, other);
+        for batch in batches {
+            for_each_key(batch, |key, diff| {
+                let hash = self.hash(key);
+                let before = odd.remove(&hash).unwrap_or_else(|| self.present.contains(&hash).into());
+                match before + diff {
+                    0 => drop(self.present.remove(&hash)),
+                    1 => drop(self.present.insert(hash)),
+                    other => {
+                        self.present.remove(&hash);
+                        odd.insert(hash, other);
+                    }
                 }
-            }
+            });
         }
-        if odd.is_empty() {
-            return Ok(());
+        let mut refused = None;
+        for batch in batches.iter().filter(|_| !odd.is_empty()) {
+            for_each_key(batch, |key, _| {
+                if refused.is_none()
+                    && let Some(rows) = odd.get(&self.hash(key))
+                {
+                    refused = Some(self.refusal(key, *rows, "before the first epoch"));
+                }
+            });
         }
-        let all = batches.iter().flat_map(|batch| render(std::slice::from_ref(batch)));
-        let mut all = all.filter_map(|change| Some((odd.get(&self.hash(&change.key)).copied()?, change.key)));
-        match all.next() {
-            Some((rows, key)) => bail!(self.refusal(&key, rows, "before the first epoch")),
-            None => bail!("output {:?} is not shown twice in the same way", self.output),
-        }
+        refused.map_or(Ok(()), |refusal| bail!(refusal))
     }
 
     /// Takes the changes of an epoch, ordered by row.
@@ -86,18 +90,28 @@ impl Keys {
     fn refusal(&self, key: &[u8], rows: i64, when: &str) -> String {
         format!(
             "output {:?}: the key {} has {rows} rows {when}, but upserts need one row of a key at most. Show it with \
-             --emit changes, or have the dataflow name more key columns",
+             --emit {}=changes, or have the dataflow name more key columns",
             self.output,
-            String::from_utf8_lossy(key)
+            String::from_utf8_lossy(key),
+            self.output,
         )
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use cutwater_dataflows::render::{Renderer, rendered};
 
     use super::*;
+
+    /// Rows as they are: `key=value`.
+    struct Plain;
+    impl Renderer for Plain {
+        fn render(&self, row: &[u8], key: &mut Vec<u8>, value: &mut Vec<u8>) {
+            value.extend_from_slice(row);
+            key.extend(row.iter().take_while(|&&byte| byte != b'='));
+        }
+    }
 
     fn change(row: &str, diff: i64) -> Change {
         let key = row.split('=').next().unwrap_or_default().to_owned();
@@ -139,24 +153,20 @@ mod tests {
 
     #[test]
     fn what_was_there_before_counts() {
-        let render: Render = Arc::new(|batches| {
-            let rows = batches.iter().flat_map(FlatBatch::iter);
-            rows.map(|(row, diff)| change(std::str::from_utf8(row).unwrap(), diff)).collect()
-        });
         let batch = |rows: &[(&str, i64)]| {
             let mut batch = FlatBatch::default();
             rows.iter().for_each(|(row, diff)| batch.push(row.as_bytes(), *diff));
-            batch
+            rendered(&Plain, &[batch])
         };
         // In parts that make sense together alone.
         let parts = [batch(&[("a=1", 2), ("b=1", 1)]), batch(&[("b=1", -1), ("a=1", -1), ("c=1", 1)])];
         let mut keys = Keys::new("o");
-        keys.restore(&render, &parts).unwrap();
+        keys.restore(&parts).unwrap();
         assert_eq!(error(&mut keys, &[&[("a=1", -1), ("a=2", 1)], &[("b=2", 1)]]), None);
         assert!(
             error(&mut keys, &[&[("c=2", 1)]]).is_some_and(|error| error.contains("the key c has 2 rows"))
         );
-        let refused = Keys::new("o").restore(&render, &[batch(&[("a=1", 1)]), batch(&[("a=2", 1)])]);
+        let refused = Keys::new("o").restore(&[batch(&[("a=1", 1)]), batch(&[("a=2", 1)])]);
         let refused = refused.unwrap_err().to_string();
         assert!(refused.contains("the key a has 2 rows"), "{refused}");
     }
