@@ -27,6 +27,10 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+/// That of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Rows of each side of the join, and of the groups.
 const ROWS: i64 = 1_000_000;
 /// Rows of a group.

@@ -166,6 +166,23 @@ impl Batch {
         }
     }
 
+    /// The updates of the rows with this key, among those whose keys have its hash: a range that [`Batch::ranges`] found.
+    pub(crate) fn of_key(
+        &self,
+        (mut start, mut end): (usize, usize),
+        key: &[u8],
+    ) -> impl Iterator<Item = Update<'_>> {
+        // No key is the beginning of another, and rows of a hash are in the order of their bytes: nearly always, all are of
+        // the key.
+        while start < end && !self.row(start).starts_with(key) {
+            start += 1;
+        }
+        while start < end && !self.row(end - 1).starts_with(key) {
+            end -= 1;
+        }
+        (start..end).map(|index| self.update(index))
+    }
+
     /// Where to begin to look for a row, of which `start` is the first entry with its hash, if there is one.
     #[inline]
     fn first(&self, probe: &Probe<'_>, start: usize, end: usize) -> usize {

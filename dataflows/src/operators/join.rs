@@ -247,12 +247,7 @@ where
         let key = H::key(update.row);
         let mut pair = self.pair.borrow_mut();
         let probed = &self.probed[found.probed];
-        for index in found.range.0..found.range.1 {
-            let Update { row, time, diff, .. } = probed.update(index);
-            // No key is the beginning of another.
-            if !row.starts_with(key) {
-                continue;
-            }
+        for Update { row, time, diff, .. } in probed.of_key(found.range, key) {
             let epoch = update.time.max(time);
             if epoch < self.first {
                 continue;

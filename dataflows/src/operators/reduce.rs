@@ -152,13 +152,8 @@ impl<'a, H: KeyOf> Groups<'a, H> {
         let place = self.place(first.hash);
         let mut rows = Vec::new();
         for (number, batch) in self.before.iter().enumerate() {
-            let (start, end) = self.looked.ranges[number * TOGETHER + place];
-            for index in start..end {
-                let update = batch.update(index);
-                if update.row.starts_with(key) {
-                    rows.push((&update.row[key.len()..], update.diff));
-                }
-            }
+            let range = self.looked.ranges[number * TOGETHER + place];
+            rows.extend(batch.of_key(range, key).map(|update| (&update.row[key.len()..], update.diff)));
         }
         net(&mut rows);
         Some(Group { key, before: rows, updates })
@@ -202,7 +197,8 @@ impl<'a, H: KeyOf> Groups<'a, H> {
 
 /// Sorts rows, sums equal ones, and drops those that come to nothing.
 pub(crate) fn net(rows: &mut Vec<(&[u8], Diff)>) {
-    rows.sort_unstable_by_key(|&(row, _)| row);
+    // They come from batches that are in order: this sort finds such runs and merges them.
+    rows.sort_by_key(|&(row, _)| row);
     rows.dedup_by(|next, sum| {
         let same = next.0 == sum.0;
         if same {

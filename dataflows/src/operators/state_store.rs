@@ -39,9 +39,7 @@ impl<H: KeyOf> StateStore<H> {
         for batch in batches {
             let mut range = [(0, 0)];
             batch.ranges(&[hash(key)], &mut range);
-            let updates = (range[0].0..range[0].1).map(|index| batch.update(index));
-            let of_key = updates.filter(|update| update.row.starts_with(key));
-            rows.extend(of_key.map(|update| (&update.row[key.len()..], update.diff)));
+            rows.extend(batch.of_key(range[0], key).map(|update| (&update.row[key.len()..], update.diff)));
         }
         net(&mut rows);
         rows
