@@ -160,6 +160,7 @@ impl Feed for Share {
     fn moved(&mut self) -> Vec<Moved> {
         Vec::new()
     }
+    fn behind(&self, _each: &mut dyn FnMut(&str, i32)) {}
     fn boundary(&mut self) -> Result<()> {
         Ok(())
     }

@@ -24,7 +24,7 @@ struct Partition {
     watermark: Option<i64>,
     /// An event time was read since the last epoch closed.
     read: bool,
-    /// When the last epoch closed in which one was read; or when the partition joined.
+    /// When the last epoch closed in which one was read; or when the partition joined, or was behind.
     since: Duration,
 }
 
@@ -43,6 +43,12 @@ impl Partitions {
     /// The partition is read from now on, if it was not before.
     pub(crate) fn join(&mut self, topic: &str, partition: i32, now: Duration) {
         self.place(topic, partition, now);
+    }
+
+    /// More may be there of the partition than was read: it is not idle.
+    pub(crate) fn wait(&mut self, topic: &str, partition: i32, now: Duration) {
+        let place = self.place(topic, partition, now);
+        self.all[place].since = now;
     }
 
     /// A record was read that has this event time: microseconds since the Unix epoch.
@@ -125,6 +131,12 @@ mod tests {
         assert_eq!(partitions.close(second(89)), times(None, Some(11)));
         partitions.read("t", 0, 1);
         assert_eq!(partitions.close(second(90)), times(Some(1), Some(11)));
+        // What is held back is not idle.
+        partitions.wait("t", 0, second(130));
+        assert_eq!(partitions.close(second(130)), times(Some(1), Some(11)));
+        assert_eq!(partitions.close(second(160)), times(None, Some(11)));
+        partitions.wait("t", 0, second(160));
+        assert_eq!(partitions.close(second(161)), times(Some(1), Some(11)));
         partitions.end();
         assert_eq!(partitions.close(second(91)), times(None, Some(11)));
     }

@@ -290,13 +290,22 @@ impl Source {
     }
 
     /// Has an epoch close, where somebody waits for that, when partitions have become idle that the others still wait for.
-    fn look_for_idle(&self) {
-        if let Some(told) = self.told.low
-            && self.clock.borrow().is_timed()
-            && self.partitions.times(self.time.now()).low.is_none_or(|low| low > told)
-        {
-            self.clock.borrow_mut().moves(self.epoch);
+    fn look_for_idle(&mut self) {
+        let Some(told) = self.told.low.filter(|_| self.clock.borrow().is_timed()) else { return };
+        let now = self.time.now();
+        let has_risen = |partitions: &Partitions| partitions.times(now).low.is_none_or(|low| low > told);
+        if has_risen(&self.partitions) {
+            self.wait_for_those_behind(now);
+            if has_risen(&self.partitions) {
+                self.clock.borrow_mut().moves(self.epoch);
+            }
         }
+    }
+
+    /// A partition that was not read since the workers were busy, or paused it, is not idle.
+    fn wait_for_those_behind(&mut self, now: Duration) {
+        let Source { feed, partitions, .. } = self;
+        feed.behind(&mut |topic, partition| partitions.wait(topic, partition, now));
     }
 
     /// All is read, and something depends on time: the inputs of all workers end in the same epoch. So the last watermark
@@ -373,10 +382,12 @@ impl Source {
     /// What is to be said of time as the open epoch closes. All workers say it of an epoch that is replayed: it may be one
     /// in which nothing was read.
     fn time_report(&mut self, report: &Report) -> Option<TimeReport> {
-        let (now, clock) = (self.time.now(), self.clock.borrow());
+        let now = self.time.now();
         for moved in &report.moved {
             self.partitions.join(&moved.topic, moved.partition, now);
         }
+        self.wait_for_those_behind(now);
+        let clock = self.clock.borrow();
         let times = self.partitions.close(now);
         if let Some(Replay { resume, input, .. }) = &self.replay {
             return resume.entry(self.epoch).map(|entry| entry.replayed(input));

@@ -90,6 +90,9 @@ pub trait Feed {
     /// The partitions whose next offset moved since the last call, in order.
     fn moved(&mut self) -> Vec<Moved>;
 
+    /// Tells the partitions of which more may be there than was handed over: these are not idle, whatever they wait for.
+    fn behind(&self, each: &mut dyn FnMut(&str, i32));
+
     /// An epoch boundary: partitions that were found since the last one join.
     ///
     /// # Errors

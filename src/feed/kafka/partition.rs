@@ -30,6 +30,8 @@ pub(super) struct Partition {
     halted: Option<i64>,
     /// All below was handed over by the client, or is a gap; that may hold for more, up to `next`.
     passed: i64,
+    /// The last end that the client has come to; -1 before the first.
+    end_reached: i64,
     /// Records that were handed over and lie at the limit or beyond.
     stash: VecDeque<Stashed>,
     /// Bytes of their keys and values.
@@ -77,6 +79,7 @@ impl Partition {
             stop,
             halted: None,
             passed: first,
+            end_reached: -1,
             stash: VecDeque::new(),
             bytes: 0,
             paused: false,
@@ -193,6 +196,19 @@ impl Partition {
         }
     }
 
+    /// The client has come to the end, which is there for now.
+    pub(super) fn reach_end(&mut self, end: i64) {
+        if self.halted.is_none() {
+            self.end_reached = end;
+        }
+        self.pass(end);
+    }
+
+    /// True iff more may be there to be read than was handed on: the client has not come to an end there.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.gone && !self.finished() && (self.stashes() || self.next > self.end_reached)
+    }
+
     /// All below `first` was handed over by the client, or is a gap.
     pub(super) fn pass(&mut self, first: i64) {
         if self.halted.is_some() {
@@ -256,4 +272,32 @@ pub(super) enum Spot {
     Here,
     /// At the limit, or beyond it.
     Beyond,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_behind_until_the_client_has_come_to_its_end() {
+        let start = Start { wanted: 7, first: 7, end: 7, last: 7 };
+        let of = |bounded| Partition::new("t".into(), 0, 7, &start, bounded, Arc::new(Read::unseen()));
+        let mut partition = of(false);
+        assert!(partition.is_behind(), "nothing was heard of it");
+        partition.reach_end(7);
+        assert!(!partition.is_behind());
+        partition.advance(8);
+        assert!(partition.is_behind());
+        // Behind the last record is a transaction's marker.
+        partition.reach_end(9);
+        assert!(!partition.is_behind() && partition.next == 9);
+        // What is heard after a failure does not count.
+        partition.advance(10);
+        partition.halt();
+        partition.reach_end(10);
+        assert!(partition.is_behind());
+        partition.leave();
+        assert!(!partition.is_behind());
+        assert!(!of(true).is_behind(), "all that is wanted of it is read");
+    }
 }

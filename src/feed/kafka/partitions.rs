@@ -614,7 +614,7 @@ impl Feed for KafkaFeed {
                         }
                     }
                     Event::End { offset } => {
-                        partition.into_iter().for_each(|partition| partition.pass(offset));
+                        partition.into_iter().for_each(|partition| partition.reach_end(offset));
                         return;
                     }
                     Event::Error { topic, partition: number, offset, code, text } => {
@@ -704,6 +704,10 @@ impl Feed for KafkaFeed {
             .collect();
         moved.sort();
         moved
+    }
+
+    fn behind(&self, each: &mut dyn FnMut(&str, i32)) {
+        self.partitions.iter().filter(|p| p.is_behind()).for_each(|p| each(&p.topic, p.partition));
     }
 
     fn boundary(&mut self) -> Result<()> {

@@ -426,6 +426,15 @@ impl Feed for SeededFeed {
         moved
     }
 
+    fn behind(&self, each: &mut dyn FnMut(&str, i32)) {
+        for slot in &self.slots {
+            let Log { key: (_, topic, partition), records, .. } = &self.shared.world.logs[slot.log];
+            if slot.index < records.len() {
+                each(topic, *partition);
+            }
+        }
+    }
+
     fn boundary(&mut self) -> Result<()> {
         assert_eq!(self.fresh, 0, "the open epoch has records: this is no boundary");
         assert_eq!(self.over, None, "nothing joins a feed that is over");
