@@ -7,7 +7,7 @@
 //! time.
 //!
 //! Epochs that a run goes through again, as the ledger says, are not announced: every worker knows where they end.
-//! Epochs without records close only for [`timers`].
+//! Epochs without records close only for `timers`.
 
 mod announce;
 mod timers;

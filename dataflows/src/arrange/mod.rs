@@ -2,7 +2,7 @@
 //!
 //! The trace is differential's [`Spine`]; what it holds are batches of our own. Rows are ordered by a hash of 64 bits
 //! first, so comparing two of them hardly ever looks at their bytes, and where a row is can be told from its hash: a
-//! probe of a batch is a look into its [directory](directory), at the few entries that are named there, and at the one
+//! probe of a batch is a look into its directory, at the few entries that are named there, and at the one
 //! row whose hash is the same, whatever the number of rows.
 
 mod batch;

@@ -106,10 +106,13 @@ impl<L: KeyedState> Step for Timed<L> {
     }
 }
 
+/// Of which types a closure is.
+type Types<K, V, S> = std::marker::PhantomData<fn() -> (K, V, S)>;
+
 /// A closure that knows no time.
 pub(super) struct Untimed<L, K, V, S> {
     pub(super) logic: L,
-    pub(super) types: std::marker::PhantomData<fn() -> (K, V, S)>,
+    pub(super) types: Types<K, V, S>,
 }
 
 impl<L, K: Row, V: Row, S: Row> Step for Untimed<L, K, V, S>

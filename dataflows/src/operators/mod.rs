@@ -1,6 +1,6 @@
 //! What is done to collections, one operator a file, in reading order:
 //!
-//! - Row by row, and nothing remembered: [`mod@map`], [`filter`], [`negate`], [`concat`], [`inspect`]
+//! - Row by row, and nothing remembered: [`mod@map`], [`filter`], [`negate`], [`mod@concat`], [`inspect`]
 //! - Summed or moved: [`consolidate`], [`exchange`]
 //! - Of arrangements, which hold the rows by key: [`arrange_by`], [`count`], [`threshold`], [`join`], [`reduce`]
 //! - With a state that survives: [`persist`], [`stateful`], and made of it [`upsert`], [`latest`], [`deduplicate`],

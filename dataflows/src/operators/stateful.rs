@@ -105,7 +105,7 @@ impl<'s, K: Row, V: Row> Stateful<'s, K, V> for Collection<'s, (K, V)> {
         logic: impl for<'a> FnMut(K::Ref<'a>, &[(S::Ref<'a>, Diff)], &[(V::Ref<'a>, Diff)], &mut Emit<'_, S>)
         + 'static,
     ) -> Collection<'s, (K, S)> {
-        stateful::<K, V, S>(self, name, Untimed { logic, types: PhantomData::<fn() -> (K, V, S)> }, false)
+        stateful::<K, V, S>(self, name, Untimed { logic, types: PhantomData }, false)
     }
 
     #[track_caller]

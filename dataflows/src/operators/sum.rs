@@ -103,11 +103,14 @@ impl<'s, K: Row, V: Summand> Sum<'s, K, V> for Collection<'s, (K, V)> {
     }
 }
 
+/// Sums of an epoch by key, each with the number of rows.
+type Sums<V> = HashMap<Vec<u8>, (i64, V)>;
+
 /// Sums the values of each key on the worker where they are, and sends the sums, each once, with the number of rows that
 /// they are of, when the epoch is complete.
 fn presum<'s, K: Row, V: Summand>(changes: Stream<'s, Epoch, FlatBatch>) -> Stream<'s, Epoch, FlatBatch> {
     changes.unary_frontier::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, "Presum", |_, _| {
-        let mut pending: BTreeMap<Epoch, (Capability<Epoch>, HashMap<Vec<u8>, (i64, V)>)> = BTreeMap::new();
+        let mut pending: BTreeMap<Epoch, (Capability<Epoch>, Sums<V>)> = BTreeMap::new();
         let mut out = FlatBuilder::default();
         move |(input, frontier), output| {
             input.for_each(|capability, batch| {

@@ -28,11 +28,14 @@ pub(super) fn reports<'s>(
     (Reports::from(reports), parts)
 }
 
+/// Adds the barriers that have come.
+type TakeBarriers = Box<dyn FnMut(&mut BTreeSet<Epoch>)>;
+
 /// The part of an operator that makes its rows survive.
 pub(super) struct Survivor {
     writer: Box<dyn StateWriter>,
     here: Activator,
-    barriers: Box<dyn FnMut(&mut BTreeSet<Epoch>)>,
+    barriers: TakeBarriers,
     reports: Reports,
     /// Changes of epochs that are not sealed.
     noted: BTreeMap<Epoch, FlatBatch>,

@@ -98,6 +98,6 @@ fn the_way_to_differential_and_back() {
             let flow = rows.flow().clone();
             flow.collection(rows.differential().distinct_core::<i64>())
         },
-        |changes| each(rows(changes).into_iter().map(|(row, _)| (row, 1)).collect(), |row| vec![(row, 1)]),
+        |changes| each(rows(changes).into_keys().map(|row| (row, 1)).collect(), |row| vec![(row, 1)]),
     );
 }
