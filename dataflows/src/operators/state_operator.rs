@@ -7,6 +7,7 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
+use timely::progress::frontier::MutableAntichain;
 
 use crate::Epoch;
 use crate::arrange::sort;
@@ -45,76 +46,112 @@ pub(super) fn build<'s, H: KeyOf>(
     let survival = survival.map(|survival| (survival, reports(&mut builder)));
     let mut rows = builder.new_input(rows, Pipeline);
     let mut times = timed.then(|| builder.new_input(flow.now(), Pipeline));
-    let inputs = 1 + usize::from(timed);
-    let mut survivor = survival.map(|((writer, barriers), (reports, parts))| {
-        flow.take_checkpoint_parts(parts);
-        Survivor::new(&mut builder, reports, barriers, writer)
-    });
-    let mut states = States::<H, _> {
-        store: StateStore::new(builder.operator_info()),
-        timers: timed.then(|| Timers::new(flow.waker())),
-        logic,
+    let mut operator = Operator::<H, _> {
+        inputs: 1 + usize::from(timed),
+        output: OutputBuilder::from(output),
+        survivor: survival.map(|((writer, barriers), (reports, parts))| {
+            flow.take_checkpoint_parts(parts);
+            Survivor::new(&mut builder, reports, barriers, writer)
+        }),
+        states: States {
+            store: StateStore::new(builder.operator_info()),
+            timers: timed.then(|| Timers::new(flow.waker())),
+            logic,
+        },
+        resumed: timed.then(|| flow.resumed_at()).flatten(),
+        before: None,
+        restored: Vec::new(),
+        pending: BTreeMap::new(),
     };
-    let resumed = timed.then(|| flow.resumed_at()).flatten();
-
-    builder.build(move |mut capabilities| {
-        let mut output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
-        survivor.iter_mut().for_each(|survivor| survivor.start(&mut capabilities));
-        // For restored rows: time 0, until all are there.
-        let mut before = capabilities.pop().filter(|_| survivor.is_some());
-        let mut restored = Vec::new();
-        let mut pending: BTreeMap<Epoch, Pending> = BTreeMap::new();
-
+    builder.build(move |capabilities| {
+        operator.start(capabilities);
         move |frontiers| {
             rows.for_each(|capability, batch| {
                 if let Some(held) = capability.retain_least(0) {
-                    of_epoch(&mut pending, held).updates.push(std::mem::take(batch));
+                    operator.of_epoch(held).updates.push(std::mem::take(batch));
                 }
             });
             times.iter_mut().for_each(|times| {
                 times.for_each(|capability, now| {
                     if let Some(held) = capability.retain_least(0) {
-                        of_epoch(&mut pending, held).now = now.last().copied();
+                        operator.of_epoch(held).now = now.last().copied();
                     }
                 });
             });
-            if let (Some(held), Some(survivor)) = (&before, &mut survivor) {
-                let mut output = output.activate();
-                let mut session = output.session(held);
-                let more = survivor.restore(&mut |mut batch| {
-                    restored.push(batch.clone());
-                    session.give_container(&mut batch);
-                });
-                drop(session);
-                if more {
-                    return survivor.seal(frontiers);
-                }
-                states.restore(std::mem::take(&mut restored), resumed);
-                before = None;
-            }
-            let open = |epoch: &Epoch| frontiers[..inputs].iter().any(|frontier| frontier.less_equal(epoch));
-            while let Some(first) = pending.first_entry().filter(|first| !open(first.key())) {
-                let (epoch, Pending { held, updates, now }) = first.remove_entry();
-                let mut output = output.activate();
-                let mut session = output.session(&held);
-                let mut changes = Vec::new();
-                states.step(epoch, updates, now).finish(|batch| {
-                    survivor.iter_mut().for_each(|survivor| survivor.note(epoch, batch));
-                    changes.push(batch.clone());
-                    session.give_container(batch);
-                });
-                states.store.insert(epoch, changes);
-            }
-            states.timers.iter_mut().for_each(Timers::ask);
-            survivor.iter_mut().for_each(|survivor| survivor.seal(frontiers));
+            operator.run(frontiers);
         }
     });
     changes
 }
 
-/// What is to be done in the epoch of a capability.
-fn of_epoch(pending: &mut BTreeMap<Epoch, Pending>, held: Capability<Epoch>) -> &mut Pending {
-    pending.entry(*held.time()).or_insert_with(|| Pending { held, updates: Vec::new(), now: None })
+/// The operator, when it runs.
+struct Operator<H, L> {
+    /// How many inputs have to be past an epoch before it is computed.
+    inputs: usize,
+    output: OutputBuilder<Epoch, CapacityContainerBuilder<FlatBatch>>,
+    survivor: Option<Survivor>,
+    states: States<H, L>,
+    /// The time of the epoch that restored rows are of.
+    resumed: Option<Now>,
+    /// For restored rows: time 0, until all are there.
+    before: Option<Capability<Epoch>>,
+    restored: Vec<FlatBatch>,
+    pending: BTreeMap<Epoch, Pending>,
+}
+
+impl<H: KeyOf, L: Step> Operator<H, L> {
+    fn start(&mut self, mut capabilities: Vec<Capability<Epoch>>) {
+        self.survivor.iter_mut().for_each(|survivor| survivor.start(&mut capabilities));
+        self.before = capabilities.pop().filter(|_| self.survivor.is_some());
+    }
+
+    /// What is to be done in the epoch of a capability.
+    fn of_epoch(&mut self, held: Capability<Epoch>) -> &mut Pending {
+        let new = |held| Pending { held, updates: Vec::new(), now: None };
+        self.pending.entry(*held.time()).or_insert_with(|| new(held))
+    }
+
+    fn run(&mut self, frontiers: &[MutableAntichain<Epoch>]) {
+        if self.restore() {
+            self.compute(frontiers);
+        }
+        self.survivor.iter_mut().for_each(|survivor| survivor.seal(frontiers));
+    }
+
+    /// Restores some more rows. True once all are there.
+    fn restore(&mut self) -> bool {
+        let (Some(held), Some(survivor)) = (&self.before, &mut self.survivor) else { return true };
+        let mut output = self.output.activate();
+        let mut session = output.session(held);
+        let more = survivor.restore(&mut |mut batch| {
+            self.restored.push(batch.clone());
+            session.give_container(&mut batch);
+        });
+        drop(session);
+        if !more {
+            self.states.restore(std::mem::take(&mut self.restored), self.resumed);
+            self.before = None;
+        }
+        !more
+    }
+
+    /// Computes the epochs that are complete.
+    fn compute(&mut self, frontiers: &[MutableAntichain<Epoch>]) {
+        let open = |epoch: &Epoch| frontiers[..self.inputs].iter().any(|frontier| frontier.less_equal(epoch));
+        while let Some(first) = self.pending.first_entry().filter(|first| !open(first.key())) {
+            let (epoch, Pending { held, updates, now }) = first.remove_entry();
+            let mut output = self.output.activate();
+            let mut session = output.session(&held);
+            let mut changes = Vec::new();
+            self.states.step(epoch, updates, now).finish(|batch| {
+                self.survivor.iter_mut().for_each(|survivor| survivor.note(epoch, batch));
+                changes.push(batch.clone());
+                session.give_container(batch);
+            });
+            self.states.store.insert(epoch, changes);
+        }
+        self.states.timers.iter_mut().for_each(Timers::ask);
+    }
 }
 
 /// The states of all keys of a worker.
