@@ -49,7 +49,7 @@ impl<'w> Cutwater<'w> {
                     .arrange("ranked")
                     .reduce::<(i64, (i64, Text))>("top", |_, rows, out| {
                         let best = rows.iter().rev().take(TOP).enumerate();
-                        best.for_each(|(rank, &(row, _))| out.push((rank as i64, row)));
+                        best.for_each(|(rank, (row, _))| out.push((rank as i64, row)));
                     })
                     .changes()
             };

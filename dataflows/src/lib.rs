@@ -59,6 +59,7 @@ pub mod decode;
 pub mod digest;
 pub mod flat;
 pub mod flow;
+pub mod group;
 pub mod input;
 pub mod key;
 pub mod operators;
@@ -102,6 +103,7 @@ pub mod prelude {
     pub use crate::dataflow::{Dataflow, Shape, entry};
     pub use crate::decode::{Decode, Rows};
     pub use crate::flow::Flow;
+    pub use crate::group::Group;
     pub use crate::operators::map::Emit;
     pub use crate::operators::stateful::{Due, KeyedState};
     pub use crate::operators::sum::Summand;

@@ -159,13 +159,12 @@ impl KeyedState for Sessions {
     fn update(
         &mut self,
         _: &str,
-        state: &[((Timestamp, i64), Diff)],
-        read: &[(i64, Diff)],
+        state: Group<'_, Self::State>,
+        read: Group<'_, i64>,
         now: Now,
         out: &mut Emit<'_, Self::State>,
     ) {
-        let open = state.first().map(|&(state, _)| state);
-        let open = open.filter(|(last, _)| last.micros() + self.gap > now.closed.micros());
+        let open = state.first().filter(|(last, _)| last.micros() + self.gap > now.closed.micros());
         let read: i64 = read.iter().map(|(_, count)| count).sum();
         let (last, words) = open.unwrap_or((now.closed, 0));
         if read > 0 {
@@ -175,8 +174,8 @@ impl KeyedState for Sessions {
         }
     }
 
-    fn due(&self, _: &str, state: &[((Timestamp, i64), Diff)]) -> Due {
-        let Some(((last, _), _)) = state.first() else { return Due::never() };
+    fn due(&self, _: &str, state: Group<'_, Self::State>) -> Due {
+        let Some((last, _)) = state.first() else { return Due::never() };
         Due::at(Timestamp::from_micros(last.micros() + self.gap))
     }
 }
@@ -194,20 +193,19 @@ impl KeyedState for Alarms {
     fn update(
         &mut self,
         _: &str,
-        state: &[(Timestamp, Diff)],
-        read: &[(i64, Diff)],
+        state: Group<'_, Timestamp>,
+        read: Group<'_, i64>,
         now: Now,
         out: &mut Emit<'_, Timestamp>,
     ) {
         let at = now.watermark.unwrap_or(Timestamp::from_micros(0));
-        let stands = state.first().map(|&(raised, _)| raised);
-        let stands = stands.filter(|raised| raised.micros() + self.hold > at.micros());
+        let stands = state.first().filter(|raised| raised.micros() + self.hold > at.micros());
         let raised = read.iter().map(|(_, count)| count).sum::<i64>() >= 2;
-        stands.or(raised.then_some(at)).into_iter().for_each(|raised| out.push(raised));
+        out.extend(stands.or(raised.then_some(at)));
     }
 
-    fn due(&self, _: &str, state: &[(Timestamp, Diff)]) -> Due {
-        let Some((raised, _)) = state.first() else { return Due::never() };
+    fn due(&self, _: &str, state: Group<'_, Timestamp>) -> Due {
+        let Some(raised) = state.first() else { return Due::never() };
         Due::at_watermark(Timestamp::from_micros(raised.micros() + self.hold))
     }
 }

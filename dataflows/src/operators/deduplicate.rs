@@ -29,9 +29,7 @@ impl<'s, K: Row, V: Row> Deduplicate<'s, K, V> for Collection<'s, (K, V)> {
         let columns = crate::rows::Schema::of::<K>().columns.len();
         self.stateful::<V>(name, |_key, state, updates, out| {
             let came = updates.iter().filter(|(_, diff)| *diff > 0);
-            if let Some(&(first, _)) = state.iter().chain(came).next() {
-                out.push(first);
-            }
+            out.extend(state.iter().chain(came).next().map(|(first, _)| first));
         })
         .unique_by(Some(columns))
     }

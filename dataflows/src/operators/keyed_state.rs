@@ -1,10 +1,9 @@
 //! How the state of a key follows from what comes, and from time.
 
-use crate::Diff;
 use crate::clock::Now;
 use crate::flat::FlatBuilder;
+use crate::group::{Encoded, Group};
 use crate::operators::map::{ENCODED, Emit};
-use crate::operators::reduce::rows_of;
 use crate::rows::{Place, Row, Timestamp};
 
 /// How the state of a key follows from the state it had, from what comes, and from time.
@@ -30,15 +29,15 @@ pub trait KeyedState: 'static {
     fn update(
         &mut self,
         key: <Self::Key as Row>::Ref<'_>,
-        state: &[(<Self::State as Row>::Ref<'_>, Diff)],
-        updates: &[(<Self::Update as Row>::Ref<'_>, Diff)],
+        state: Group<'_, Self::State>,
+        updates: Group<'_, Self::Update>,
         now: Now,
         out: &mut Emit<'_, Self::State>,
     );
 
     /// For what times a key with this state waits. It must depend on these alone. A time that has come when the state is
     /// made is none to wait for: `update` was given it.
-    fn due(&self, key: <Self::Key as Row>::Ref<'_>, state: &[(<Self::State as Row>::Ref<'_>, Diff)]) -> Due;
+    fn due(&self, key: <Self::Key as Row>::Ref<'_>, state: Group<'_, Self::State>) -> Due;
 }
 
 /// What a key waits for: it is updated in the first epoch that reaches either.
@@ -67,9 +66,6 @@ impl Due {
     }
 }
 
-/// An encoded row without its key, and its difference.
-pub(super) type Encoded<'a> = (&'a [u8], Diff);
-
 /// [`KeyedState`] on encoded rows.
 pub(super) trait Step: 'static {
     /// Emits whole rows, keys included.
@@ -97,12 +93,12 @@ impl<L: KeyedState> Step for Timed<L> {
         out: &mut FlatBuilder,
     ) {
         let now = now.expect("an epoch with rows has a time");
-        let (state, updates) = (rows_of::<L::State>(state), rows_of::<L::Update>(updates));
-        self.0.update(read::<L::Key>(key), &state, &updates, now, &mut Emit::after(out, key, 1));
+        let (state, updates) = (Group::new(state), Group::new(updates));
+        self.0.update(read::<L::Key>(key), state, updates, now, &mut Emit::after(out, key, 1));
     }
 
     fn due(&self, key: &[u8], state: &[Encoded<'_>]) -> Due {
-        self.0.due(read::<L::Key>(key), &rows_of::<L::State>(state))
+        self.0.due(read::<L::Key>(key), Group::new(state))
     }
 }
 
@@ -117,7 +113,7 @@ pub(super) struct Untimed<L, K, V, S> {
 
 impl<L, K: Row, V: Row, S: Row> Step for Untimed<L, K, V, S>
 where
-    L: for<'a> FnMut(K::Ref<'a>, &[(S::Ref<'a>, Diff)], &[(V::Ref<'a>, Diff)], &mut Emit<'_, S>) + 'static,
+    L: for<'a> FnMut(K::Ref<'a>, Group<'a, S>, Group<'a, V>, &mut Emit<'_, S>) + 'static,
 {
     fn update(
         &mut self,
@@ -127,8 +123,8 @@ where
         _: Option<Now>,
         out: &mut FlatBuilder,
     ) {
-        let (state, updates) = (rows_of::<S>(state), rows_of::<V>(updates));
-        (self.logic)(read::<K>(key), &state, &updates, &mut Emit::after(out, key, 1));
+        let (state, updates) = (Group::new(state), Group::new(updates));
+        (self.logic)(read::<K>(key), state, updates, &mut Emit::after(out, key, 1));
     }
 
     fn due(&self, _: &[u8], _: &[Encoded<'_>]) -> Due {

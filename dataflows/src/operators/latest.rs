@@ -29,10 +29,9 @@ impl<'s, K: Row, O: Row, V: Row> Latest<'s, K, O, V> for Collection<'s, (K, (O, 
         let columns = crate::rows::Schema::of::<K>().columns.len();
         self.stateful::<(O, V)>(name, |_key, state, updates, out| {
             // Both are in order, so the last of each is the greatest; encodings compare as rows do.
-            let newest = updates.iter().rev().find(|(_, diff)| *diff > 0).map(|(row, _)| *row);
-            let latest = state.last().map(|(row, _)| *row).into_iter().chain(newest);
-            let greatest = latest.max_by_key(|&row| <(O, V) as Row>::to_owned(row));
-            greatest.into_iter().for_each(|row| out.push(row));
+            let newest = updates.iter().rev().find(|(_, diff)| *diff > 0).map(|(row, _)| row);
+            let latest = state.last().into_iter().chain(newest);
+            out.extend(latest.max_by_key(|&row| <(O, V) as Row>::to_owned(row)));
         })
         .unique_by(Some(columns))
     }

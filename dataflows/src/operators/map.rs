@@ -92,6 +92,11 @@ impl<'a, R: Row> Emit<'a, R> {
         self.push_diff(row, 1);
     }
 
+    /// Adds each of these rows once: an `Option` of one, say.
+    pub fn extend<'b>(&mut self, rows: impl IntoIterator<Item = R::Ref<'b>>) {
+        rows.into_iter().for_each(|row| self.push(row));
+    }
+
     /// Adds a row so many times; withdraws it where that is negative.
     #[inline]
     pub fn push_diff(&mut self, row: R::Ref<'_>, times: Diff) {

@@ -17,6 +17,7 @@ use crate::arrange::{Batch, TOGETHER};
 use crate::arrangement::Arrangement;
 use crate::collection::{Collection, Snapshot};
 use crate::flat::{FlatBatch, FlatBuilder};
+use crate::group::{Encoded, Group, add, net};
 use crate::key::{First, KeyOf};
 use crate::operators::map::{ENCODED, Emit};
 use crate::operators::timed::Timed;
@@ -35,13 +36,13 @@ pub trait Reduce<'s, K: Row, V: Row> {
     /// # use cutwater_dataflows::prelude::*;
     /// /// The cheapest offer of each product.
     /// fn cheapest<'s>(offers: Arrangement<'s, Text, (i64, Text)>) -> Collection<'s, (Text, (i64, Text))> {
-    ///     offers.reduce("cheapest", |_product, offers, out| out.push(offers[0].0))
+    ///     offers.reduce("cheapest", |_product, offers, out| out.extend(offers.first()))
     /// }
     /// ```
     fn reduce<W: Row>(
         self,
         name: &str,
-        logic: impl for<'a> FnMut(K::Ref<'a>, &[(V::Ref<'a>, Diff)], &mut Emit<'_, W>) + 'static,
+        logic: impl for<'a> FnMut(K::Ref<'a>, Group<'a, V>, &mut Emit<'_, W>) + 'static,
     ) -> Collection<'s, (K, W)>;
 }
 
@@ -49,7 +50,7 @@ impl<'s, K: Row, V: Row> Reduce<'s, K, V> for Arrangement<'s, K, V> {
     fn reduce<W: Row>(
         self,
         name: &str,
-        mut logic: impl for<'a> FnMut(K::Ref<'a>, &[(V::Ref<'a>, Diff)], &mut Emit<'_, W>) + 'static,
+        mut logic: impl for<'a> FnMut(K::Ref<'a>, Group<'a, V>, &mut Emit<'_, W>) + 'static,
     ) -> Collection<'s, (K, W)> {
         let flow = self.flow().clone();
         let snapshot = Snapshot::made();
@@ -99,7 +100,7 @@ pub(crate) struct Groups<'a, H> {
     next: usize,
     /// For some keys from there on, and each batch before: where their rows are.
     looked: Looked,
-    /// The rows of the batches before, and of the epochs since: see [`Group`].
+    /// The rows of the batches before, and of the epochs since: see [`Changed`].
     key: std::marker::PhantomData<H>,
 }
 
@@ -112,7 +113,7 @@ struct Looked {
 }
 
 /// A key that changes.
-pub(crate) struct Group<'g> {
+pub(crate) struct Changed<'g> {
     /// The key, encoded.
     pub(crate) key: &'g [u8],
     /// What the key's rows were: sorted, net.
@@ -127,13 +128,13 @@ impl<'a, H: KeyOf> Groups<'a, H> {
     }
 
     /// Shows each key to `each`, in the order of their hashes.
-    pub(crate) fn for_each(mut self, mut each: impl FnMut(&mut Group<'_>)) {
+    pub(crate) fn for_each(mut self, mut each: impl FnMut(&mut Changed<'_>)) {
         while let Some(mut group) = self.next() {
             each(&mut group);
         }
     }
 
-    fn next(&mut self) -> Option<Group<'_>> {
+    fn next(&mut self) -> Option<Changed<'_>> {
         if self.next == self.batch.len() {
             return None;
         }
@@ -156,7 +157,7 @@ impl<'a, H: KeyOf> Groups<'a, H> {
             rows.extend(batch.of_key(range, key).map(|update| (&update.row[key.len()..], update.diff)));
         }
         net(&mut rows);
-        Some(Group { key, before: rows, updates })
+        Some(Changed { key, before: rows, updates })
     }
 
     /// The place of a hash among those that have been looked for.
@@ -195,34 +196,20 @@ impl<'a, H: KeyOf> Groups<'a, H> {
     }
 }
 
-/// Sorts rows, sums equal ones, and drops those that come to nothing.
-pub(crate) fn net(rows: &mut Vec<(&[u8], Diff)>) {
-    // They come from batches that are in order: this sort finds such runs and merges them.
-    rows.sort_by_key(|&(row, _)| row);
-    rows.dedup_by(|next, sum| {
-        let same = next.0 == sum.0;
-        if same {
-            sum.1 += next.1;
-        }
-        same
-    });
-    rows.retain(|&(_, diff)| diff != 0);
-}
-
-impl Group<'_> {
+impl Changed<'_> {
     /// The changes that `logic` makes of it, in each epoch from `first` on.
     fn changes<K: Row, V: Row, W: Row>(
         &mut self,
         first: Epoch,
-        logic: &mut impl for<'a> FnMut(K::Ref<'a>, &[(V::Ref<'a>, Diff)], &mut Emit<'_, W>),
+        logic: &mut impl for<'a> FnMut(K::Ref<'a>, Group<'a, V>, &mut Emit<'_, W>),
         changes: &mut Timed,
     ) {
         let encoded = self.key;
-        let mut make = |rows: &[(&[u8], Diff)], diff, out: &mut FlatBuilder| {
+        let mut make = |rows: &[Encoded<'_>], diff, out: &mut FlatBuilder| {
             if !rows.is_empty() {
                 let mut key = encoded;
                 let key = K::read(&mut key, Place::Inner).expect(ENCODED);
-                logic(key, &rows_of::<V>(rows), &mut Emit::after(out, encoded, diff));
+                logic(key, Group::new(rows), &mut Emit::after(out, encoded, diff));
             }
         };
         let mut made = FlatBuilder::default();
@@ -232,19 +219,13 @@ impl Group<'_> {
             if wanted {
                 make(&self.before, -1, &mut made);
             }
-            self.before.extend(updates.iter().map(|&(_, row, diff)| (row, diff)));
-            net(&mut self.before);
+            add(&mut self.before, updates.iter().map(|&(_, row, diff)| (row, diff)));
             if wanted {
                 make(&self.before, 1, &mut made);
                 give_net(&mut made, changes.of(epoch));
             }
         }
     }
-}
-
-/// Encoded rows, read in place.
-pub(crate) fn rows_of<'a, R: Row>(rows: &[(&'a [u8], Diff)]) -> Vec<(R::Ref<'a>, Diff)> {
-    rows.iter().map(|&(mut row, diff)| (R::read(&mut row, Place::Last).expect(ENCODED), diff)).collect()
 }
 
 /// Gives what is left of `made` when equal rows are summed.

@@ -14,8 +14,9 @@ use crate::arrange::sort;
 use crate::clock::Now;
 use crate::flat::{FlatBatch, FlatBuilder};
 use crate::flow::{Barriers, Flow};
+use crate::group::{Encoded, net};
 use crate::key::KeyOf;
-use crate::operators::keyed_state::{Encoded, Step};
+use crate::operators::keyed_state::Step;
 use crate::operators::reduce::{Groups, give_net};
 use crate::operators::state_store::StateStore;
 use crate::operators::survive::{Survivor, reports};
@@ -214,7 +215,7 @@ impl<H: KeyOf, L: Step> States<H, L> {
             made.finish(|batch| after.push(std::mem::take(batch)));
             let rows = || after.iter().flat_map(FlatBatch::iter);
             let mut state: Vec<_> = rows().map(|(row, diff)| (&row[key.len()..], diff)).collect();
-            crate::operators::reduce::net(&mut state);
+            net(&mut state);
             timers.insert(key, self.logic.due(key, &state), now);
             rows().for_each(|(row, diff)| made.push_encoded(row, diff));
         }

@@ -10,8 +10,8 @@ use timely::progress::Antichain;
 
 use crate::arrange::{Batch, sort};
 use crate::flat::FlatBatch;
+use crate::group::net;
 use crate::key::{KeyOf, hash};
-use crate::operators::reduce::net;
 use crate::{Diff, Epoch};
 
 /// Rows by key, as of the last epoch. It is differential's spine: batches that are merged as others come.

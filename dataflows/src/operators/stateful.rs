@@ -5,8 +5,8 @@
 
 use std::marker::PhantomData;
 
-use crate::Diff;
 use crate::collection::{About, Collection, Placed, Snapshot};
+use crate::group::Group;
 use crate::key::First;
 use crate::operators::exchange::exchange_by_key;
 pub use crate::operators::keyed_state::{Due, KeyedState};
@@ -33,8 +33,7 @@ pub trait Stateful<'s, K: Row, V: Row> {
     /// /// The most that anybody has ever bid.
     /// fn highest<'s>(bids: Collection<'s, (Text, i64)>) -> Collection<'s, (Text, i64)> {
     ///     bids.stateful::<i64>("highest", |_item, state, bids, out| {
-    ///         let highest = state.iter().chain(bids).map(|&(bid, _)| bid).max();
-    ///         highest.into_iter().for_each(|bid| out.push(bid));
+    ///         out.extend(state.last().max(bids.last()));
     ///     })
     /// }
     /// ```
@@ -45,8 +44,7 @@ pub trait Stateful<'s, K: Row, V: Row> {
     fn stateful<S: Row>(
         self,
         name: &str,
-        logic: impl for<'a> FnMut(K::Ref<'a>, &[(S::Ref<'a>, Diff)], &[(V::Ref<'a>, Diff)], &mut Emit<'_, S>)
-        + 'static,
+        logic: impl for<'a> FnMut(K::Ref<'a>, Group<'a, S>, Group<'a, V>, &mut Emit<'_, S>) + 'static,
     ) -> Collection<'s, (K, S)>;
 
     /// As [`Stateful::stateful`], where the state follows from time, too: see [`KeyedState`].
@@ -66,18 +64,18 @@ pub trait Stateful<'s, K: Row, V: Row> {
     ///     fn update(
     ///         &mut self,
     ///         _user: &str,
-    ///         state: &[(Timestamp, Diff)],
-    ///         seen: &[(Timestamp, Diff)],
+    ///         state: Group<'_, Timestamp>,
+    ///         seen: Group<'_, Timestamp>,
     ///         now: Now,
     ///         out: &mut Emit<'_, Timestamp>,
     ///     ) {
-    ///         let last = state.iter().chain(seen).map(|&(at, _)| at).max();
+    ///         let last = state.last().max(seen.last());
     ///         let gone = |at: &Timestamp| now.watermark.is_some_and(|now| at.micros() + MINUTE <= now.micros());
-    ///         last.filter(|at| !gone(at)).into_iter().for_each(|at| out.push(at));
+    ///         out.extend(last.filter(|at| !gone(at)));
     ///     }
     ///
-    ///     fn due(&self, _user: &str, state: &[(Timestamp, Diff)]) -> Due {
-    ///         let Some(&(at, _)) = state.first() else { return Due::never() };
+    ///     fn due(&self, _user: &str, state: Group<'_, Timestamp>) -> Due {
+    ///         let Some(at) = state.first() else { return Due::never() };
     ///         Due::at_watermark(Timestamp::from_micros(at.micros() + MINUTE))
     ///     }
     /// }
@@ -102,8 +100,7 @@ impl<'s, K: Row, V: Row> Stateful<'s, K, V> for Collection<'s, (K, V)> {
     fn stateful<S: Row>(
         self,
         name: &str,
-        logic: impl for<'a> FnMut(K::Ref<'a>, &[(S::Ref<'a>, Diff)], &[(V::Ref<'a>, Diff)], &mut Emit<'_, S>)
-        + 'static,
+        logic: impl for<'a> FnMut(K::Ref<'a>, Group<'a, S>, Group<'a, V>, &mut Emit<'_, S>) + 'static,
     ) -> Collection<'s, (K, S)> {
         stateful::<K, V, S>(self, name, Untimed { logic, types: PhantomData }, false)
     }

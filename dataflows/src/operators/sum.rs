@@ -88,7 +88,7 @@ impl<'s, K: Row, V: Summand> Sum<'s, K, V> for Collection<'s, (K, V)> {
         partial
             .stateful::<(i64, V)>(name, |_key, state, updates, out| {
                 let mut sum = <(i64, V)>::default();
-                for &(partial, times) in state.iter().chain(updates) {
+                for (partial, times) in state.iter().chain(updates) {
                     sum.0 += partial.0 * times;
                     sum.1.add(partial.1, times);
                 }

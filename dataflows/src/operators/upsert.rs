@@ -32,8 +32,8 @@ impl<'s, K: Row, O: Row, V: Row> Upsert<'s, K, O, V> for Collection<'s, (K, (O, 
         self.stateful::<V>(name, |_key, state, updates, out| {
             // They are in order, and that is first in a row.
             match updates.iter().rev().find(|(_, diff)| *diff > 0) {
-                Some(&((_, newest), _)) => newest.into_iter().for_each(|value| out.push(value)),
-                None => state.iter().for_each(|&(value, _)| out.push(value)),
+                Some(((_, newest), _)) => out.extend(newest),
+                None => out.extend(state.first()),
             }
         })
         .unique_by(Some(columns))

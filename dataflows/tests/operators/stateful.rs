@@ -145,7 +145,7 @@ fn what_a_key_held_is_what_it_is_given() {
         event,
         |events: Collection<'_, (Text, i64)>| {
             events.stateful::<i64>("all", |_, state, updates, out| {
-                for &(value, count) in state.iter().chain(updates) {
+                for (value, count) in state.iter().chain(updates) {
                     out.push_diff(value, count);
                 }
             })

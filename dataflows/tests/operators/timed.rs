@@ -18,13 +18,13 @@ impl KeyedState for Present {
     fn update(
         &mut self,
         _: &str,
-        state: &[((Timestamp, Timestamp), Diff)],
-        seen: &[(Timestamp, Diff)],
+        state: Group<'_, Self::State>,
+        seen: Group<'_, Timestamp>,
         now: Now,
         out: &mut Emit<'_, Self::State>,
     ) {
-        let before = state.first().map(|&(times, _)| times);
-        let seen = seen.iter().map(|&(at, _)| (at, now.closed)).max();
+        let before = state.first();
+        let seen = seen.last().map(|at| (at, now.closed));
         let last = match (before, seen) {
             (Some(before), Some(seen)) => Some((before.0.max(seen.0), seen.1)),
             (before, seen) => before.or(seen),
@@ -33,11 +33,11 @@ impl KeyedState for Present {
             let reached = now.watermark.is_some_and(|now| event.micros() + 10 * SECOND <= now.micros());
             reached || wall.micros() + 5 * SECOND <= now.closed.micros()
         };
-        last.filter(|times| !gone(times)).into_iter().for_each(|times| out.push(times));
+        out.extend(last.filter(|times| !gone(times)));
     }
 
-    fn due(&self, _: &str, state: &[((Timestamp, Timestamp), Diff)]) -> Due {
-        let Some(&((event, wall), _)) = state.first() else { return Due::never() };
+    fn due(&self, _: &str, state: Group<'_, Self::State>) -> Due {
+        let Some((event, wall)) = state.first() else { return Due::never() };
         Due {
             watermark: Some(Timestamp::from_micros(event.micros() + 10 * SECOND)),
             closed: Some(Timestamp::from_micros(wall.micros() + 5 * SECOND)),
