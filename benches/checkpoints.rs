@@ -193,7 +193,7 @@ fn stand(storage: &Arc<dyn Storage>, runs: &[SortedRun]) -> Result<Duration> {
             let output = parts.outputs.pop().expect("word-count has an output");
             (output.changes)(false).probe_with(&probe);
         });
-        // Has the system begin anew with the peak, where it lets us.
+        // Has the system forget the peak, where it lets us.
         let _ = std::fs::write("/proc/self/clear_refs", "5");
         let before = resident("VmRSS:")?;
         while probe.less_than(&1) {

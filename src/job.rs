@@ -49,16 +49,16 @@ pub struct Job {
     pub dead_letters: Vec<Box<dyn Sink>>,
     /// Hears of every cut before its epoch leaves. Used only in the process with worker 0.
     pub cuts: Option<Box<dyn Cuts>>,
-    /// What the run goes on from and keeps; without it, it begins anew and leaves nothing behind.
+    /// What the run resumes from and keeps; without it, it starts from nothing and leaves nothing behind.
     pub state: Option<State>,
     /// Figures of the run; only those of the process with worker 0 are filled.
     pub status: Status,
 }
 
-/// What a run goes on from, and how it keeps its persisted collections.
+/// What a run resumes from, and how it keeps its persisted collections.
 #[derive(Clone)]
 pub struct State {
-    /// What it goes on from.
+    /// What it resumes from.
     pub resume: Arc<Resume>,
     /// Makes the writers of this process's workers.
     pub writers: Arc<dyn StateWriters>,
@@ -222,7 +222,7 @@ impl Setup {
     /// What the workers of a job build from, and the stages that publish what they make.
     ///
     /// # Errors
-    /// If the dataflow can't be built, or a sink can't go on from the job's state.
+    /// If the dataflow can't be built, or a sink can't resume from the job's state.
     ///
     /// # Panics
     /// If there are not as many bindings as the dataflow has outputs.

@@ -1,6 +1,6 @@
 //! Drives the source operators: reads a feed within bounds, closes epochs, keeps the cut.
 //!
-//! A run that goes on from a ledger first reads the epochs again that the ledger knows. Each worker closes them by
+//! A run that resumes from a ledger first reads the epochs again that the ledger knows. Each worker closes them by
 //! itself, as soon as its part of their cut has been read and few enough are unfinished: neither time nor caps,
 //! announcements or a stop matter before that is done.
 

@@ -67,7 +67,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Epochs")]
     pub idle_after: Duration,
 
-    /// Keep ledger and checkpoints there and go on from them: a folder, file://PATH or s3://BUCKET/PREFIX
+    /// Keep ledger and checkpoints there and resume from them: a folder, file://PATH or s3://BUCKET/PREFIX
     #[arg(short, long, value_name = "DIR|URL", help_heading = "State")]
     pub state: Option<String>,
     /// Time between checkpoints; needs --state [default: 30s]

@@ -1,4 +1,4 @@
-//! `cutwater run --state`: whose state it is, and what the run goes on from.
+//! `cutwater run --state`: whose state it is, and what the run resumes from.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(super) fn state_options(
 ) -> Result<StateOptions> {
     if let Some(operator) = shape.unpersisted_state.first() {
         bail!(
-            "--state {place}: {name} can't go on from a state: its operator {operator:?} remembers rows that are not \
+            "--state {place}: {name} can't resume from a state: its operator {operator:?} remembers rows that are not \
              persisted. Call `persist` on them before it"
         );
     }
@@ -98,7 +98,7 @@ pub(super) fn identity(
     })
 }
 
-/// What a process with state runs with: what it goes on from, who hears of cuts, and what to end after the run.
+/// What a process with state runs with: what it resumes from, who hears of cuts, and what to end after the run.
 pub(super) type GoingOn = (job::State, Option<Box<dyn Cuts>>, (Kept, Option<Lock>));
 
 /// Goes on from the state that process 0 finds.
@@ -133,7 +133,7 @@ pub(super) fn go_on(
         tracing::info!("state {place}: new");
     } else {
         tracing::info!(
-            "state {place}: going on from the checkpoint of epoch {}, re-reading epochs up to {}",
+            "state {place}: resuming from the checkpoint of epoch {}, re-reading epochs up to {}",
             resume.checkpoint,
             resume.last()
         );

@@ -63,7 +63,7 @@ impl Screen {
         Ok(Screen { view, signals, due })
     }
 
-    /// True iff the picture should be made anew by now.
+    /// True iff the picture should be redrawn by now.
     pub(super) fn is_due(&self) -> bool {
         !matches!(self.view, View::Nothing) && Instant::now() >= self.due
     }

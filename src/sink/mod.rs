@@ -29,7 +29,7 @@ const BUFFER: usize = 1 << 20;
 /// Bytes of a webhook's POST at most, where nothing else is said: what most servers take.
 pub const WEBHOOK_MAX_BYTES: usize = 1 << 20;
 
-/// How the names of runs begin that keep no state: nothing will go on from what they have committed.
+/// How the names of runs begin that keep no state: nothing will resume from what they have committed.
 const UNKEPT: &str = "run-";
 
 /// Where an output goes, as typed.
@@ -111,7 +111,7 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// A job goes on from its state. Called once, before all else, in runs that keep state. Returns the epoch up to
+    /// A job resumes from its state. Called once, before all else, in runs that keep state. Returns the epoch up to
     /// which the sink needs nothing more: the next one is the first that it will be given. A sink that can't know what
     /// it holds relies on what the ledger knows to be published, and may be given an epoch twice.
     ///
@@ -146,7 +146,7 @@ pub struct Opener<'a> {
 
 impl<'a> Opener<'a> {
     /// For a run whose offsets are committed to the consumer `group`. With `durable` the job keeps state: each sink is
-    /// told what the job goes on from ([`Sink::resume`]) before all else. A POST of a webhook has at most
+    /// told what the job resumes from ([`Sink::resume`]) before all else. A POST of a webhook has at most
     /// `webhook_max_bytes`. Sinks that wait end when `fault` is raised.
     pub fn new(
         settings: &'a Settings,

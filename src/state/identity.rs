@@ -114,7 +114,7 @@ impl Identity {
         Ok(())
     }
 
-    /// Compares a run with the state at `place` that it is to go on from: this one is what is stored.
+    /// Compares a run with the state at `place` that it is to resume from: this one is what is stored.
     ///
     /// # Errors
     /// Names all that differs, and what to do.

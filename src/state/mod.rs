@@ -1,6 +1,6 @@
 //! What survives a run: the ledger of cuts, and checkpoints of persisted collections.
 //!
-//! - [`cut`]: offsets of many partitions; [`resume`]: what a run goes on from, the same on all processes
+//! - [`cut`]: offsets of many partitions; [`resume`]: what a run resumes from, the same on all processes
 //! - [`ledger`]: the cut of every epoch; [`digest`]: what stands there for its output
 //! - [`checkpoint`]: making and loading checkpoints
 //! - [`storage`]: where files are kept; [`sealed`]: lines with their checksum

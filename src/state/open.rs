@@ -1,4 +1,4 @@
-//! Opening a job's state: what a run goes on from, and what keeps it while it lives.
+//! Opening a job's state: what a run resumes from, and what keeps it while it lives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub struct OwnedState {
 }
 
 impl OwnedState {
-    /// Finds out what to go on from, of a state that nobody else writes. `workers`: of all processes. `ids`: of the run's
+    /// Finds out what to resume from, of a state that nobody else writes. `workers`: of all processes. `ids`: of the run's
     /// topics.
     ///
     /// # Errors
@@ -109,7 +109,7 @@ pub fn start(owned: OwnedState, resume: Resume, fault: &Fault) -> Result<(job::S
     Ok((state, cuts, kept))
 }
 
-/// Joins a run whose state is kept by another process, which told what to go on from.
+/// Joins a run whose state is kept by another process, which told what to resume from.
 ///
 /// # Errors
 /// If that state is not seen here, or the system gives no threads.
@@ -136,7 +136,7 @@ fn start_keepers(storage: Arc<dyn Storage>, resume: Resume, fault: &Fault) -> Re
 fn newest_checkpoint(storage: &Arc<dyn Storage>, job: &str) -> Result<Resume> {
     let (manifest, warnings) = newest(storage, job, true)?;
     for warning in warnings {
-        tracing::warn!("{warning}; going on from the one before");
+        tracing::warn!("{warning}; resuming from the one before");
     }
     let mut resume = Resume { job: job.to_owned(), ..Resume::default() };
     if let Some(manifest) = manifest {
@@ -154,7 +154,7 @@ fn with_ledger(ledger: &Ledger, mut resume: Resume) -> Result<Resume> {
     ensure!(
         checkpoint == 0 || cut == resume.cut,
         "the ledger's cut of epoch {checkpoint} is not that of the checkpoint: they are not of one run. Bring the files \
-         back as they were, or begin anew with another --state"
+         back as they were, or start again with another --state"
     );
     resume.published = ledger.published().max(checkpoint);
     (resume.times, resume.replay) = (times, entries);

@@ -1,4 +1,4 @@
-//! What a run goes on from. The process with worker 0 finds it out and tells the others.
+//! What a run resumes from. The process with worker 0 finds it out and tells the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::cut::{Cut, Topics};
 use super::digest::Digests;
 
-/// What a run goes on from: a checkpoint, and the ledger after it.
+/// What a run resumes from: a checkpoint, and the ledger after it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {
     /// The job's identifier, made when its state was.

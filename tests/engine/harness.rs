@@ -64,7 +64,7 @@ pub(crate) struct Run {
     /// They want what precedes the first epoch.
     pub(crate) snapshot: bool,
     pub(crate) trouble: Trouble,
-    /// What it goes on from. Nothing is kept of persisted collections ...
+    /// What it resumes from. Nothing is kept of persisted collections ...
     pub(crate) resume: Option<Resume>,
     /// ... but this is what one worker finds of each.
     pub(crate) restored: FlatBatch,

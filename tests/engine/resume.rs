@@ -1,4 +1,4 @@
-//! A run that goes on from a ledger reads its epochs again, exactly and in any shape, and then goes on.
+//! A run that resumes from a ledger reads its epochs again, exactly and in any shape, and then goes on.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -61,7 +61,7 @@ fn entries(resume: &Resume, published: &Published) -> Vec<Entry> {
         .collect()
 }
 
-/// What a run goes on from that has a checkpoint as of one epoch and a ledger up to another.
+/// What a run resumes from that has a checkpoint as of one epoch and a ledger up to another.
 pub(crate) fn resume(ledger: &[Entry], checkpoint: usize, last: usize) -> Resume {
     let mut resume = Resume { checkpoint: checkpoint as Epoch, ..Resume::default() };
     resume.published = resume.checkpoint;

@@ -36,7 +36,7 @@ fn several_sinks_get_the_same_rows() {
     assert_counts(Replay::of(&rows).counts(), &expected);
     assert_eq!(lines(&first), rows);
     assert_eq!(lines(&second), rows);
-    // Made anew by the next run, and then standard output is not the default.
+    // Made by the next run, and then standard output is not the default.
     let rows = to_files().with("--emit final").rows();
     assert_eq!(rows.len(), 0);
     assert_counts(&finals(&lines(&first)), &expected);

@@ -39,7 +39,7 @@ fn an_epoch_survives_every_error_that_asks_for_another_try() {
         (TxnOffsetCommit, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE),
         (EndTxn, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS),
         (EndTxn, RD_KAFKA_RESP_ERR__TRANSPORT),
-        // Abort, and the transaction anew.
+        // Abort, and retry the transaction.
         (TxnOffsetCommit, RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION),
         (AddPartitionsToTxn, RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID),
         (EndTxn, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING),

@@ -139,7 +139,7 @@ fn a_job_goes_on_after_what_its_topics_hold() {
 }
 
 /// Two runs of a job. The first has published epochs up to `last` and written the rows of the next one when the second
-/// goes on from there.
+/// resumes from there.
 fn one_after_the_other<'a>(open: &dyn Fn() -> Run<'a>, job: &str, last: u64) -> (Run<'a>, Run<'a>) {
     let mut one = open();
     assert_eq!(one.resume(&one.ledger(job, 0, 0)).expect("it goes on"), 0);
@@ -181,7 +181,7 @@ fn of_two_runs_that_fence_each_other_each_epoch_is_there_once() {
         if begun {
             two.write(last + 1, 5).expect("rows");
         }
-        one.commit(last + 1).expect("it is done anew with another producer");
+        one.commit(last + 1).expect("it is retried with another producer");
         if !begun {
             two.write(last + 1, 5).expect("rows");
         }
@@ -209,7 +209,7 @@ fn a_transaction_that_the_broker_has_given_up_is_done_anew() {
     let before = end(&output);
     run.write(2, 5).expect("rows");
     wait_for("the rows, and the mark that they are aborted", || end(&output) == before + 6);
-    run.commit(2).expect("it is done anew");
+    run.commit(2).expect("it is retried");
     run.publish(3, 5).expect("epoch");
     assert_epochs(&output, 3, 5);
     assert_held(&input, &group, &job, 3);
@@ -297,7 +297,7 @@ fn rows_that_arrived_in_a_failed_transaction_are_written_again() {
             std::thread::sleep(Duration::from_secs(13));
             broker.signal_one(other, SIGCONT);
         });
-        run.publish(2, 60).expect("it is done anew");
+        run.publish(2, 60).expect("it is retried");
     });
     run.publish(3, 60).expect("epoch");
     assert_epochs(&output, 3, 60);

@@ -260,7 +260,7 @@ impl KafkaFeed {
         self.client.as_ref().expect("a feed with partitions has a client").consumer()
     }
 
-    /// Has librdkafka fetch all partitions that are not finished anew, each from where it left off.
+    /// Has librdkafka fetch all partitions that are not finished once more, each from where it left off.
     fn assign(&mut self) -> Result<()> {
         let mut list = TopicPartitionList::new();
         for partition in self.partitions.iter().filter(|p| !p.finished() && !p.gone) {

@@ -178,7 +178,7 @@ impl File {
         ensure!(
             last.length <= length,
             "{shown} was changed by something else: it had {} bytes at the end of epoch {}, and has {length}. Move it away, \
-             and it is begun anew",
+             and it is started again",
             last.length,
             last.epoch
         );

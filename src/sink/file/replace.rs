@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use super::sync_folder;
 
 /// A file beside the one whose place it is to take. Dropped before [`Replacement::finish`], it is removed; where the program
-/// is killed before, it stays, and the next run begins it anew.
+/// is killed before, it stays, and the next run starts it again.
 pub(super) struct Replacement {
     target: PathBuf,
     beside: PathBuf,

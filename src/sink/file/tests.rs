@@ -181,7 +181,7 @@ fn a_file_of_rows_alone_that_can_not_be_this_jobs_is_refused() {
     fails(&job(2, 4, 6), "was changed by something else: it had");
     fs::write(&path, [&text[..], b"something else\n"].concat()).unwrap();
     fails(&job(2, 5, 7), "was changed by something else");
-    // One that was moved away is begun anew.
+    // One that was moved away is started again.
     fs::remove_file(&path).unwrap();
     let mut sink = keep();
     assert_eq!(sink.resume(&job(2, 5, 7)).unwrap(), 5);

@@ -45,7 +45,7 @@ impl Mark {
         serde_json::from_str(metadata).ok()
     }
 
-    /// True iff it is of a job that can go on from it.
+    /// True iff it is of a job that can resume from it.
     pub(super) fn is_kept(&self) -> bool {
         !self.job.starts_with(UNKEPT)
     }

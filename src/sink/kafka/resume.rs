@@ -161,7 +161,7 @@ mod tests {
     fn another_jobs_group_is_refused() {
         fails(&job(2, 3, 5), &[(0, Some(("ours", 4))), (1, Some(("theirs", 9)))], "another job");
         fails(&job(0, 0, 0), &[(0, Some(("theirs", 9)))], "-X group.id=NAME");
-        // Nobody goes on from what a run without state has left behind; but here it came in between.
+        // Nobody resumes from what a run without state has left behind; but here it came in between.
         assert_eq!(held("g", &committed(&[(0, Some(("run-1", 9)))]), &job(0, 0, 1)).unwrap(), 0);
         fails(&job(2, 2, 3), &[(0, Some(("run-1", 9)))], "another job");
     }

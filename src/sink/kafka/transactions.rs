@@ -34,7 +34,7 @@ use crate::kafka::topics::{self, Making};
 use crate::retry::Retry;
 use crate::state::resume::Resume;
 
-/// The longest wait before a transaction is done anew.
+/// The longest wait before a transaction is retried.
 const LONGEST: Duration = Duration::from_secs(5);
 /// How many producers write in turn.
 const WRITERS: usize = 2;

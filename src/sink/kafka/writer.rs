@@ -36,7 +36,7 @@ const ROOM: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) enum TransactionError {
     /// This producer is of no more use. Another one with its id ends what it has left open, one way or the other; then
-    /// the transaction can be done anew.
+    /// the transaction can be retried.
     Lost(String),
     /// A record of the transaction is larger than its topic takes, and so the transaction has failed.
     TooLarge {

@@ -65,7 +65,7 @@ enum Refusal {
 }
 
 impl Webhook {
-    /// Rows to `url`, of a run without state of this name; `None` where a job goes on from its state. A POST has `most`
+    /// Rows to `url`, of a run without state of this name; `None` where a job resumes from its state. A POST has `most`
     /// bytes at most, if it has several rows. It is no longer waited for the server once `fault` is raised.
     ///
     /// # Errors

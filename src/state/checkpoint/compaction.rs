@@ -2,7 +2,7 @@
 //!
 //! Runs are sums, so any of them may be merged, in any order. Three rules, tried in turn:
 //!
-//! 1. Runs of which only a part counts (written by workers with other ranges) are written anew, so that old files go.
+//! 1. Runs of which only a part counts (written by workers with other ranges) are rewritten, so that old files go.
 //! 2. Of runs of about the same size there are never more than a few: each merge makes one of them that is larger by
 //!    their number, so a row is written once for each such step, and there are at most a few for each step.
 //! 3. All runs but the largest together have at most a third of its bytes, or all are merged. The largest may hold as
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn runs_stay_few_small_beside_the_largest_and_cheap() {
         const ROUNDS: u64 = 20_000;
-        // Runs that are small are written anew more often: their bytes cost less than their number.
+        // Runs that are small are rewritten more often: their bytes cost less than their number.
         for (size, times) in [(1u64 << 10, 24), (1 << 20, 12)] {
             let mut runs: Vec<Held> = Vec::new();
             let (mut most, mut written) = (0, 0);

@@ -12,7 +12,7 @@
 //! that can't be read names nothing: it can't be gone on from, and its files neither.
 //!
 //! Where no lock keeps two runs apart (on an object store), the ledger ends the older of them with its next epoch. Until
-//! then it harms nothing that the newer one goes on from: manifests are *created*, so it can't replace one of the newer
+//! then it harms nothing that the newer one resumes from: manifests are *created*, so it can't replace one of the newer
 //! run's; it removes no manifest of a later epoch than its own; and files of the newer run are none that it knows. What
 //! it completes after the newer run has begun may have lost files; then it is passed over as any damaged one is.
 
@@ -64,7 +64,7 @@ pub struct Plan {
     pub workers: usize,
     /// The time from the beginning of one checkpoint to that of the next, at least, unless 10,000 epochs have passed.
     pub every: Duration,
-    /// The epoch of the checkpoint that the run goes on from; 0 if there is none.
+    /// The epoch of the checkpoint that the run resumes from; 0 if there is none.
     pub from: Epoch,
 }
 
@@ -261,7 +261,7 @@ struct Store {
     known: BTreeSet<String>,
     /// At the start: those of them that a manifest names.
     start: Option<BTreeSet<String>>,
-    /// Manifests that were there at the start, and that the run does not go on from: they may be replaced.
+    /// Manifests that were there at the start, and that the run does not resume from: they may be replaced.
     passed_over: BTreeSet<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Finding the checkpoint to go on from.
+//! Finding the checkpoint to resume from.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -34,7 +34,7 @@ pub fn newest(
         return Ok((None, warnings));
     }
     bail!(
-        "no checkpoint in {} is whole: {}. Bring the files back as they were, or begin anew with another --state",
+        "no checkpoint in {} is whole: {}. Bring the files back as they were, or start again with another --state",
         storage.place(),
         warnings.join("; ")
     )

@@ -4,7 +4,7 @@
 //! - [`state_writer`]: from sealed epochs to parts, on each process; `run_set` is what it keeps of a collection for a worker
 //! - [`run`]: the files that parts consist of; [`merge`] makes one of several, `compaction` says of which
 //! - [`coordinator`]: from parts to a checkpoint, on the process with worker 0; [`manifest`]: what it is then
-//! - [`load`]: finding the one to go on from
+//! - [`load`]: finding the one to resume from
 
 pub mod barriers;
 mod compaction;

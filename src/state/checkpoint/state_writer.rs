@@ -62,7 +62,7 @@ impl Threads {
 }
 
 impl RunStateWriters {
-    /// StateWriters that go on from these runs of collections, and what works for them.
+    /// StateWriters that resume from these runs of collections, and what works for them.
     pub fn new(
         files: RunFiles,
         collections: BTreeMap<String, Vec<SortedRun>>,

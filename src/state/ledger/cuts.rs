@@ -12,7 +12,7 @@ use crate::publish::Cuts;
 use crate::state::digest::{Digests, difference};
 use crate::state::resume::{Entry, Resume};
 
-/// The cuts of a run that goes on from a ledger.
+/// The cuts of a run that resumes from a ledger.
 pub struct LedgerCuts {
     ledger: Ledger,
     /// What epochs must be that the ledger has.

@@ -11,7 +11,7 @@
 //! checkpoint of a later epoch, a sink that holds one) must compare with [`Ledger::last`].
 //!
 //! Where the storage does not append, epochs that are synced together are a segment of their own, which is *created*:
-//! of two runs that go on from the same epoch, one finds the file there, and ends.
+//! of two runs that resume from the same epoch, one finds the file there, and ends.
 
 mod cuts;
 mod lookup;

@@ -222,7 +222,7 @@ fn a_tail_cut_off_anywhere_leaves_what_is_before_it() {
         assert_eq!(storage.read(&last.name(), None).unwrap().unwrap().len(), length, "and is left as it is");
         let mut ledger = open(&storage).unwrap();
         assert_eq!(ledger.since(0).unwrap().entries, entries[..kept], "{length} bytes");
-        // It goes on from there.
+        // It resumes from there.
         let mut again = entries[..kept].to_vec();
         grow(&mut ledger, &mut again, kept as Epoch + 3, &mut StdRng::seed_from_u64(0)).unwrap();
         assert_eq!(open(&storage).unwrap().since(0).unwrap().entries, again);

@@ -55,7 +55,7 @@ pub struct Recount {
 }
 
 impl Recount {
-    /// Counts the input anew. All of its records must be in the ledger, and nothing in the ledger that is not there.
+    /// Recounts the input. All of its records must be in the ledger, and nothing in the ledger that is not there.
     pub fn of(input: &Topic, ledger: &Ledger, words: &mut Words) -> Recount {
         let mut occurrences: Vec<(u64, u32)> = Vec::new();
         let mut recount = Recount { counts: Vec::new(), dead: BTreeSet::new(), records: 0 };
