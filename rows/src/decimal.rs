@@ -40,25 +40,58 @@ pub(crate) fn show(units: i128, scale: u8, f: &mut impl fmt::Write) -> fmt::Resu
     write!(f, "{sign}{}.{:0width$}", digits / one, digits % one, width = usize::from(scale))
 }
 
+/// Why a text is not a decimal of a scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotDecimal {
+    /// It is not a number.
+    NotANumber,
+    /// It has more digits after the point than the scale, which is this one. It is never rounded.
+    TooFine(u8),
+    /// It is too large for a decimal of this scale.
+    TooLarge(u8),
+}
+
+impl fmt::Display for NotDecimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotDecimal::NotANumber => f.write_str("it is not a decimal number"),
+            NotDecimal::TooFine(scale) => write!(f, "it has more than {scale} digits after the point"),
+            NotDecimal::TooLarge(scale) => write!(f, "it is too large for a decimal of scale {scale}"),
+        }
+    }
+}
+
+impl std::error::Error for NotDecimal {}
+
 /// Reads a decimal number as units of the last of `scale` digits after the point.
 ///
 /// # Errors
-/// If it is not a number, or has more digits than that: it is never rounded.
-pub(crate) fn parse(text: &str, scale: u8) -> Result<i128, String> {
+/// If it is not a number, has more digits than that (it is never rounded), or is too large: 28 digits are sure to be read.
+pub fn decimal_units(text: &str, scale: u8) -> Result<i128, NotDecimal> {
+    use rust_decimal::Error::{
+        ExceedsMaximumPossibleValue, LessThanMinimumPossibleValue, ScaleExceedsMaximumPrecision, Underflow,
+    };
+    // It reads underscores as well.
+    if !text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte)) {
+        return Err(NotDecimal::NotANumber);
+    }
     let number = if text.contains(['e', 'E']) {
         rust_decimal::Decimal::from_scientific(text)
     } else {
         rust_decimal::Decimal::from_str_exact(text)
     };
-    let mut number = number.map_err(|error| format!("{text:?} is not a decimal: {error}"))?;
-    let fits = |number: &rust_decimal::Decimal| number.scale() == u32::from(scale);
-    number = number.normalize();
+    let number = number.map_err(|error| match error {
+        Underflow | ScaleExceedsMaximumPrecision(_) => NotDecimal::TooFine(scale),
+        ExceedsMaximumPossibleValue | LessThanMinimumPossibleValue => NotDecimal::TooLarge(scale),
+        _ => NotDecimal::NotANumber,
+    })?;
+    let mut number = number.normalize();
     if number.scale() > u32::from(scale) {
-        return Err(format!("{text:?} has more than {scale} digits after the point"));
+        return Err(NotDecimal::TooFine(scale));
     }
     number.rescale(u32::from(scale));
-    if !fits(&number) {
-        return Err(format!("{text:?} is too large for a decimal of scale {scale}"));
+    if number.scale() != u32::from(scale) {
+        return Err(NotDecimal::TooLarge(scale));
     }
     Ok(number.mantissa())
 }
@@ -78,7 +111,7 @@ impl<const SCALE: u8> fmt::Debug for Decimal<SCALE> {
 impl<const SCALE: u8> FromStr for Decimal<SCALE> {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        parse(text, SCALE).map(Decimal)
+        decimal_units(text, SCALE).map(Decimal).map_err(|why| format!("{text:?}: {why}"))
     }
 }
 
@@ -159,7 +192,7 @@ mod tests {
         {
             assert_eq!(read(text).unwrap(), shown, "{text}");
         }
-        for wrong in ["", "1.005", "x", "1.2.3", "1e400", "99999999999999999999999999999"] {
+        for wrong in ["", "1.005", "x", "1_0", "1 ", "1.2.3", "1e400", "99999999999999999999999999999"] {
             assert!(read(wrong).is_err(), "{wrong}: {:?}", read(wrong));
         }
         assert_eq!(Decimal::<0>::from_units(-7).to_string(), "-7");

@@ -46,37 +46,44 @@ impl DynRow {
     /// # Panics
     /// If it is a struct or a tuple.
     pub fn push(&mut self, value: Value<'_>) {
-        let out = &mut self.0;
-        match value {
-            Value::Null => out.push(NULL),
-            Value::Bool(value) => out.extend_from_slice(&[BOOL, value.into()]),
-            Value::Int(value) => {
-                out.push(INT);
-                order::write_i64(value, out);
-            }
-            Value::Float(value) => {
-                out.push(FLOAT);
-                order::write_f64(value.0, out);
-            }
-            Value::Decimal(units, scale) => {
-                out.extend_from_slice(&[DECIMAL, scale]);
-                order::write_i128(units, out);
-            }
-            Value::Timestamp(time) => {
-                out.push(TIMESTAMP);
-                order::write_i64(time.micros(), out);
-            }
-            Value::Text(text) => {
-                out.push(TEXT);
-                order::write_bytes(text.as_bytes(), Place::Inner, out);
-            }
-            Value::Bytes(bytes) => {
-                out.push(BYTES);
-                order::write_bytes(bytes, Place::Inner, out);
-            }
-            Value::Dynamic(row) => out.extend_from_slice(row.0),
-            Value::Struct(..) | Value::Tuple(..) => panic!("a value of a dynamic row is one column"),
+        write_tagged(value, &mut self.0);
+    }
+}
+
+/// Appends a value of a dynamic row, with the tag that says its type; of a dynamic row, its values.
+///
+/// # Panics
+/// If it is a struct or a tuple: their columns are values of their own there.
+pub fn write_tagged(value: Value<'_>, out: &mut Vec<u8>) {
+    match value {
+        Value::Null => out.push(NULL),
+        Value::Bool(value) => out.extend_from_slice(&[BOOL, value.into()]),
+        Value::Int(value) => {
+            out.push(INT);
+            order::write_i64(value, out);
         }
+        Value::Float(value) => {
+            out.push(FLOAT);
+            order::write_f64(value.0, out);
+        }
+        Value::Decimal(units, scale) => {
+            out.extend_from_slice(&[DECIMAL, scale]);
+            order::write_i128(units, out);
+        }
+        Value::Timestamp(time) => {
+            out.push(TIMESTAMP);
+            order::write_i64(time.micros(), out);
+        }
+        Value::Text(text) => {
+            out.push(TEXT);
+            order::write_bytes(text.as_bytes(), Place::Inner, out);
+        }
+        Value::Bytes(bytes) => {
+            out.push(BYTES);
+            order::write_bytes(bytes, Place::Inner, out);
+        }
+        Value::Dynamic(row) => out.extend_from_slice(row.0),
+        Value::Struct(..) | Value::Tuple(..) => panic!("a value of a dynamic row is one column"),
     }
 }
 
