@@ -107,6 +107,23 @@ impl Combiner {
         self.scratch = scratch;
     }
 
+    /// As [`Combiner::stage_row`], with the row as `write` encodes it; none, if that fails.
+    #[inline]
+    pub(crate) fn stage_written<T, E>(
+        &mut self,
+        count: i64,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        let result = write(&mut scratch);
+        if result.is_ok() {
+            self.stage(&scratch, count);
+        }
+        self.scratch = scratch;
+        result
+    }
+
     #[inline]
     fn stage(&mut self, row: &[u8], count: i64) {
         let key = if row.len() > SHORT { self.stage_long(row) } else { Key::short(row) };

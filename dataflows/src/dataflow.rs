@@ -15,6 +15,7 @@ use timely::worker::{Config, Worker};
 
 use crate::clock::FlowTime;
 use crate::flow::{Flow, Parts};
+use crate::format::{Format, InputShape, formats};
 use crate::panics::caught;
 use crate::rows::Schema;
 use crate::source::{DecodeRecord, Driver, Turn};
@@ -55,6 +56,7 @@ pub struct Entry {
     name: &'static str,
     arguments: fn(clap::Command) -> clap::Command,
     parse: fn(&ArgMatches) -> Result<Arc<dyn Build>, clap::Error>,
+    formats: Vec<Arc<dyn Format>>,
 }
 
 /// The registry's line for dataflow `D`.
@@ -63,6 +65,7 @@ pub fn entry<D: Dataflow>() -> Entry {
         name: D::NAME,
         arguments: D::augment_args,
         parse: |matches| Ok(Arc::new(D::from_arg_matches(matches)?)),
+        formats: formats(),
     }
 }
 
@@ -70,6 +73,17 @@ impl Entry {
     /// The dataflow's name.
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// The entry with one more format in which its inputs can be read.
+    pub fn format(mut self, format: impl Format) -> Self {
+        self.formats.push(Arc::new(format));
+        self
+    }
+
+    /// The formats in which its inputs can be read.
+    pub fn formats(&self) -> &[Arc<dyn Format>] {
+        &self.formats
     }
 
     /// Adds the dataflow's own options and help to a command.
@@ -91,6 +105,8 @@ impl Entry {
 pub struct Shape {
     /// The names of its inputs.
     pub inputs: Vec<String>,
+    /// How those are read that a format reads, by name.
+    pub formats: BTreeMap<String, InputShape>,
     /// Its outputs.
     pub outputs: Vec<OutputShape>,
     /// The names of its persisted collections.
@@ -137,6 +153,7 @@ impl Shape {
     pub fn of(dataflow: &dyn Build) -> Result<Self, BuildError> {
         rehearse(dataflow, |parts| Shape {
             inputs: parts.inputs,
+            formats: parts.formats,
             outputs: parts.outputs.into_iter().map(|output| output.shape).collect(),
             persisted: parts.persisted,
             types: parts.types,

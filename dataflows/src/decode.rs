@@ -49,6 +49,18 @@ impl<'a, R: Row> Rows<'a, R> {
         self.combiner.stage_row::<R>(row, diff);
     }
 
+    /// Adds the row that `write` encodes, so many times; none, if it fails.
+    ///
+    /// What it writes must be the encoding of such a row.
+    #[inline]
+    pub(crate) fn push_written<T>(
+        &mut self,
+        diff: Diff,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<T, Malformed>,
+    ) -> Result<T, Malformed> {
+        self.combiner.stage_written(diff, write)
+    }
+
     /// Says when what the record tells of took place: without it, that is the record's timestamp. The watermark of its
     /// partition is the largest of these. It counts as the rows do: when the whole record has been decoded.
     ///

@@ -11,6 +11,7 @@ use crate::clock::{FlowTime, TimeOfFlow};
 use crate::collection::{About, Collection, Snapshot};
 use crate::dataflow::Build;
 use crate::flat::FlatBatch;
+use crate::format::{Binding, InputShape};
 use crate::input::Input;
 use crate::operators::differential::flatten;
 use crate::output::Output;
@@ -27,6 +28,8 @@ pub struct Flow<'s> {
     drivers: Rc<RefCell<DriverOf>>,
     persistence: Rc<RefCell<Option<Persistence<'s>>>>,
     time: Rc<TimeOfFlow<'s>>,
+    /// How inputs are read, where that is bound.
+    bindings: Rc<RefCell<BTreeMap<String, Binding>>>,
 }
 
 /// Gives the driver of the input of that name.
@@ -51,6 +54,8 @@ pub type StateWriterOf = Box<dyn FnMut(&str, Sharding) -> Box<dyn StateWriter>>;
 pub struct Parts<'s> {
     /// The names of the inputs, in the order of their use.
     pub inputs: Vec<String>,
+    /// How those are read that a format reads, by name.
+    pub formats: BTreeMap<String, InputShape>,
     /// The outputs, in the order of their declaration.
     pub outputs: Vec<Output<'s>>,
     /// The dead letters of each input, as rows of [`DeadLetter`](crate::dead_letter::DeadLetter).
@@ -87,6 +92,7 @@ impl<'s> Flow<'s> {
             drivers,
             persistence,
             time: Rc::clone(&time),
+            bindings: Rc::default(),
         });
         time.finish(scope, &parts.borrow().reports);
         parts.take()
@@ -122,6 +128,7 @@ impl<'s> Flow<'s> {
             drivers: Rc::new(RefCell::new(Box::new(|input| panic!("this flow has no input {input:?}")))),
             persistence: Rc::default(),
             time: TimeOfFlow::new(FlowTime::default()),
+            bindings: Rc::default(),
         }
     }
 
@@ -165,6 +172,19 @@ impl<'s> Flow<'s> {
     ) -> Collection<'s, R> {
         let about = About { restorable: true, ..About::default() };
         Collection::new(self.clone(), changes, about, snapshot)
+    }
+
+    /// Says how the input of that name is read, where its rows are those of a format.
+    pub fn bind(&self, input: &str, binding: Binding) {
+        self.bindings.borrow_mut().insert(input.to_owned(), binding);
+    }
+
+    pub(crate) fn binding(&self, input: &str) -> Option<Binding> {
+        self.bindings.borrow().get(input).cloned()
+    }
+
+    pub(crate) fn take_format(&self, input: &str, shape: InputShape) {
+        self.parts.borrow_mut().formats.insert(input.to_owned(), shape);
     }
 
     pub(crate) fn scope(&self) -> Scope<'s, Epoch> {

@@ -39,6 +39,7 @@
 //! In the order in which they are best read:
 //!
 //! - [`record`], [`decode`], [`split`], [`rows`]: what comes in, and what it becomes
+//! - [`input`], [`mod@format`]: how records are read, and how their bytes become values
 //! - [`flow`]: inputs, collections and outputs; [`operators`]: what is done to them
 //! - [`combine`], [`flat`]: equal rows summed before they leave the worker, and the batches that carry them;
 //!   `arrange`: the arrangements that hold them
@@ -59,6 +60,7 @@ pub mod decode;
 pub mod digest;
 pub mod flat;
 pub mod flow;
+pub mod format;
 pub mod group;
 pub mod input;
 pub mod key;
@@ -81,6 +83,7 @@ pub use collection::Collection;
 pub use cutwater_rows as rows;
 pub use dataflow::{Build, BuildError, Dataflow, Entry, OutputShape, Shape, entry};
 pub use flow::{Flow, Parts};
+pub use format::{Binding, Envelope, Format, InputShape};
 pub use input::Input;
 pub use output::Output;
 
@@ -103,6 +106,7 @@ pub mod prelude {
     pub use crate::dataflow::{Dataflow, Shape, entry};
     pub use crate::decode::{Decode, Rows};
     pub use crate::flow::Flow;
+    pub use crate::format::{Binding, Envelope, Format};
     pub use crate::group::Group;
     pub use crate::operators::map::Emit;
     pub use crate::operators::stateful::{Due, KeyedState};
@@ -112,7 +116,7 @@ pub mod prelude {
         Latest, Map, Negate, Persist, Reduce, Stateful, Sum, Threshold, Upsert,
     };
     pub use crate::record::{Malformed, Record};
-    pub use crate::rows::{Bytes, Decimal, DynRow, Float, Row, Schema, Text, Timestamp, Value};
+    pub use crate::rows::{Bytes, Column, Decimal, DynRow, Float, Kind, Row, Schema, Text, Timestamp, Value};
     pub use crate::waker::Waker;
     pub use crate::{Diff, Epoch};
     pub use {clap, differential_dataflow, timely};

@@ -28,6 +28,7 @@ use crate::combine::Combiner;
 use crate::dataflow::{Build, Dataflow};
 use crate::decode::Decode;
 use crate::flow::Flow;
+use crate::format::{Binding, bound};
 use crate::record::{Malformed, NoHeaders, Record};
 use crate::rows::{Timestamp, to_row};
 use crate::source::decode;
@@ -92,6 +93,11 @@ impl Test {
     /// A test of what `build` builds, without options and a type for them.
     pub fn building(name: &'static str, build: impl Fn(&Flow<'_>) + Send + Sync + 'static) -> Self {
         Test { dataflow: Arc::new(Building { name, build }), epochs: Vec::new(), workers: 1, restarts: false }
+    }
+
+    /// Reads an input in this format and envelope, as `--format` would have it.
+    pub fn format(self, input: &str, binding: Binding) -> Self {
+        Test { dataflow: bound(self.dataflow, [(input.to_owned(), binding)].into()), ..self }
     }
 
     /// How many workers run it at first; 1 if nothing is said.

@@ -2,6 +2,7 @@
 
 mod proof;
 
+mod inputs;
 mod keyed;
 mod linear;
 mod stateful;

@@ -1,0 +1,405 @@
+//! JSON: an object a record, whose fields are the columns.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::{DeserializeSeed, Deserializer as _, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::text::utf8;
+use super::{Decoder, Format, Layout, RowWriter, Undecoded};
+use crate::record::{Malformed, Record};
+use crate::rows::{self, DynRow, Kind, Row, Schema, Timestamp, Value, decimal_units};
+
+/// `json`: an object a record, whose fields are the columns, by their names.
+///
+/// Numbers are read without loss: an integer has to be one of 64 bits, a decimal, which may also be a string, is never
+/// rounded. Timestamps are RFC 3339 or integer milliseconds, bytes base 64. A struct within is an object, a tuple and a
+/// dynamic row an array. Where a column may be missing, so may the field, or be null. Other fields are ignored; a field that
+/// is there twice is not. Columns that say their own type get an integer or else a floating-point number, text, a truth
+/// value, or null.
+///
+/// Costs two passes over what is read, and no allocation but for strings with escapes.
+///
+/// ```
+/// use cutwater_dataflows::prelude::*;
+/// use cutwater_dataflows::testing::Test;
+///
+/// #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// struct Order {
+///     #[row(key)]
+///     id: Text,
+///     price: Decimal<2>,
+/// }
+///
+/// let test = Test::building("orders", |flow| {
+///     flow.input("orders").rows::<Order>().output("orders", &["id"], &["price"]);
+/// });
+/// let good = r#"{"price": 0.10, "id": "o-1", "colour": "red"}"#;
+/// let bad = r#"{"price": 0.105, "id": "o-2"}"#;
+/// let outcome = test.epoch([("orders", good), ("orders", bad)]).check();
+/// assert_eq!(outcome.rows("orders"), [r#"{"id":"o-1","price":"0.10"}"#]);
+/// assert!(outcome.dead_letters().first().unwrap().contains("price: it has more than 2 digits after the point"));
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Json;
+
+impl Format for Json {
+    fn name(&self) -> &str {
+        "json"
+    }
+
+    fn open(&self, schema: &Schema) -> Result<Box<dyn Decoder>, String> {
+        Layout::new(schema)?;
+        let (fields, found, bytes) = (fields(&schema.columns), Vec::new(), Vec::new());
+        Ok(Box::new(Object { fields, found, bytes }))
+    }
+}
+
+/// A field, or an item of an array under its number.
+struct Field {
+    name: String,
+    optional: bool,
+    node: Node,
+}
+
+enum Node {
+    Column(Kind),
+    Object(Vec<Field>),
+    Array(Vec<Field>),
+}
+
+fn fields(columns: &[rows::Column]) -> Vec<Field> {
+    columns.iter().map(|column| field(column.name.clone(), &column.kind)).collect()
+}
+
+fn field(name: String, kind: &Kind) -> Field {
+    let (kind, optional) = match kind {
+        Kind::Option(kind) => (&**kind, true),
+        kind => (kind, false),
+    };
+    let node = match kind {
+        Kind::Struct(schema) => Node::Object(fields(&schema.columns)),
+        Kind::Tuple(parts) => Node::Array(
+            parts.iter().enumerate().map(|(index, kind)| field(index.to_string(), kind)).collect(),
+        ),
+        kind => Node::Column(kind.clone()),
+    };
+    Field { name, optional, node }
+}
+
+/// Decodes objects.
+struct Object {
+    fields: Vec<Field>,
+    /// The memory of [`Reading::found`] between records.
+    found: Vec<Option<&'static str>>,
+    bytes: Vec<u8>,
+}
+
+impl Decoder for Object {
+    fn decode(&mut self, payload: &[u8], _: &Record<'_>, row: &mut RowWriter<'_>) -> Result<(), Undecoded> {
+        let text = utf8(payload)?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let found = reused(std::mem::take(&mut self.found));
+        let mut reading = Reading { found, bytes: &mut self.bytes, row };
+        let result = reading.object(&self.fields, text, &Path::TOP);
+        self.found = reused(reading.found);
+        Ok(result?)
+    }
+}
+
+/// The same memory, for texts of another lifetime.
+fn reused<'a>(mut found: Vec<Option<&str>>) -> Vec<Option<&'a str>> {
+    found.clear();
+    found.into_iter().map(|_| None).collect()
+}
+
+/// Where a value stands.
+struct Path<'a> {
+    above: Option<&'a Path<'a>>,
+    name: &'a str,
+}
+
+impl Path<'_> {
+    const TOP: Path<'static> = Path { above: None, name: "" };
+
+    #[cold]
+    fn wrong(&self, why: impl fmt::Display) -> Malformed {
+        Malformed(if self.above.is_some() { format!("{self}: {why}") } else { why.to_string() }.into())
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(above) = self.above.filter(|above| above.above.is_some()) {
+            write!(f, "{above}.")?;
+        }
+        f.write_str(self.name)
+    }
+}
+
+/// A record that is read.
+struct Reading<'p, 'b, 'w> {
+    /// The texts of the fields of an object, and behind them those of the object within that is being read.
+    found: Vec<Option<&'p str>>,
+    /// Where bytes are decoded.
+    bytes: &'b mut Vec<u8>,
+    row: &'b mut RowWriter<'w>,
+}
+
+impl<'p> Reading<'p, '_, '_> {
+    fn object(&mut self, fields: &[Field], text: &'p str, path: &Path<'_>) -> Result<(), Malformed> {
+        let begin = self.found.len();
+        self.found.resize(begin + fields.len(), None);
+        find(fields, text, &mut self.found[begin..], path)?;
+        self.each(fields, begin, path)
+    }
+
+    fn array(&mut self, items: &[Field], text: &'p str, path: &Path<'_>) -> Result<(), Malformed> {
+        let begin = self.found.len();
+        let texts: Vec<&RawValue> = parsed(text, "an array", path)?;
+        if texts.len() != items.len() {
+            return Err(path.wrong(format_args!("expected {} items, found {}", items.len(), texts.len())));
+        }
+        self.found.extend(texts.iter().map(|text| Some(text.get())));
+        self.each(items, begin, path)
+    }
+
+    /// Reads the fields whose texts are the last ones that were found.
+    fn each(&mut self, fields: &[Field], begin: usize, path: &Path<'_>) -> Result<(), Malformed> {
+        for (index, field) in fields.iter().enumerate() {
+            let path = Path { above: Some(path), name: &field.name };
+            match self.found[begin + index] {
+                None | Some("null") if field.optional => self.row.push(Value::Null)?,
+                Some(text) => self.value(field, text, &path)?,
+                None => return Err(path.wrong("it is missing")),
+            }
+        }
+        self.found.truncate(begin);
+        Ok(())
+    }
+
+    fn value(&mut self, field: &Field, text: &'p str, path: &Path<'_>) -> Result<(), Malformed> {
+        if field.optional && !matches!(field.node, Node::Column(_)) {
+            self.row.present()?;
+        }
+        match &field.node {
+            Node::Object(fields) => self.object(fields, text, path),
+            Node::Array(items) => self.array(items, text, path),
+            Node::Column(kind) => self.column(kind, text, path),
+        }
+    }
+
+    fn column(&mut self, kind: &Kind, text: &'p str, path: &Path<'_>) -> Result<(), Malformed> {
+        let owned;
+        let value = match kind {
+            Kind::Text => {
+                owned = string(text, kind, path)?;
+                Value::Text(&owned)
+            }
+            Kind::Int => Value::Int(integer(text, kind, path)?),
+            Kind::Float => Value::Float(float(text, kind, path)?),
+            Kind::Bool => match text {
+                "true" => Value::Bool(true),
+                "false" => Value::Bool(false),
+                _ => return Err(unexpected(kind, text, path)),
+            },
+            Kind::Timestamp if is_string(text) => {
+                let time: Result<Timestamp, _> = string(text, kind, path)?.parse();
+                Value::Timestamp(time.map_err(|_| path.wrong("it is not an RFC 3339 time"))?)
+            }
+            Kind::Timestamp => {
+                let time = Timestamp::from_millis(integer(text, kind, path)?);
+                Value::Timestamp(time.ok_or_else(|| path.wrong("it is out of range"))?)
+            }
+            Kind::Decimal(scale) => {
+                let digits = if is_string(text) {
+                    string(text, kind, path)?
+                } else {
+                    number(text, kind, path)?.into()
+                };
+                Value::Decimal(decimal_units(&digits, *scale).map_err(|why| path.wrong(why))?, *scale)
+            }
+            Kind::Bytes => {
+                self.bytes.clear();
+                let decoded = STANDARD.decode_vec(&*string(text, kind, path)?, self.bytes);
+                decoded.map_err(|_| path.wrong("it is not base 64"))?;
+                Value::Bytes(self.bytes)
+            }
+            Kind::Any => {
+                owned = if is_string(text) { string(text, kind, path)? } else { "".into() };
+                any(text, &owned, path)?
+            }
+            Kind::Dynamic => {
+                let row = dynamic(text, path)?;
+                return self.row.push(Value::Dynamic(row.borrow()));
+            }
+            Kind::Option(_) | Kind::Struct(_) | Kind::Tuple(_) => unreachable!("these are no columns"),
+        };
+        self.row.push(value)
+    }
+}
+
+/// Finds the texts of the fields of an object.
+fn find<'p>(
+    fields: &[Field],
+    text: &'p str,
+    found: &mut [Option<&'p str>],
+    path: &Path<'_>,
+) -> Result<(), Malformed> {
+    let mut twice = None;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let visitor = Find { fields, found, twice: &mut twice };
+    let Err(error) = json.deserialize_map(visitor).and_then(|()| json.end()) else { return Ok(()) };
+    Err(match twice {
+        Some(name) => path.wrong(format_args!("field {name:?} is there twice")),
+        None => not_json(&error, text, "an object", path),
+    })
+}
+
+/// Parses what has to be JSON of a kind.
+fn parsed<'p, T: serde::Deserialize<'p>>(text: &'p str, kind: &str, path: &Path<'_>) -> Result<T, Malformed> {
+    serde_json::from_str(text).map_err(|error| not_json(&error, text, kind, path))
+}
+
+#[cold]
+fn not_json(error: &serde_json::Error, text: &str, expected: &str, path: &Path<'_>) -> Malformed {
+    // What serde says of data quotes it.
+    if error.is_data() {
+        unexpected(expected, text, path)
+    } else {
+        path.wrong(format_args!("not JSON: {error}"))
+    }
+}
+
+struct Find<'a, 'f, 'p> {
+    fields: &'f [Field],
+    found: &'a mut [Option<&'p str>],
+    twice: &'a mut Option<&'f str>,
+}
+
+impl<'p> Visitor<'p> for Find<'_, '_, 'p> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'p>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut next = 0;
+        while let Some(field) = map.next_key_seed(Name { fields: self.fields, next })? {
+            let Some(index) = field else {
+                map.next_value::<serde::de::IgnoredAny>()?;
+                continue;
+            };
+            if self.found[index].replace(map.next_value::<&RawValue>()?.get()).is_some() {
+                *self.twice = Some(&self.fields[index].name);
+                return Err(A::Error::custom("twice"));
+            }
+            next = index + 1;
+        }
+        Ok(())
+    }
+}
+
+/// Finds the field of a name, first the one that is next.
+struct Name<'a> {
+    fields: &'a [Field],
+    next: usize,
+}
+
+impl<'p> DeserializeSeed<'p> for Name<'_> {
+    type Value = Option<usize>;
+    fn deserialize<D: serde::Deserializer<'p>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a field")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Option<usize>, E> {
+        if self.fields.get(self.next).is_some_and(|field| field.name == name) {
+            return Ok(Some(self.next));
+        }
+        Ok(self.fields.iter().position(|field| field.name == name))
+    }
+}
+
+fn is_string(text: &str) -> bool {
+    text.starts_with('"')
+}
+
+/// The content of a string: borrowed, where nothing in it is escaped.
+fn string<'p>(text: &'p str, kind: &Kind, path: &Path<'_>) -> Result<Cow<'p, str>, Malformed> {
+    let Some(plain) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else {
+        return Err(unexpected(kind, text, path));
+    };
+    if plain.contains('\\') { parsed::<String>(text, "text", path).map(Cow::Owned) } else { Ok(plain.into()) }
+}
+
+/// The text of a number.
+fn number<'p>(text: &'p str, kind: &Kind, path: &Path<'_>) -> Result<&'p str, Malformed> {
+    if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+        return Ok(text);
+    }
+    Err(unexpected(kind, text, path))
+}
+
+fn integer(text: &str, kind: &Kind, path: &Path<'_>) -> Result<i64, Malformed> {
+    let number = number(text, kind, path)?;
+    number.parse().map_err(|_| {
+        let whole = !number.contains(['.', 'e', 'E']);
+        path.wrong(if whole { "it is out of range of 64 bits" } else { "it is not a whole number" })
+    })
+}
+
+fn float(text: &str, kind: &Kind, path: &Path<'_>) -> Result<rows::Float, Malformed> {
+    let value: f64 = number(text, kind, path)?.parse().map_err(|_| unexpected(kind, text, path))?;
+    if value.is_finite() { Ok(value.into()) } else { Err(path.wrong("it is out of range")) }
+}
+
+/// A value that says its own type. `owned` is its content, where it is a string.
+fn any<'a>(text: &str, owned: &'a str, path: &Path<'_>) -> Result<Value<'a>, Malformed> {
+    Ok(match text.as_bytes().first() {
+        Some(b'"') => Value::Text(owned),
+        Some(b't') => Value::Bool(true),
+        Some(b'f') => Value::Bool(false),
+        Some(b'n') => Value::Null,
+        Some(b'{' | b'[') => return Err(unexpected(&Kind::Any, text, path)),
+        _ if text.contains(['.', 'e', 'E']) => Value::Float(float(text, &Kind::Any, path)?),
+        _ => Value::Int(integer(text, &Kind::Any, path)?),
+    })
+}
+
+fn dynamic(text: &str, path: &Path<'_>) -> Result<DynRow, Malformed> {
+    let mut row = DynRow::default();
+    for text in parsed::<Vec<&RawValue>>(text, "an array", path)?.iter().map(|text| text.get()) {
+        let owned = if is_string(text) { string(text, &Kind::Any, path)? } else { "".into() };
+        row.push(any(text, &owned, path)?);
+    }
+    Ok(row)
+}
+
+/// Says what was found, without quoting it.
+#[cold]
+fn unexpected(expected: impl fmt::Display, text: &str, path: &Path<'_>) -> Malformed {
+    let found = match text.trim_start().as_bytes().first() {
+        Some(b'"') => "a string",
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b't' | b'f') => "a truth value",
+        Some(b'n') => "null",
+        _ => "a number",
+    };
+    path.wrong(format_args!("expected {expected}, found {found}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+//! Formats and envelopes: how a record's bytes become values, and what a record means.
+//!
+//! An input that is read with [`Input::rows`](crate::Input::rows) does not say how its records are written: that is the
+//! affair of `--format`. A format outside this crate implements [`Format`] and [`Decoder`], and is registered with
+//! [`Entry::format`](crate::Entry::format), or bound in code with [`Input::format`](crate::Input::format):
+//!
+//! ```
+//! use cutwater_dataflows::format::{Decoder, Format, RowWriter, Undecoded};
+//! use cutwater_dataflows::prelude::*;
+//! use cutwater_dataflows::testing::Test;
+//!
+//! /// Values between semicolons, in the order of the columns.
+//! struct Semicolons;
+//!
+//! impl Format for Semicolons {
+//!     fn name(&self) -> &str {
+//!         "semicolons"
+//!     }
+//!     fn open(&self, schema: &Schema) -> Result<Box<dyn Decoder>, String> {
+//!         match schema.columns.iter().find(|column| !matches!(column.kind, Kind::Text | Kind::Int)) {
+//!             Some(column) => Err(format!("column {:?} is neither text nor an integer", column.name)),
+//!             None => Ok(Box::new(Fields(schema.clone()))),
+//!         }
+//!     }
+//! }
+//!
+//! struct Fields(Schema);
+//!
+//! impl Decoder for Fields {
+//!     fn decode(&mut self, payload: &[u8], _: &Record<'_>, row: &mut RowWriter<'_>) -> Result<(), Undecoded> {
+//!         let line = std::str::from_utf8(payload).map_err(|_| Malformed::because("not UTF-8"))?;
+//!         let mut fields = line.split(';');
+//!         for column in &self.0.columns {
+//!             let field = fields.next().ok_or(Malformed(format!("{}: missing", column.name).into()))?;
+//!             row.push(match column.kind {
+//!                 Kind::Text => Value::Text(field),
+//!                 _ => Value::Int(field.parse().map_err(|_| Malformed(format!("{}: no integer", column.name).into()))?),
+//!             })?;
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let test = Test::building("stock", |flow| {
+//!     let stock = flow.input("stock").format(Semicolons).rows::<(Text, i64)>();
+//!     stock.output("stock", &["product"], &["pieces"]);
+//! });
+//! let outcome = test.epoch([("stock", "bolt;7"), ("stock", "nut;many")]).check();
+//! assert_eq!(outcome.rows("stock"), [r#"{"product":"bolt","pieces":7}"#]);
+//! assert!(outcome.dead_letters().first().unwrap().contains("1: no integer"));
+//! ```
+//!
+//! # What the seam allows for
+//! - A format sees a schema and bytes, and [`RowWriter`] knows the encoding: one decoder serves structs, tuples and
+//!   [`DynRow`](crate::rows::DynRow).
+//! - An envelope that has rows within (before and after a change, say) opens the format with a schema of its own, and makes
+//!   rows of what that decodes to. Columns that are the record's own (its offset, its key) are left out of the schema with
+//!   which the format is opened, and filled in by [the source](crate::source).
+//! - A schema that is not there yet will be one more case of [`Undecoded`], which is open: the source then pauses the
+//!   partition before that record, and a thread of the runtime fetches the schema. No format that exists has to change.
+//!   [`Format`] gets a provided method for what is fetched before the first record.
+
+mod bound;
+pub mod json;
+mod read;
+mod row_writer;
+pub mod text;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::record::{Malformed, Record};
+use crate::rows::{Kind, Schema};
+
+pub use bound::bound;
+pub use json::Json;
+pub(crate) use read::{Append, Payload, Upserts};
+pub use row_writer::{Layout, RowWriter};
+pub use text::Text;
+
+/// How the bytes of a record become the values of a row's columns.
+///
+/// The name is part of a job's identity: a state that was made with another format is refused. So a format that reads the
+/// same bytes as other values has another name.
+pub trait Format: Send + Sync + 'static {
+    /// The name by which `--format` knows it: without `+` and `=`.
+    fn name(&self) -> &str;
+
+    /// A decoder for rows of this schema. Called on every worker, and at other times to see whether it can be: it must
+    /// depend on the schema alone, and take no time.
+    ///
+    /// # Errors
+    /// If no record of this format could fill the columns: in words that name the column.
+    fn open(&self, schema: &Schema) -> Result<Box<dyn Decoder>, String>;
+}
+
+/// Decodes records of a format to rows of a schema, inside the source operator, on the borrowed record.
+pub trait Decoder: 'static {
+    /// Writes the values of all columns of `payload`, in order. `record` is what that is part of, for formats that go by its
+    /// headers, say.
+    ///
+    /// # Errors
+    /// A payload that can't be read becomes a dead letter; what was written of it is dropped. The reason names the column and
+    /// says what is wrong with it, without quoting what people sent: reasons are logged.
+    ///
+    /// # Panics
+    /// A panic is caught, as that of [`Decode::decode`](crate::decode::Decode::decode).
+    fn decode(
+        &mut self,
+        payload: &[u8],
+        record: &Record<'_>,
+        row: &mut RowWriter<'_>,
+    ) -> Result<(), Undecoded>;
+}
+
+/// Why a payload was not decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Undecoded {
+    /// It can't be: the record becomes a dead letter.
+    Malformed(Malformed),
+}
+
+impl From<Malformed> for Undecoded {
+    fn from(why: Malformed) -> Self {
+        Undecoded::Malformed(why)
+    }
+}
+
+/// What a record means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Envelope {
+    /// Each record is a row. A record with a null value is a dead letter.
+    #[default]
+    Append,
+    /// The newest value of a record key stands, a null value deletes it. A record without a key is a dead letter.
+    Upsert,
+}
+
+impl Envelope {
+    /// All there are.
+    pub const ALL: [Envelope; 2] = [Envelope::Append, Envelope::Upsert];
+
+    /// The name by which `--format` knows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Envelope::Append => "append",
+            Envelope::Upsert => "upsert",
+        }
+    }
+}
+
+impl fmt::Display for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Envelope {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Envelope::ALL.into_iter().find(|envelope| envelope.name() == text).ok_or_else(|| {
+            format!("there is no envelope {text:?}, but {}", Envelope::ALL.map(Envelope::name).join(", "))
+        })
+    }
+}
+
+/// How an input is read: what `--format` binds.
+#[derive(Clone)]
+pub struct Binding {
+    /// The format.
+    pub format: Arc<dyn Format>,
+    /// The envelope; `None` where nothing is said, which leaves it to the dataflow.
+    pub envelope: Option<Envelope>,
+}
+
+impl fmt::Debug for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Binding").field(&self.format.name()).field(&self.envelope).finish()
+    }
+}
+
+impl Binding {
+    /// A format, with the envelope that the dataflow says.
+    pub fn new(format: impl Format) -> Self {
+        Binding { format: Arc::new(format), envelope: None }
+    }
+
+    /// With this envelope.
+    pub fn envelope(self, envelope: Envelope) -> Self {
+        Binding { envelope: Some(envelope), ..self }
+    }
+
+    /// Reads `FORMAT[+ENVELOPE]`, where the format is one of `known`.
+    ///
+    /// # Errors
+    /// Names the formats or envelopes that there are.
+    pub fn parse(text: &str, known: &[Arc<dyn Format>]) -> Result<Self, String> {
+        let (name, envelope) = match text.split_once('+') {
+            Some((name, envelope)) => (name, Some(envelope.parse()?)),
+            None => (text, None),
+        };
+        // One that is registered goes before one that comes with Cutwater.
+        let format = known.iter().rev().find(|format| format.name() == name).ok_or_else(|| {
+            let names: Vec<_> = known.iter().map(|format| format.name()).collect();
+            format!("there is no format {name:?}, but {}", names.join(", "))
+        })?;
+        Ok(Binding { format: Arc::clone(format), envelope })
+    }
+}
+
+/// How an input of a dataflow is read by its format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputShape {
+    /// The name of the format.
+    pub format: String,
+    /// The envelope.
+    pub envelope: Envelope,
+    /// The columns that the format fills.
+    pub schema: Schema,
+    /// True iff the dataflow's code binds the format: nothing else can be bound then.
+    pub in_code: bool,
+}
+
+impl fmt::Display for InputShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{}", self.format, self.envelope)
+    }
+}
+
+/// The formats that come with Cutwater.
+pub fn formats() -> Vec<Arc<dyn Format>> {
+    vec![Arc::new(Text), Arc::new(Json)]
+}
+
+/// The format of rows of this type where none is bound: `text` for one text, `json` for others.
+pub(crate) fn usual(kind: &Kind) -> Arc<dyn Format> {
+    match kind {
+        Kind::Text => Arc::new(Text),
+        _ => Arc::new(Json),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_binding_is_a_format_and_an_envelope_or_names_what_there_is() {
+        let parse = |text: &str| Binding::parse(text, &formats());
+        let bound = |text: &str| parse(text).map(|binding| format!("{binding:?}")).unwrap();
+        assert_eq!(bound("json"), "Binding(\"json\", None)");
+        assert_eq!(bound("text+append"), "Binding(\"text\", Some(Append))");
+        assert_eq!(bound("json+upsert"), "Binding(\"json\", Some(Upsert))");
+        let refused = |text: &str| parse(text).unwrap_err();
+        assert_eq!(refused("jsno"), "there is no format \"jsno\", but text, json");
+        assert_eq!(refused(""), "there is no format \"\", but text, json");
+        assert_eq!(refused("json+"), "there is no envelope \"\", but append, upsert");
+        assert_eq!(refused("json+upsrt"), "there is no envelope \"upsrt\", but append, upsert");
+    }
+}
