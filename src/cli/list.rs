@@ -22,7 +22,15 @@ pub(super) fn list(registry: &[Entry], out: &mut dyn Write) -> Result<()> {
         match command.clone().try_get_matches_from::<_, &str>([]).ok().and_then(|m| entry.parse(&m).ok()) {
             Some(dataflow) => {
                 let shape = Shape::of(&*dataflow)?;
-                writeln!(out, "  reads   {}", shape.inputs.join(", "))?;
+                for input in &shape.inputs {
+                    match shape.formats.get(input) {
+                        Some(format) => {
+                            let how = if format.in_code { "as" } else { "by default as" };
+                            writeln!(out, "  reads   {input} {how} {format}: {}", format.schema)?;
+                        }
+                        None => writeln!(out, "  reads   {input}")?,
+                    }
+                }
                 for output in &shape.outputs {
                     let schema = &output.schema;
                     let columns: Vec<_> = schema.columns.iter().map(|column| column.name.as_str()).collect();

@@ -4,6 +4,7 @@
 mod bench;
 mod config;
 mod emit;
+mod formats;
 mod kafka;
 mod ledger;
 mod list;
@@ -187,6 +188,7 @@ fn run_dataflow(registry: &[Entry], matches: &ArgMatches) -> Result<()> {
         &RunArgs::from_arg_matches(matches)?,
         &LogArgs::from_arg_matches(matches)?,
         entry.parse(matches)?,
+        entry.formats(),
     )
 }
 

@@ -20,6 +20,10 @@ pub(super) struct RunArgs {
     /// Bind an input to a topic; TOPIC alone binds the only input; ^REGEX is allowed; repeatable
     #[arg(short, long, value_name = "NAME=TOPIC", help_heading = "Input")]
     pub topic: Vec<String>,
+    /// How an input is read, as text or json, and what a record means, append or upsert; FORMAT alone binds the only
+    /// input; repeatable [default: text for rows of one text, json for others]
+    #[arg(short, long, value_name = "INPUT=FORMAT+ENVELOPE", help_heading = "Input")]
+    pub format: Vec<String>,
     /// Where to start: earliest, latest, committed, timestamp:MS or offset:N
     #[arg(long, value_name = "WHERE", default_value = "earliest", help_heading = "Input")]
     pub from: From,

@@ -90,6 +90,7 @@ pub(super) fn identity(
         collections: shape.persisted.clone(),
         types: shape.types.clone(),
         inputs,
+        formats: shape.formats.iter().map(|(input, shape)| (input.clone(), shape.to_string())).collect(),
         cluster,
         // Those that discovery compares with from now on.
         topics: feeds.ids().of(feeds.topics().iter().map(String::as_str)),

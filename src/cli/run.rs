@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use cutwater_dataflows::{Build, Shape};
+use cutwater_dataflows::{Build, Format, Shape, format};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::emit::emits;
+use super::formats;
 use super::log;
 use super::options::{LogArgs, MOST_WORKERS, RunArgs};
 use super::progress::Progress;
@@ -31,7 +32,14 @@ use crate::status::Status;
 use crate::{exit, signals, supervise};
 
 /// Runs a dataflow as the options say: here, or in several processes that are started and watched here.
-pub(super) fn run(args: &RunArgs, general: &LogArgs, dataflow: Arc<dyn Build>) -> Result<()> {
+pub(super) fn run(
+    args: &RunArgs,
+    general: &LogArgs,
+    dataflow: Arc<dyn Build>,
+    formats: &[Arc<dyn Format>],
+) -> Result<()> {
+    let bindings = formats::bindings(&args.format, &Shape::of(&*dataflow)?, dataflow.name(), formats)?;
+    let dataflow = format::bound(dataflow, bindings);
     let shape = Shape::of(&*dataflow)?;
     let plan = Plan::new(args, &shape, dataflow.name())?;
     let state_options = args
@@ -447,12 +455,12 @@ fn hosts(args: &RunArgs) -> Result<Vec<String>> {
 
 /// Equal in processes that build the same dataflow and read the same input.
 fn fingerprint(args: &RunArgs, dataflow: &dyn Build) -> u64 {
-    let RunArgs { topic, from, until_end, workers, processes, emit, state, .. } = args;
+    let RunArgs { topic, format, from, until_end, workers, processes, emit, state, .. } = args;
     let version = env!("CARGO_PKG_VERSION");
     let name = dataflow.name();
     xxh3_64(
         format!(
-            "{version} {name} {dataflow:?} {topic:?} {from:?} {until_end} {workers} {processes} {emit:?} {state:?}"
+            "{version} {name} {dataflow:?} {topic:?} {format:?} {from:?} {until_end} {workers} {processes} {emit:?} {state:?}"
         )
         .as_bytes(),
     )

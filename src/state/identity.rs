@@ -35,6 +35,9 @@ pub struct Identity {
     pub types: BTreeMap<String, Schema>,
     /// The inputs, with the topics that they are bound to, as typed.
     pub inputs: BTreeMap<String, Vec<String>>,
+    /// How those inputs are read that a format reads: its name and the envelope's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub formats: BTreeMap<String, String>,
     /// The cluster's identifier, where the brokers tell it.
     pub cluster: Option<String>,
     /// The topics that are read, with their identifiers where the brokers tell them.
@@ -132,6 +135,7 @@ impl Identity {
             differs("the dataflow's options", &Plain(&self.options), &Plain(&now.options));
             differs("the persisted collections", &self.collections, &now.collections);
             differs("the inputs' topics", &self.inputs, &now.inputs);
+            differs("the inputs' formats", &self.formats, &now.formats);
             for (collection, rows) in &now.types {
                 if let Some(how) = self.types.get(collection).and_then(|stored| stored.difference(rows)) {
                     wrong.push(format!("of the rows of collection {collection:?}, {how}"));
@@ -223,6 +227,7 @@ mod tests {
             collections: vec!["words".to_owned()],
             types: BTreeMap::from([("words".to_owned(), Schema::of::<Text>())]),
             inputs: BTreeMap::from([("lines".to_owned(), vec!["^t.*".to_owned()])]),
+            formats: BTreeMap::from([("lines".to_owned(), "json+append".to_owned())]),
             cluster: None,
             topics: BTreeMap::from([("t1".to_owned(), Some("id1".to_owned())), ("t2".to_owned(), None)]),
             outputs: BTreeMap::from([("o".to_owned(), Some("out1".to_owned()))]),
@@ -251,7 +256,7 @@ mod tests {
     #[test]
     fn each_difference_is_named_with_both_sides() {
         type Change = fn(&mut Identity);
-        let cases: [(Change, &[&str]); 9] = [
+        let cases: [(Change, &[&str]); 10] = [
             (|now| now.dataflow = "other".into(), &["dataflow word-count", "of other"]),
             (|now| now.options = "WordCount { tokenizer: Whitespace }".into(), &["Unicode", "Whitespace"]),
             (|now| now.collections.clear(), &["collections", "[\"words\"]", "[]"]),
@@ -260,6 +265,10 @@ mod tests {
                 &["rows of collection \"words\"", "was text, now it is (text, i64)"],
             ),
             (|now| now.inputs.clear(), &["topics", "^t.*"]),
+            (
+                |now| drop(now.formats.insert("lines".into(), "json+upsert".into())),
+                &["formats were {\"lines\": \"json+append\"}", "now {\"lines\": \"json+upsert\"}"],
+            ),
             (|now| now.group = "h".into(), &["group was g, now h"]),
             (|now| now.cluster = Some("d".into()), &["cluster c", "cluster d"]),
             (

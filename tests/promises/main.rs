@@ -11,6 +11,7 @@ mod quick_counts;
 mod quick_damage;
 mod quick_emit;
 mod quick_feeds;
+mod quick_formats;
 mod quick_identity;
 mod quick_input;
 mod quick_kills;

@@ -7,6 +7,7 @@ use cutwater_dataflows::prelude::*;
 use cutwater_dataflows::word_count::Tokenizer;
 
 use crate::quick_emit::Both;
+use crate::quick_formats::{Bars, Shop};
 use crate::support::broker::mock;
 use crate::support::program::{OWN, own};
 
@@ -56,8 +57,10 @@ impl Decode for Picky {
 fn program() {
     let Ok(args) = std::env::var(OWN) else { return };
     let args = std::iter::once("own").chain(args.split('\u{1f}')).map(OsString::from).collect();
-    let code = cutwater::main_with(&[entry::<Columns>(), entry::<Panics>(), entry::<Both>()], args);
-    std::process::exit(if code == ExitCode::SUCCESS { 0 } else { 1 });
+    let shop = entry::<Shop>().format(Bars);
+    let code = cutwater::main_with(&[entry::<Columns>(), entry::<Panics>(), entry::<Both>(), shop], args);
+    let is = |number: &u8| code == ExitCode::from(*number);
+    std::process::exit((0..=2).find(is).unwrap_or(1).into());
 }
 
 /// The lines of standard error that say what went wrong.

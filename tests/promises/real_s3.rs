@@ -80,6 +80,7 @@ fn checkpoints_are_made_restored_shown_and_verified() {
         collections: vec!["words".into()],
         types: Default::default(),
         inputs: BTreeMap::from([("lines".to_owned(), vec!["topic".to_owned()])]),
+        formats: Default::default(),
         cluster: None,
         topics: BTreeMap::new(),
         outputs: BTreeMap::new(),

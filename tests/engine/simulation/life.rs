@@ -193,6 +193,7 @@ impl Job {
             collections: Watch::PERSISTED.map(str::to_owned).into(),
             types: Default::default(),
             inputs: [("lines".to_owned(), Vec::new())].into(),
+            formats: Default::default(),
             cluster: None,
             topics: Default::default(),
             outputs: Default::default(),

@@ -286,6 +286,11 @@ impl Writer {
         self.write(BaseRecord::to(&self.topic).partition(partition).key(key.as_bytes()).payload(value));
     }
 
+    /// Writes a record with a key and a null value, soon.
+    pub fn delete(&self, partition: i32, key: &str) {
+        self.write(BaseRecord::to(&self.topic).partition(partition).key(key.as_bytes()));
+    }
+
     fn write(&self, mut record: BaseRecord<'_, [u8], [u8]>) {
         while let Err((error, back)) = self.producer.send(record) {
             let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
