@@ -183,6 +183,10 @@ impl<'s> Flow<'s> {
         self.bindings.borrow().get(input).cloned()
     }
 
+    pub(crate) fn has_format(&self, input: &str) -> bool {
+        self.parts.borrow().formats.contains_key(input)
+    }
+
     pub(crate) fn take_format(&self, input: &str, shape: InputShape) {
         self.parts.borrow_mut().formats.insert(input.to_owned(), shape);
     }

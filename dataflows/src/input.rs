@@ -27,7 +27,20 @@ impl<'s> Input<'s> {
 
     /// Decodes the records by code of the dataflow's own. Equal rows of a worker and epoch are summed before they go
     /// anywhere.
+    ///
+    /// # Panics
+    /// If a format, an envelope or a column of event time was named: those are for [`Input::rows`].
+    #[track_caller]
     pub fn decode<D: Decode>(self, decoder: D) -> Collection<'s, D::Row> {
+        assert!(
+            self.format.is_none() && self.envelope == Envelope::default() && self.event_time.is_none(),
+            "input {:?} has a decoder of its own: format, envelope and event_time are for `rows`",
+            self.name
+        );
+        self.decoded(decoder)
+    }
+
+    fn decoded<D: Decode>(self, decoder: D) -> Collection<'s, D::Row> {
         let driver = self.flow.driver(&self.name);
         let source = source(self.flow.scope(), &self.name, driver, decoder);
         self.flow.take_source(source.dead_letters, source.reports);
@@ -127,10 +140,10 @@ impl<'s> Input<'s> {
         };
         flow.take_format(name, InputShape { format: format.name().to_owned(), envelope, schema, in_code });
         match envelope {
-            Envelope::Append => self.decode(Append { payload, row: PhantomData }),
+            Envelope::Append => self.decoded(Append { payload, row: PhantomData }),
             Envelope::Upsert => {
                 let state = format!("input {name}");
-                let updates = self.decode(Upserts::<R> { payload, row: PhantomData });
+                let updates = self.decoded(Upserts::<R> { payload, row: PhantomData });
                 updates.upsert(&state).map::<R>(|&(_key, row)| row)
             }
         }

@@ -35,5 +35,8 @@ impl Build for Bound {
             flow.bind(input, binding.clone());
         }
         self.dataflow.build(flow);
+        for input in self.bindings.keys() {
+            assert!(flow.has_format(input), "input {input:?} is bound to a format, but none reads it");
+        }
     }
 }

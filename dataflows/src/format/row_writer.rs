@@ -17,7 +17,7 @@ pub struct Layout {
 
 #[derive(Clone, Debug)]
 struct Column {
-    /// The names of the column and of those that it is in.
+    /// The names of the columns around it, and its own.
     path: String,
     /// Its type, where it may be missing without that.
     kind: Kind,

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cutwater_dataflows::Build;
 use cutwater_dataflows::format::{Decoder, Json, RowWriter, Undecoded, bound, formats};
 use cutwater_dataflows::prelude::*;
 use cutwater_dataflows::rows::Value;
-use cutwater_dataflows::testing::{Sample, Test};
+use cutwater_dataflows::testing::{Given, Sample, Test};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -117,7 +118,7 @@ fn lines_are_text_unless_another_format_is_bound() {
     assert_eq!(json.check().rows("lines"), [r#"{"line":"x"}"#]);
 }
 
-/// Writes what it is told to, whether or not it is a row.
+/// Writes what its payload says, whether or not that is a row.
 struct Told;
 
 impl Format for Told {
@@ -205,4 +206,43 @@ fn the_shape_tells_how_inputs_are_read_and_what_survives() {
     let error = bind("text", "json").unwrap_err().to_string();
     assert!(error.contains("input \"edges\", format text: text fills one column, but"), "{error}");
     assert!(error.contains("(text, text) has 2"), "{error}");
+}
+
+#[test]
+fn mistakes_are_said_when_the_dataflow_is_built() {
+    type Code = fn(&Flow<'_>);
+    #[derive(Debug)]
+    struct Wrong(Code);
+    impl Build for Wrong {
+        fn name(&self) -> &'static str {
+            "wrong"
+        }
+        fn build(&self, flow: &Flow<'_>) {
+            (self.0)(flow);
+        }
+    }
+    let cases: [(Code, &str); 5] = [
+        (
+            |flow| drop(flow.input("views").event_time("when").rows::<View>()),
+            "there is no column \"when\" to be the event time",
+        ),
+        (
+            |flow| drop(flow.input("views").event_time("user").rows::<View>()),
+            "column \"user\" is to be the event time, but it is text",
+        ),
+        (|flow| drop(flow.input("views").rows::<(View, View)>()), "two columns are named \"user\""),
+        (
+            |flow| drop(flow.input("views").format(Json).decode(Given::<Text>::new())),
+            "input \"views\" has a decoder of its own",
+        ),
+        (
+            |flow| drop(flow.input("views").decode(Given::<Text>::new())),
+            "input \"views\" is bound to a format, but none reads it",
+        ),
+    ];
+    for (build, expected) in cases {
+        let bindings = [("views".to_owned(), Binding::new(Json))];
+        let error = Shape::of(&*bound(Arc::new(Wrong(build)), bindings.into())).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }
