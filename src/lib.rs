@@ -1,5 +1,8 @@
 //! Cutwater's runtime: reads Kafka into a timely dataflow, epoch by epoch, and publishes what it makes of them.
 //!
+//! A crate of dataflows of your own needs this crate alone: [`prelude`], [`testing`] and [`main!`](crate::main!); `cutwater new`
+//! writes one. [`dataflows`] is what dataflows are written against, in full.
+//!
 //! # Layout
 //! In the order in which a record meets them:
 //!
@@ -47,27 +50,73 @@ pub mod stopping;
 pub mod supervise;
 pub mod time;
 
+pub use anyhow;
 pub use cli::{main, main_with};
+pub use cutwater_dataflows as dataflows;
+pub use cutwater_dataflows::{registry, rows, testing};
 pub use mimalloc::MiMalloc as Allocator;
 
-/// Makes the `main` of a program that runs the given dataflows, and sets its allocator.
+/// What a crate of dataflows is written with: `use cutwater::prelude::*`. `clap`, `timely` and `differential_dataflow` come
+/// with it, in the versions in use.
+///
+/// ```
+/// use cutwater::prelude::*;
+///
+/// /// Counts views by page
+/// #[derive(clap::Args, Debug)]
+/// struct Pages {}
+///
+/// #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// struct Page {
+///     page: Text,
+/// }
+///
+/// struct Path;
+/// impl Decode for Path {
+///     type Row = Page;
+///     fn decode(&mut self, record: &Record<'_>, rows: &mut Rows<'_, Page>) -> Result<(), Malformed> {
+///         let page = record.value.and_then(|value| std::str::from_utf8(value).ok());
+///         rows.push(PageRef { page: page.ok_or(Malformed::because("no text"))? });
+///         Ok(())
+///     }
+/// }
+///
+/// impl Dataflow for Pages {
+///     const NAME: &'static str = "pages";
+///     fn build(&self, flow: &Flow<'_>) {
+///         flow.input("views").decode(Path).persist("views").count().output("pages", &["page"], &["views"]);
+///     }
+/// }
+/// # let outcome = cutwater::testing::Test::of(Pages {}).epoch([("views", "/a"), ("views", "/a")]).check();
+/// # assert_eq!(outcome.rows("pages"), [r#"{"page":"/a","views":2}"#]);
+/// ```
+pub mod prelude {
+    pub use cutwater_dataflows::prelude::*;
+}
+
+/// Makes the `main` of a program that runs the given dataflows, and sets its allocator. With `sinks = [...]`, it knows
+/// these kinds of sinks beside its own: see [`SinkKind`](sink::SinkKind).
 ///
 /// librdkafka makes each record in one thread and we free it in another: with the C library's allocator both wait for
 /// the same lock, which is half of the time. [`Allocator`] is set for Rust and for the C code in the program.
 ///
 /// ```no_run
-/// use cutwater_dataflows::{entry, word_count::WordCount};
+/// use cutwater::dataflows::word_count::WordCount;
+/// use cutwater::prelude::*;
 ///
 /// cutwater::main!([entry::<WordCount>()]);
 /// ```
 #[macro_export]
 macro_rules! main {
     ($registry:expr) => {
+        $crate::main!($registry, sinks = []);
+    };
+    ($registry:expr, sinks = $sinks:expr) => {
         #[global_allocator]
         static CUTWATER_ALLOCATOR: $crate::Allocator = $crate::Allocator;
 
         fn main() -> ::std::process::ExitCode {
-            $crate::main(&$registry)
+            $crate::main(&$registry, &$sinks)
         }
     };
 }

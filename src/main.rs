@@ -1,3 +1,3 @@
 //! The program `cutwater`.
 
-cutwater::main!(cutwater_dataflows::registry());
+cutwater::main!(cutwater::registry());

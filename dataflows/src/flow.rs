@@ -159,6 +159,9 @@ impl<'s> Flow<'s> {
 
     /// A collection that an operator of one's own hands on, encoded. What it made of [`Collection::changes`] must be at the
     /// epoch of those, and rows of `R`'s encoding.
+    ///
+    /// A restart is taken to have all its rows. So call [`Collection::remembered_by`] on what it is made of, also where the
+    /// operator remembers none: those after it may.
     pub fn collection_of<R: Row>(&self, changes: Stream<'s, Epoch, FlatBatch>) -> Collection<'s, R> {
         self.made(changes, Snapshot::default())
     }

@@ -9,6 +9,7 @@ mod kafka;
 mod ledger;
 mod list;
 pub mod log;
+mod new;
 mod options;
 pub mod out;
 mod produce;
@@ -28,11 +29,13 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use cutwater_dataflows::Entry;
 
 use crate::cluster::LostPeer;
+use crate::sink::SinkKind;
 use crate::stopping::Late;
 use crate::supervise::{CLOSED, LOST_PEER, is_supervised};
 #[cfg(feature = "bench")]
 use bench::BenchArgs;
 use ledger::LedgerArgs;
+use new::NewArgs;
 #[cfg(feature = "demo")]
 use options::DemoArgs;
 use options::{LogArgs, RunArgs};
@@ -57,7 +60,7 @@ pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
     Usage(text.into()).into()
 }
 
-/// The whole program, for these dataflows: reads the command line, does what it says.
+/// The whole program, for these dataflows and with these kinds of sinks beside its own: reads the command line, does what it says.
 ///
 /// A crate of your own dataflows has a `main` that [`main!`](crate::main!) makes. It sets the allocator as well, without
 /// which a run has half the speed. This function is for programs that set another one:
@@ -66,17 +69,17 @@ pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
 /// use cutwater_dataflows::{entry, word_count::WordCount};
 ///
 /// fn main() -> std::process::ExitCode {
-///     cutwater::main(&[entry::<WordCount>()])
+///     cutwater::main(&[entry::<WordCount>()], &[])
 /// }
 /// ```
-pub fn main(registry: &[Entry]) -> ExitCode {
-    main_with(registry, std::env::args_os().collect())
+pub fn main(registry: &[Entry], sinks: &[SinkKind]) -> ExitCode {
+    main_with(registry, sinks, std::env::args_os().collect())
 }
 
 /// As [`main`], with the command line given: the program's name comes first.
-pub fn main_with(registry: &[Entry], args: Vec<OsString>) -> ExitCode {
+pub fn main_with(registry: &[Entry], sinks: &[SinkKind], args: Vec<OsString>) -> ExitCode {
     crate::exit::report_panics();
-    match try_main(registry, args) {
+    match try_main(registry, sinks, args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let error = match error.downcast::<clap::Error>() {
@@ -116,20 +119,20 @@ fn print_clap(clap: &clap::Error) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(clap.exit_code()).unwrap_or(2)))
 }
 
-fn try_main(registry: &[Entry], args: Vec<OsString>) -> Result<()> {
+fn try_main(registry: &[Entry], sinks: &[SinkKind], args: Vec<OsString>) -> Result<()> {
     let (command, applied) = config::apply(command(registry), &args)?;
     let matches = command.try_get_matches_from(args).map_err(|error| which_dataflow(error, registry))?;
-    serve(registry, &matches).map_err(|error| applied.locate(error, &matches))
+    serve(registry, sinks, &matches).map_err(|error| applied.locate(error, &matches))
 }
 
 /// Does what the arguments say.
-fn serve(registry: &[Entry], matches: &ArgMatches) -> Result<()> {
+fn serve(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches) -> Result<()> {
     let (name, matches) = matches.subcommand().expect("clap requires a subcommand");
     log::start(&LogArgs::from_arg_matches(matches)?)?;
     match name {
         #[cfg(feature = "demo")]
         "demo" => run_demo(&DemoArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?),
-        "run" => run_dataflow(registry, matches),
+        "run" => run_dataflow(registry, sinks, matches),
         "produce" => {
             produce::produce(&ProduceArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?)
         }
@@ -137,6 +140,7 @@ fn serve(registry: &[Entry], matches: &ArgMatches) -> Result<()> {
         "bench" => bench::bench(&BenchArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?),
         "state" => state::state(&StateArgs::from_arg_matches(matches)?),
         "ledger" => ledger::ledger(&LedgerArgs::from_arg_matches(matches)?),
+        "new" => new::new(&NewArgs::from_arg_matches(matches)?),
         "list" => out::print(|out| list::list(registry, out)),
         name => unreachable!("clap knows no subcommand {name}"),
     }
@@ -181,7 +185,7 @@ fn run_demo(args: &DemoArgs, general: &LogArgs) -> Result<()> {
     crate::demo::run(&crate::demo::Options { length, seed, workers, rate, quiet: general.quiet })
 }
 
-fn run_dataflow(registry: &[Entry], matches: &ArgMatches) -> Result<()> {
+fn run_dataflow(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches) -> Result<()> {
     let (name, matches) = matches.subcommand().expect("clap requires a dataflow");
     let entry = registry.iter().find(|entry| entry.name() == name).expect("clap knows the registry's names");
     run::run(
@@ -189,6 +193,7 @@ fn run_dataflow(registry: &[Entry], matches: &ArgMatches) -> Result<()> {
         &LogArgs::from_arg_matches(matches)?,
         entry.parse(matches)?,
         entry.formats(),
+        sinks,
     )
 }
 
@@ -245,6 +250,9 @@ fn command(registry: &[Entry]) -> Command {
             LedgerArgs::augment_args(Command::new("ledger"))
                 .about(ledger::ABOUT.lines().next())
                 .long_about(ledger::ABOUT),
+            NewArgs::augment_args(Command::new("new"))
+                .about(new::ABOUT.lines().next())
+                .long_about(new::ABOUT),
             Command::new("list").about("List the dataflows, what they read and write, and their options"),
         ])
         .mut_args(|arg| arg.global(true))

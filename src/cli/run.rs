@@ -26,7 +26,7 @@ use crate::kafka::topics::{Making, Pattern};
 use crate::publish::Cuts;
 use crate::shown::count;
 use crate::sink::too_large::OnTooLarge;
-use crate::sink::{Emit, Opener, Sink, Target};
+use crate::sink::{Emit, Opener, Sink, SinkKind, Target};
 use crate::state::joining::Joining;
 use crate::status::Status;
 use crate::{exit, signals, supervise};
@@ -37,11 +37,12 @@ pub(super) fn run(
     general: &LogArgs,
     dataflow: Arc<dyn Build>,
     formats: &[Arc<dyn Format>],
+    sinks: &[SinkKind],
 ) -> Result<()> {
     let bindings = formats::bindings(&args.format, &Shape::of(&*dataflow)?, dataflow.name(), formats)?;
     let dataflow = format::bound(dataflow, bindings);
     let shape = Shape::of(&*dataflow)?;
-    let plan = Plan::new(args, &shape, dataflow.name())?;
+    let plan = Plan::new(args, &shape, dataflow.name(), sinks)?;
     let state_options = args
         .state
         .as_ref()
@@ -74,7 +75,7 @@ pub(super) fn run(
     };
     exit::name_peers(&cluster.addresses);
     // The sinks of worker 0 take all rows; the other processes open none.
-    let (outputs, dead_letters) = plan.open(process == 0, state_options.is_some(), &fault)?;
+    let (outputs, dead_letters) = plan.open(process == 0, state_options.is_some(), &fault, sinks)?;
     let to_stdout = plan.targets().any(|target| *target == Target::Stdout);
     let group = plan.reading.group.clone();
     // The process that writes them looks after them.
@@ -170,7 +171,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(args: &RunArgs, shape: &Shape, name: &str) -> Result<Self> {
+    fn new(args: &RunArgs, shape: &Shape, name: &str, sinks: &[SinkKind]) -> Result<Self> {
         let settings = args.kafka.settings()?;
         let mut inputs: BTreeMap<String, Vec<Pattern>> = BTreeMap::new();
         for text in &args.topic {
@@ -198,7 +199,7 @@ impl Plan {
             targets.push(Target::Stdout);
         }
         let targets = || outputs.iter().flatten().chain(&args.dead_letter);
-        check_targets(targets())?;
+        check_targets(targets(), sinks)?;
         if targets().any(|target| target.topic().is_some()) {
             settings.check_transactions().map_err(|error| usage(error.to_string()))?;
         }
@@ -271,9 +272,10 @@ impl Plan {
     }
 
     /// Opens the sinks, where rows arrive here.
-    fn open(&self, here: bool, durable: bool, fault: &Fault) -> Result<Sinks> {
+    fn open(&self, here: bool, durable: bool, fault: &Fault, kinds: &[SinkKind]) -> Result<Sinks> {
         let opener = Opener::new(&self.settings, &self.reading.group, durable, self.webhook_max_bytes, fault);
-        let mut opener = opener.creating(self.create_topics).on_too_large(self.on_too_large);
+        let mut opener =
+            opener.creating(self.create_topics).on_too_large(self.on_too_large).with_kinds(kinds);
         let mut open = |target: &Target, emit: Emit| -> Result<Option<Box<dyn Sink>>> {
             if here { opener.open(target, emit) } else { Ok(None) }
         };
@@ -302,10 +304,10 @@ impl Plan {
 }
 
 /// Refuses sinks that can't be right, alone or together.
-fn check_targets<'a>(targets: impl Iterator<Item = &'a Target>) -> Result<()> {
+fn check_targets<'a>(targets: impl Iterator<Item = &'a Target>, sinks: &[SinkKind]) -> Result<()> {
     let mut files = BTreeSet::new();
     for target in targets {
-        target.check().map_err(usage)?;
+        target.check(sinks).map_err(usage)?;
         if let Target::File(path) = target
             && (path.is_file() || !path.exists())
             && !files.insert(std::path::absolute(path).unwrap_or_else(|_| path.clone()))

@@ -5,22 +5,24 @@ pub mod emit;
 pub mod file;
 pub mod kafka;
 mod lines;
+pub mod own;
 pub mod stdout;
 pub mod too_large;
 pub mod webhook;
 
 use std::str::FromStr;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use cutwater_dataflows::Epoch;
-use cutwater_dataflows::render::Change;
-use cutwater_dataflows::source::Report;
 
 use crate::fault::Fault;
 use crate::kafka::client::Settings;
 use crate::kafka::topics::Making;
 use crate::state::resume::Resume;
+pub use cutwater_dataflows::render::Change;
+pub use cutwater_dataflows::source::Report;
 pub use emit::Emit;
+pub use own::{Opening, SinkKind};
 use too_large::{OnTooLarge, TooLarge};
 
 /// Lines that are kept before they are written, in bytes.
@@ -43,6 +45,8 @@ pub enum Target {
     Kafka(String),
     /// A server that gets each epoch as a POST.
     Webhook(webhook::Url),
+    /// A sink of a kind that the program adds, by its name, and its place.
+    Own(String, String),
     /// Nowhere.
     None,
 }
@@ -57,20 +61,36 @@ impl FromStr for Target {
             Some(("kafka", topic)) if !topic.is_empty() => Ok(Target::Kafka(topic.to_owned())),
             // What is wrong with it is told later, without its password.
             Some(("webhook", url)) if !url.is_empty() => Ok(Target::Webhook(webhook::Url::typed(url))),
-            _ => Err(format!(
-                "{text:?} is not a sink: expected stdout, file:PATH, kafka:TOPIC, webhook:URL or none"
-            )),
+            // Whether there is such a kind is known to those who know the program.
+            Some((name, place))
+                if !place.is_empty() && own::is_name(name) && !own::BUILT_IN.contains(&name) =>
+            {
+                Ok(Target::Own(name.to_owned(), place.to_owned()))
+            }
+            _ => Err(no_sink(text, &[])),
         }
     }
 }
 
+/// What is said of a text that names no sink.
+fn no_sink(text: &str, kinds: &[SinkKind]) -> String {
+    let own: String = kinds.iter().map(|kind| format!(", {}:PLACE", kind.name())).collect();
+    format!("{text:?} is not a sink: expected stdout, file:PATH, kafka:TOPIC, webhook:URL{own} or none")
+}
+
 impl Target {
-    /// Checks what can be without opening it.
+    /// Checks what can be without opening it, in a program that adds these kinds of sinks.
     ///
     /// # Errors
     /// If it can't be right: in words, without secrets.
-    pub fn check(&self) -> Result<(), String> {
-        if let Target::Webhook(url) = self { url.check() } else { Ok(()) }
+    pub fn check(&self, kinds: &[SinkKind]) -> Result<(), String> {
+        match self {
+            Target::Webhook(url) => url.check(),
+            Target::Own(name, place) if !kinds.iter().any(|kind| kind.name() == name) => {
+                Err(no_sink(&format!("{name}:{place}"), kinds))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The Kafka topic that it is.
@@ -82,7 +102,9 @@ impl Target {
     pub fn default_emit(&self) -> Emit {
         match self {
             Target::Kafka(_) => Emit::Upserts,
-            Target::Stdout | Target::File(_) | Target::Webhook(_) | Target::None => Emit::Changes,
+            Target::Stdout | Target::File(_) | Target::Webhook(_) | Target::Own(..) | Target::None => {
+                Emit::Changes
+            }
         }
     }
 }
@@ -142,6 +164,7 @@ pub struct Opener<'a> {
     /// How missing topics are made; without it they are an error.
     making: Option<Making>,
     on_too_large: OnTooLarge,
+    kinds: &'a [SinkKind],
 }
 
 impl<'a> Opener<'a> {
@@ -157,7 +180,22 @@ impl<'a> Opener<'a> {
     ) -> Self {
         let run = (!durable).then(|| format!("{}{:016x}", UNKEPT, rand::random::<u64>()));
         let on_too_large = OnTooLarge::Fail;
-        Opener { settings, group, run, webhook_max_bytes, fault, kafka: None, making: None, on_too_large }
+        Opener {
+            settings,
+            group,
+            run,
+            webhook_max_bytes,
+            fault,
+            kafka: None,
+            making: None,
+            on_too_large,
+            kinds: &[],
+        }
+    }
+
+    /// Opens sinks of these kinds as well.
+    pub fn with_kinds(self, kinds: &'a [SinkKind]) -> Self {
+        Opener { kinds, ..self }
     }
 
     /// Makes topics that are missing, where this says how.
@@ -188,6 +226,11 @@ impl<'a> Opener<'a> {
             }
             Target::Webhook(url) => {
                 Some(Box::new(webhook::Webhook::open(url, emit, run, self.webhook_max_bytes, self.fault)?))
+            }
+            Target::Own(name, place) => {
+                let kind = self.kinds.iter().find(|kind| kind.name() == name);
+                let kind = kind.ok_or_else(|| anyhow!(no_sink(&format!("{name}:{place}"), self.kinds)))?;
+                Some(kind.open(&Opening::new(place, emit, run.is_none(), self.fault))?)
             }
             Target::None => None,
         })
@@ -229,7 +272,7 @@ impl<'a> Opener<'a> {
 
 /// The keys that changed, each with its new row, or without one where it is gone. `changes` are ordered by row,
 /// and so by key. There is one new row of a key at most: [`check`] sees to that.
-pub(crate) fn upserts(changes: &[Change]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+pub fn upserts(changes: &[Change]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     changes.chunk_by(|a, b| a.key == b.key).map(|changes| {
         let row = changes.iter().rev().find(|change| change.diff > 0).map(|change| &change.row[..]);
         (&changes[0].key[..], row)
@@ -245,9 +288,24 @@ mod tests {
         assert_eq!("file:a:b".parse(), Ok(Target::File("a:b".into())));
         assert_eq!("kafka:t".parse(), Ok(Target::Kafka("t".into())));
         assert!(matches!("webhook:http://h".parse(), Ok(Target::Webhook(_))));
-        for wrong in ["", "file:", "kafka:", "stdout:", "webhook", "webhook:"] {
+        for wrong in [
+            "", "file:", "kafka:", "stdout:", "stdout:x", "webhook", "webhook:", "own:", "own", "Own:x", ":x",
+        ] {
             assert!(wrong.parse::<Target>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn sinks_of_kinds_that_the_program_adds_are_known_to_it_alone() {
+        let own: Target = "own:a:b".parse().unwrap();
+        assert_eq!(own, Target::Own("own".into(), "a:b".into()));
+        let kinds = [SinkKind::new("own", |_| Err(anyhow!("not now")))];
+        assert_eq!(own.check(&kinds), Ok(()));
+        assert!(own.check(&[]).unwrap_err().ends_with("webhook:URL or none"));
+        let other: Target = "owl:a".parse().unwrap();
+        assert!(other.check(&kinds).unwrap_err().ends_with("webhook:URL, own:PLACE or none"));
+        let opened = kinds[0].open(&Opening::new("a", Emit::Changes, false, &Fault::default()));
+        assert_eq!(format!("{:#}", opened.err().unwrap()), "opening sink own:a: not now");
     }
 
     #[test]

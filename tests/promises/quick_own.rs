@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use cutwater::sink::{Change, Report, Sink, SinkKind};
 use cutwater_dataflows::prelude::*;
 use cutwater_dataflows::word_count::Tokenizer;
 
@@ -58,7 +59,8 @@ fn program() {
     let Ok(args) = std::env::var(OWN) else { return };
     let args = std::iter::once("own").chain(args.split('\u{1f}')).map(OsString::from).collect();
     let shop = entry::<Shop>().format(Bars);
-    let code = cutwater::main_with(&[entry::<Columns>(), entry::<Panics>(), entry::<Both>(), shop], args);
+    let dataflows = [entry::<Columns>(), entry::<Panics>(), entry::<Both>(), shop];
+    let code = cutwater::main_with(&dataflows, &[tell()], args);
     let is = |number: &u8| code == ExitCode::from(*number);
     std::process::exit((0..=2).find(is).unwrap_or(1).into());
 }
@@ -109,4 +111,45 @@ fn a_panic_in_a_decoder_is_a_dead_letter_and_one_in_an_operator_names_the_datafl
         "{errors:?}"
     );
     assert!(errors[0].contains("no such word") && !errors[0].contains("fault in Cutwater"), "{errors:?}");
+}
+
+/// A sink of the program's own: it tells of each epoch on standard error.
+struct Tell(String);
+
+fn tell() -> SinkKind {
+    SinkKind::new("tell", |opening| Ok(Box::new(Tell(opening.place.to_owned()))))
+}
+
+impl Sink for Tell {
+    fn write(&mut self, _: Epoch, output: &str, changes: &[Change]) -> anyhow::Result<()> {
+        for change in changes {
+            eprintln!("{}: {output} {:+} {}", self.0, change.diff, String::from_utf8_lossy(&change.row));
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, _: Epoch, _: &[Report]) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_sink_of_the_programs_own_gets_rows_and_dead_letters() {
+    let topic = mock().topic(1);
+    let writer = topic.writer();
+    for line in ["fine", "half boom"] {
+        writer.send(0, Some(line.as_bytes()));
+    }
+    writer.flush();
+    let run = |to: &'static str| {
+        let args = ["run", "panics", "-b", &topic.address, "-t", &topic.name, "--until-end", "-o", to];
+        own(&[&args[..], &["--dead-letter", "tell:letter"]].concat())
+    };
+    let ended = run("tell:row:1").run().expect(0);
+    ended.says(&["row:1: words +1 {\"word\":\"fine\"}"]);
+    ended.says(&["letter: dead-letters +1 ", "not that word"]);
+
+    // Of a kind that the program does not know.
+    let ended = run("yell:x").run().expect(1);
+    ended.says(&["\"yell:x\" is not a sink", "webhook:URL, tell:PLACE or none"]);
 }

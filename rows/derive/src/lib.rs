@@ -9,7 +9,7 @@ use syn::{Data, DeriveInput, Error, Field, Fields, Ident, LitStr, Result, Type, 
 ///
 /// Its columns are its fields, in their order, under their names. `#[row(key)]` on the first fields says that they tell one
 /// row from another; `#[row(name = "…")]` gives a column another name. A crate that depends on
-/// `cutwater-dataflows` needs no dependency on `cutwater-rows`.
+/// `cutwater` or `cutwater-dataflows` needs no dependency on `cutwater-rows`.
 ///
 /// Beside the struct it makes `NAMERef<'a>`, the row borrowed: its fields have the same names. The struct must derive
 /// `Clone`, `Debug`, `PartialEq`, `Eq`, `PartialOrd`, `Ord` and `Hash`, in the order of the fields.
@@ -148,5 +148,6 @@ fn path_of_rows() -> TokenStream {
     };
     found("cutwater-rows", quote!())
         .or_else(|| found("cutwater-dataflows", quote!(::rows)))
+        .or_else(|| found("cutwater", quote!(::rows)))
         .unwrap_or_else(|| quote!(::cutwater_rows))
 }
