@@ -1,100 +1,99 @@
-//! A format: lines of `name=value` between spaces, as many programs log them.
+//! A format: lines of `name=value` between spaces, as many programs log them. `-f logfmt`.
 
-use std::borrow::Cow;
-use std::str::FromStr;
-
+use cutwater::dataflows::format::{Decoder, RowWriter, Undecoded};
 use cutwater::prelude::*;
 
-/// Decodes lines with `read`, which takes what it needs of a [`Line`] and pushes the rows that it makes of it.
-pub fn logfmt<R, F>(read: F) -> Logfmt<R, F>
-where
-    R: Row,
-    F: FnMut(&Line<'_>, &mut Rows<'_, R>) -> Result<(), Malformed> + 'static,
-{
-    Logfmt { read, row: std::marker::PhantomData }
-}
+/// Fields by the names of the columns; other fields are ignored, and those of an `Option` may be missing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Logfmt;
 
-/// See [`logfmt()`].
-pub struct Logfmt<R, F> {
-    read: F,
-    row: std::marker::PhantomData<fn() -> R>,
-}
+impl Format for Logfmt {
+    fn name(&self) -> &str {
+        "logfmt"
+    }
 
-impl<R, F> Decode for Logfmt<R, F>
-where
-    R: Row,
-    F: FnMut(&Line<'_>, &mut Rows<'_, R>) -> Result<(), Malformed> + 'static,
-{
-    type Row = R;
-
-    fn decode(&mut self, record: &Record<'_>, rows: &mut Rows<'_, R>) -> Result<(), Malformed> {
-        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| Malformed::because("not UTF-8"));
-        let key = record.key.map(text).transpose()?;
-        let fields = record.value.map(text).transpose()?;
-        (self.read)(&Line { key, fields, offset: record.offset }, rows)
+    fn open(&self, schema: &Schema) -> Result<Box<dyn Decoder>, String> {
+        // What can't be is said before the first record is read.
+        match schema.columns.iter().find(|column| !is_field(&column.kind)) {
+            Some(column) => Err(format!("a field can't be column {:?}, {}", column.name, column.kind)),
+            None => Ok(Box::new(Fields(schema.clone()))),
+        }
     }
 }
 
-/// A record with fields. What is missing or can't be read makes the record a dead letter, which says why.
-pub struct Line<'a> {
-    key: Option<&'a str>,
-    /// `None`: a null value.
-    fields: Option<&'a str>,
-    /// The record's offset: of records with the same key, a newer one has a larger offset.
-    pub offset: i64,
+/// True iff a field is read as such a value.
+fn is_field(kind: &Kind) -> bool {
+    match kind {
+        Kind::Text | Kind::Int | Kind::Timestamp => true,
+        Kind::Option(kind) => is_field(kind),
+        _ => false,
+    }
 }
 
-impl<'a> Line<'a> {
-    /// The record's key.
-    ///
-    /// # Errors
-    /// If it has none.
-    pub fn key(&self) -> Result<&'a str, Malformed> {
-        self.key.ok_or(Malformed::because("no key"))
-    }
+/// Reads the fields of these columns.
+struct Fields(Schema);
 
-    /// True iff the value is null, which in a table deletes the row of the key.
-    pub fn is_gone(&self) -> bool {
-        self.fields.is_none()
+impl Decoder for Fields {
+    fn decode(
+        &mut self,
+        payload: &[u8],
+        _record: &Record<'_>,
+        row: &mut RowWriter<'_>,
+    ) -> Result<(), Undecoded> {
+        let line = std::str::from_utf8(payload).map_err(|_| Malformed::because("not UTF-8"))?;
+        for Column { name, kind } in &self.0.columns {
+            let mut fields = line.split_whitespace();
+            let field = fields.find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+            let value =
+                read(kind, field).ok_or_else(|| Malformed(format!("{name}: expected {kind}").into()))?;
+            row.push(value)?;
+        }
+        Ok(())
     }
+}
 
-    /// A field as it is written.
-    ///
-    /// # Errors
-    /// If there is none of that name.
-    pub fn text(&self, name: &str) -> Result<&'a str, Malformed> {
-        let fields = self.fields.unwrap_or_default().split_whitespace();
-        let mut values = fields.filter_map(|field| field.strip_prefix(name)?.strip_prefix('='));
-        values.next().ok_or_else(|| Malformed(Cow::Owned(format!("no field {name}"))))
-    }
-
-    /// A field as a value of another type.
-    ///
-    /// # Errors
-    /// If there is none of that name, or it is none.
-    pub fn get<T: FromStr>(&self, name: &str) -> Result<T, Malformed> {
-        self.text(name)?.parse().map_err(|_| Malformed(Cow::Owned(format!("field {name} can't be read"))))
+/// A field as a value of this type; `None` where it is none.
+fn read<'a>(kind: &Kind, field: Option<&'a str>) -> Option<Value<'a>> {
+    match (kind, field) {
+        (Kind::Text, Some(field)) => Some(Value::Text(field)),
+        (Kind::Int, Some(field)) => field.parse().ok().map(Value::Int),
+        (Kind::Timestamp, Some(field)) => field.parse().ok().map(Value::Timestamp),
+        (Kind::Option(_), None) => Some(Value::Null),
+        (Kind::Option(kind), field) => read(kind, field),
+        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use cutwater::testing::decoded;
+    use cutwater::testing::Test;
 
     use super::*;
 
     #[test]
-    fn fields_are_found_by_name_and_what_is_missing_is_told() {
-        let mut decoder = logfmt::<(Text, i64), _>(|line, rows| {
-            rows.push((line.text("name")?, line.get("n")?));
-            Ok(())
+    fn fields_are_columns_and_what_can_not_be_read_is_a_dead_letter() {
+        // The columns of a tuple have numbers for names.
+        let test = Test::building("stock", |flow| {
+            let stock = flow.input("stock").format(Logfmt).rows::<(Text, i64, Option<Timestamp>)>();
+            stock.output("stock", &["product"], &["pieces", "at"]);
         });
-        let mut read = |line: &[u8]| decoded(&mut decoder, Some(line));
-        assert_eq!(read(b"n=7 nn=8  name=a=b"), Ok(vec![((Text::from("a=b"), 7), 1)]));
-        for (line, why) in
-            [(&b"n=7"[..], "no field name"), (b"name=a n=x", "field n can't be read"), (b"\xff", "not UTF-8")]
-        {
-            assert_eq!(read(line).unwrap_err().0, why);
+        let stock = |line: &[u8]| ("stock", line.to_vec());
+        let outcome = test
+            .epoch([stock(b"1=7 11=8  0=a=b 3=c"), stock(b"0=nut 1=2 2=2024-05-01T10:00:00Z")])
+            .epoch([stock(b"1=7"), stock(b"0=a 1=x"), stock(b"\xff")])
+            .check();
+        assert_eq!(
+            outcome.rows("stock"),
+            [
+                r#"{"product":"a=b","pieces":7,"at":null}"#,
+                r#"{"product":"nut","pieces":2,"at":"2024-05-01T10:00:00Z"}"#
+            ]
+        );
+        let letters: Vec<_> = outcome.dead_letters().iter().cloned().collect();
+        for why in ["0: expected text", "1: expected i64", "not UTF-8"] {
+            assert!(letters.iter().any(|letter| letter.contains(why)), "{why}: {letters:?}");
         }
+        let why = Logfmt.open(&Schema::of::<(Text, bool)>()).err();
+        assert_eq!(why.as_deref(), Some("a field can't be column \"1\", bool"));
     }
 }

@@ -1,7 +1,11 @@
-//! The program: Cutwater's whole command line, for these dataflows, with one kind of sinks more.
+//! The program: Cutwater's whole command line, for these dataflows, with a format and a kind of sinks more.
 
 use cutwater::prelude::*;
 use cutwater_outside::dataflows::{Alarms, Sales, Sessions};
 use cutwater_outside::epoch_files;
+use cutwater_outside::logfmt::Logfmt;
 
-cutwater::main!([entry::<Sales>(), entry::<Alarms>(), entry::<Sessions>()], sinks = [epoch_files::kind()]);
+cutwater::main!(
+    [entry::<Sales>().format(Logfmt), entry::<Alarms>().format(Logfmt), entry::<Sessions>().format(Logfmt)],
+    sinks = [epoch_files::kind()]
+);

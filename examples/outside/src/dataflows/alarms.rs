@@ -2,8 +2,6 @@
 
 use cutwater::prelude::*;
 
-use crate::logfmt::logfmt;
-
 /// Hosts whose load was above a level, until it is below another one, or nothing is heard of them
 #[derive(clap::Args, Clone, Debug)]
 pub struct Alarms {
@@ -18,19 +16,23 @@ pub struct Alarms {
     pub hold: i64,
 }
 
+/// What a host says of itself.
+#[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Report {
+    host: Text,
+    at: Timestamp,
+    load: i64,
+}
+
 impl Dataflow for Alarms {
     const NAME: &'static str = "outside-alarms";
 
     fn build(&self, flow: &Flow<'_>) {
-        // `at=TIME host=H load=N`
-        let reports = logfmt::<(Text, (Timestamp, i64)), _>(|line, rows| {
-            rows.event_time(line.get("at")?);
-            rows.push((line.text("host")?, (line.get("at")?, line.get("load")?)));
-            Ok(())
-        });
-        let alarms = flow.input("reports").decode(reports).stateful_with("alarms", self.clone());
-        let alarms = alarms.map::<(Text, Timestamp)>(|&(host, (since, _last))| (host, since));
-        alarms.output("alarms", &["host"], &["since"]);
+        let reports = flow.input("reports").event_time("at").rows::<Report>();
+        let loads = reports.map::<(Text, (Timestamp, i64))>(|report| (report.host, (report.at, report.load)));
+        let alarms = loads.stateful_with("alarms", self.clone());
+        let rows = alarms.map::<(Text, Timestamp)>(|&(host, (since, _last))| (host, since));
+        rows.output("alarms", &["host"], &["since"]);
     }
 }
 
@@ -43,13 +45,13 @@ impl KeyedState for Alarms {
     fn update(
         &mut self,
         _host: &str,
-        state: &[(Self::State, Diff)],
-        reports: &[(Self::Update, Diff)],
+        state: Group<'_, Self::State>,
+        reports: Group<'_, Self::Update>,
         now: Now,
         out: &mut Emit<'_, Self::State>,
     ) {
-        let mut alarm = state.first().map(|&(alarm, _)| alarm);
-        for &((at, load), _) in reports {
+        let mut alarm = state.first();
+        for ((at, load), _) in reports {
             alarm = match alarm {
                 Some(_) if load < self.clear_below => None,
                 None if load > self.raise_above => Some((at, at)),
@@ -58,11 +60,11 @@ impl KeyedState for Alarms {
             };
         }
         let is_over = |last| now.watermark.is_some_and(|now| now >= self.until(last));
-        alarm.filter(|&(_, last)| !is_over(last)).into_iter().for_each(|alarm| out.push(alarm));
+        out.extend(alarm.filter(|&(_, last)| !is_over(last)));
     }
 
-    fn due(&self, _host: &str, state: &[(Self::State, Diff)]) -> Due {
-        state.first().map_or(Due::never(), |&((_, last), _)| Due::at_watermark(self.until(last)))
+    fn due(&self, _host: &str, state: Group<'_, Self::State>) -> Due {
+        state.first().map_or(Due::never(), |(_, last)| Due::at_watermark(self.until(last)))
     }
 }
 
@@ -78,6 +80,7 @@ mod tests {
     use cutwater::testing::Test;
 
     use super::*;
+    use crate::logfmt::Logfmt;
 
     #[test]
     fn alarms_have_a_memory_and_clear_by_load_or_by_time() {
@@ -85,6 +88,7 @@ mod tests {
             ("reports", format!("at=2024-05-01T{time}Z host={host} load={load}").into_bytes())
         };
         let outcome = Test::of(Alarms { raise_above: 90, clear_below: 70, hold: 300 })
+            .format("reports", Binding::new(Logfmt))
             .epoch([report("10:00:00", "a", 91), report("10:00:00", "b", 95), report("10:00:00", "c", 80)])
             // Between the levels: who has an alarm keeps it, also over a restart, and who has none gets none.
             .restart()

@@ -2,33 +2,39 @@
 
 use cutwater::prelude::*;
 
-use crate::logfmt::logfmt;
 use crate::operators::Explode;
 
 /// Pieces sold by category, where products may change theirs
 #[derive(clap::Args, Clone, Debug)]
 pub struct Sales {}
 
+/// What belongs where.
+#[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Product {
+    #[row(key)]
+    product: Text,
+    category: Text,
+}
+
+/// What was sold.
+#[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Order {
+    product: Text,
+    pieces: i64,
+}
+
 impl Dataflow for Sales {
     const NAME: &'static str = "outside-sales";
 
     fn build(&self, flow: &Flow<'_>) {
-        // Keyed by product, `category=C`; a null value takes the product off the table.
-        let products = logfmt::<(Text, (i64, Option<Text>)), _>(|line, rows| {
-            let category = if line.is_gone() { None } else { Some(line.text("category")?) };
-            rows.push((line.key()?, (line.offset, category)));
-            Ok(())
-        });
-        let products = flow.input("products").decode(products).upsert("products").arrange("products");
-        // `product=P pieces=N`
-        let orders = logfmt::<(Text, i64), _>(|line, rows| {
-            rows.push_diff((line.text("product")?, line.get("pieces")?), 1);
-            Ok(())
-        });
-        let orders = flow.input("orders").decode(orders).persist("orders").arrange("orders");
+        // The newest value of a record key stands, a null value takes the product off the table.
+        let products = flow.input("products").envelope(Envelope::Upsert).rows::<Product>();
+        let products = products.arrange_by::<Text>("products", |product| product.product);
+        let orders = flow.input("orders").rows::<Order>().persist("orders");
+        let orders = orders.arrange_by::<Text>("orders", |order| order.product);
         // When a product changes its category, all its orders move.
-        let sold = orders.join_core::<Text, (Text, i64)>(products, |_product, pieces, category, out| {
-            out.push((category, pieces));
+        let sold = orders.join_core::<Product, (Text, i64)>(products, |_key, order, product, out| {
+            out.push((product.category, order.pieces));
         });
         sold.explode().count().output("sold", &["category"], &["pieces"]);
     }
@@ -39,15 +45,18 @@ mod tests {
     use cutwater::testing::{Sample, Test};
 
     use super::*;
+    use crate::logfmt::Logfmt;
 
     #[test]
     fn orders_move_when_their_product_does() {
         let table = |product: &str, category: Option<&str>| {
-            let value = category.map(|category| format!("category={category}").into());
+            let value = category.map(|category| format!("product={product} category={category}").into());
             ("products", Sample { key: Some(product.into()), value, timestamp: None })
         };
         let order = |text: &str| ("orders", Sample::from(text));
         let outcome = Test::of(Sales {})
+            .format("products", Binding::new(Logfmt))
+            .format("orders", Binding::new(Logfmt))
             .epoch([order("product=tomato pieces=3"), order("product=pear pieces=2")])
             .epoch([table("tomato", Some("fruit")), table("pear", Some("nut")), table("pear", Some("fruit"))])
             .restart()

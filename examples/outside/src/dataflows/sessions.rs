@@ -2,8 +2,6 @@
 
 use cutwater::prelude::*;
 
-use crate::logfmt::logfmt;
-
 /// Views of a user of which each comes soon after the one before
 #[derive(clap::Args, Clone, Debug)]
 pub struct Sessions {
@@ -15,17 +13,20 @@ pub struct Sessions {
 /// A session: its first and its last view, how many there are, and whether it has ended.
 type Session = (Timestamp, Timestamp, i64, bool);
 
+/// A view.
+#[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct View {
+    user: Text,
+    at: Timestamp,
+}
+
 impl Dataflow for Sessions {
     const NAME: &'static str = "outside-sessions";
 
     fn build(&self, flow: &Flow<'_>) {
-        // `at=TIME user=U`
-        let views = logfmt::<(Text, Timestamp), _>(|line, rows| {
-            rows.event_time(line.get("at")?);
-            rows.push((line.text("user")?, line.get("at")?));
-            Ok(())
-        });
-        let sessions = flow.input("views").decode(views).stateful_with("sessions", self.clone());
+        let views = flow.input("views").event_time("at").rows::<View>();
+        let views = views.map::<(Text, Timestamp)>(|view| (view.user, view.at));
+        let sessions = views.stateful_with("sessions", self.clone());
         sessions.output("sessions", &["user", "start"], &["end", "views", "ended"]);
     }
 }
@@ -39,13 +40,13 @@ impl KeyedState for Sessions {
     fn update(
         &mut self,
         _user: &str,
-        state: &[(Session, Diff)],
-        views: &[(Timestamp, Diff)],
+        state: Group<'_, Session>,
+        views: Group<'_, Timestamp>,
         now: Now,
         out: &mut Emit<'_, Session>,
     ) {
-        let new = views.iter().map(|&(at, times)| (at, at, times, false));
-        let mut pieces: Vec<Session> = state.iter().map(|&(session, _)| session).chain(new).collect();
+        let new = views.iter().map(|(at, times)| (at, at, times, false));
+        let mut pieces: Vec<Session> = state.iter().map(|(session, _)| session).chain(new).collect();
         pieces.sort();
         let mut sessions: Vec<Session> = Vec::new();
         for (start, end, views, _) in pieces {
@@ -59,9 +60,9 @@ impl KeyedState for Sessions {
         }
     }
 
-    fn due(&self, _user: &str, state: &[(Session, Diff)]) -> Due {
-        let open = state.iter().find(|((_, _, _, ended), _)| !ended);
-        open.map_or(Due::never(), |&((_, end, _, _), _)| Due::at_watermark(self.over(end)))
+    fn due(&self, _user: &str, state: Group<'_, Session>) -> Due {
+        let open = state.iter().find(|&((_, _, _, ended), _)| !ended);
+        open.map_or(Due::never(), |((_, end, _, _), _)| Due::at_watermark(self.over(end)))
     }
 }
 
@@ -77,12 +78,14 @@ mod tests {
     use cutwater::testing::Test;
 
     use super::*;
+    use crate::logfmt::Logfmt;
 
     #[test]
     fn sessions_end_by_the_watermark_and_late_views_join_them() {
         let view =
             |time: &str, user: &str| ("views", format!("at=2024-05-01T10:{time}Z user={user}").into_bytes());
         let outcome = Test::of(Sessions { gap: 600 })
+            .format("views", Binding::new(Logfmt))
             .epoch([view("00:00", "ann"), view("05:00", "ann"), view("05:00", "bob")])
             .restart()
             // Ten minutes after her last view, another one would still belong to it.

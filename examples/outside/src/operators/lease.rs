@@ -39,23 +39,20 @@ impl<K: Row, V: Row> KeyedState for Leases<K, V> {
     fn update(
         &mut self,
         _key: K::Ref<'_>,
-        state: &[((V::Ref<'_>, Timestamp), Diff)],
-        updates: &[(V::Ref<'_>, Diff)],
+        state: Group<'_, (V, Timestamp)>,
+        updates: Group<'_, V>,
         now: Now,
         out: &mut Emit<'_, (V, Timestamp)>,
     ) {
-        // Both are in order, so the last is the greatest.
-        match updates.iter().rev().find(|&&(_, diff)| diff > 0) {
-            Some(&(value, _)) => out.push((value, Timestamp::from_micros(now.closed.micros() + self.micros))),
-            None => {
-                let stays = state.iter().filter(|((_, until), _)| *until > now.closed);
-                stays.for_each(|&(row, _)| out.push(row));
-            }
+        // Rows are in order, so the last is the greatest.
+        match updates.iter().rev().find(|&(_, diff)| diff > 0) {
+            Some((value, _)) => out.push((value, Timestamp::from_micros(now.closed.micros() + self.micros))),
+            None => out.extend(state.first().filter(|&(_, until)| until > now.closed)),
         }
     }
 
-    fn due(&self, _key: K::Ref<'_>, state: &[((V::Ref<'_>, Timestamp), Diff)]) -> Due {
-        state.first().map_or(Due::never(), |&((_, until), _)| Due::at(until))
+    fn due(&self, _key: K::Ref<'_>, state: Group<'_, (V, Timestamp)>) -> Due {
+        state.first().map_or(Due::never(), |(_, until)| Due::at(until))
     }
 }
 

@@ -15,7 +15,7 @@ impl<'s, K: Row, V: Row> Top<'s, K, V> for Arrangement<'s, K, V> {
     fn top(self, most: i64) -> Collection<'s, (K, (i64, V))> {
         self.reduce("Top", move |_key, rows, out| {
             // They are given in order, each with how often it is there: with none that is there less than once.
-            let rows = rows.iter().rev().flat_map(|&(row, times)| (0..times).map(move |_| row));
+            let rows = rows.iter().rev().flat_map(|(row, times)| (0..times).map(move |_| row));
             (1..=most).zip(rows).for_each(|(rank, row)| out.push((rank, row)));
         })
     }
