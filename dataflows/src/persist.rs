@@ -25,11 +25,6 @@ impl Sharding {
         Sharding(Some(K::kind()))
     }
 
-    /// True iff it is by the whole row.
-    pub fn is_by_row(&self) -> bool {
-        self.0.is_none()
-    }
-
     /// The hash of a row.
     ///
     /// # Panics
@@ -89,8 +84,7 @@ pub struct SortedRun {
     pub file: String,
     /// The hashes that count.
     pub range: HashRange,
-    /// By what its rows are hashed.
-    #[serde(default, skip_serializing_if = "Sharding::is_by_row")]
+    /// By what its rows are hashed. Always written: parts pass between processes in a form that can leave no field out.
     pub sharding: Sharding,
     /// Rows in the whole file.
     pub rows: u64,
