@@ -106,6 +106,34 @@ const FIGURES: [Figure; 26] = [
         "",
     ),
     figure(
+        "a replaced row behind a join, 1 M × 1 M rows: times as fast as plain differential",
+        AtLeast(2.0),
+        "operators.json",
+        |all| number(pair(all, "join")?, "times_as_fast"),
+        "",
+    ),
+    figure(
+        "its memory: of plain differential's",
+        AtMost(0.5),
+        "operators.json",
+        |all| number(pair(all, "join")?, "of_memory"),
+        "",
+    ),
+    figure(
+        "a replaced row behind a top ten of groups of 100, 1 M rows: times as fast as plain differential",
+        AtLeast(2.0),
+        "operators.json",
+        |all| number(pair(all, "top")?, "times_as_fast"),
+        "",
+    ),
+    figure(
+        "its memory: of plain differential's",
+        AtMost(0.5),
+        "operators.json",
+        |all| number(pair(all, "top")?, "of_memory"),
+        "",
+    ),
+    figure(
         "memory a distinct word, at 10 million, loaded",
         AtMost(60.0),
         "change.json",
@@ -338,6 +366,11 @@ fn size(sizes: &Value, words: u64) -> Option<&Value> {
         found.and_then(Value::as_u64) == Some(words)
     };
     sizes.as_array()?.iter().find(of)
+}
+
+/// What was measured behind an operator.
+fn pair<'a>(all: &'a Value, what: &str) -> Option<&'a Value> {
+    all["pairs"].as_array()?.iter().find(|pair| pair["what"] == what)
 }
 
 fn dataflow(sizes: &Value, words: u64) -> Option<&Value> {
