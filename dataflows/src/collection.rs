@@ -131,9 +131,36 @@ impl<'s, R: Row> Collection<'s, R> {
         self
     }
 
-    /// The changes, for an operator of one's own: encoded rows, each batch at its epoch, the snapshot at time 0.
-    /// [`Flow::collection_of`] is the way back. An operator that remembers rows is to say so with
-    /// [`Collection::remembered_by`].
+    /// The rows that a timely operator of one's own makes of these: on encoded rows, each batch at its epoch, the snapshot at
+    /// time 0. What it hands on must be rows of `R2`'s encoding, at the epoch of those that they are made of. If it
+    /// remembers rows, it is to say so with [`Collection::remembered_by`].
+    ///
+    /// ```
+    /// # use cutwater_dataflows::{flat::FlatBatch, prelude::*};
+    /// use timely::container::CapacityContainerBuilder;
+    /// use timely::dataflow::{channels::pact::Pipeline, operators::Operator as _};
+    ///
+    /// /// The same rows: batches are handed on as they are.
+    /// fn same<'s>(words: Collection<'s, Text>) -> Collection<'s, Text> {
+    ///     words.through(|changes| {
+    ///         changes.unary::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, "Same", |_, _| {
+    ///             |input, output| {
+    ///                 input.for_each(|capability, batch| output.session(&capability).give_container(batch));
+    ///             }
+    ///         })
+    ///     })
+    /// }
+    /// ```
+    pub fn through<R2: Row>(
+        self,
+        operator: impl FnOnce(Stream<'s, Epoch, FlatBatch>) -> Stream<'s, Epoch, FlatBatch>,
+    ) -> Collection<'s, R2> {
+        let about = About { restorable: self.about.restorable, ..About::default() };
+        Collection::new(self.flow, operator(self.changes), about, self.snapshot)
+    }
+
+    /// The changes, for what is no operator on one collection: as [`Collection::through`] has them.
+    /// [`Flow::collection_of`] is the way back.
     pub fn changes(self) -> Stream<'s, Epoch, FlatBatch> {
         self.snapshot.want();
         self.changes

@@ -157,7 +157,8 @@ impl<'s> Flow<'s> {
         Collection::new(self.clone(), flatten(rows.inner), about, Snapshot::default())
     }
 
-    /// A collection that an operator of one's own hands on, encoded. What it made of [`Collection::changes`] must be at the
+    /// A collection that an operator of one's own hands on, encoded, of several collections or none: for one, there is
+    /// [`Collection::through`]. What it made of [`Collection::changes`] must be at the
     /// epoch of those, and rows of `R`'s encoding.
     ///
     /// A restart is taken to have all its rows. So call [`Collection::remembered_by`] on what it is made of, also where the

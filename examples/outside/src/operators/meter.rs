@@ -40,13 +40,9 @@ pub trait Metered {
 
 impl<R: Row> Metered for Collection<'_, R> {
     fn metered(self, meter: &Meter) -> Self {
-        let (flow, meter) = (self.flow().clone(), meter.clone());
-        // It remembers no row itself. But what `collection_of` gives counts as restored by a restart, so this must be.
-        self.remembered_by("Meter");
-        let changes = self.changes().unary::<CapacityContainerBuilder<FlatBatch>, _, _, _>(
-            Pipeline,
-            "Meter",
-            move |_, _| {
+        let meter = meter.clone();
+        self.through(|changes| {
+            changes.unary::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, "Meter", move |_, _| {
                 move |input, output| {
                     input.for_each(|capability, batch| {
                         meter.changes.fetch_add(batch.len() as u64, Relaxed);
@@ -54,9 +50,8 @@ impl<R: Row> Metered for Collection<'_, R> {
                         output.session(&capability).give_container(batch);
                     });
                 }
-            },
-        );
-        flow.collection_of(changes)
+            })
+        })
     }
 }
 
