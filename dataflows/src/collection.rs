@@ -206,10 +206,8 @@ impl<'s, R: Row> Collection<'s, R> {
         name: &str,
         mut logic: impl FnMut(&FlatBatch, &mut FlatBuilder) + 'static,
     ) -> Collection<'s, R2> {
-        let changes = self.changes.unary::<CapacityContainerBuilder<FlatBatch>, _, _, _>(
-            Pipeline,
-            name,
-            move |_, _| {
+        self.through(|changes| {
+            changes.unary::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, name, move |_, _| {
                 let mut out = FlatBuilder::default();
                 move |input, output| {
                     input.for_each(|capability, batch| {
@@ -218,10 +216,8 @@ impl<'s, R: Row> Collection<'s, R> {
                         out.finish(|made| session.give_container(made));
                     });
                 }
-            },
-        );
-        let about = About { restorable: self.about.restorable, ..About::default() };
-        Collection::new(self.flow, changes, about, self.snapshot)
+            })
+        })
     }
 }
 
