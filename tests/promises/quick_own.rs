@@ -150,6 +150,6 @@ fn a_sink_of_the_programs_own_gets_rows_and_dead_letters() {
     ended.says(&["letter: dead-letters +1 ", "not that word"]);
 
     // Of a kind that the program does not know.
-    let ended = run("yell:x").run().expect(1);
+    let ended = run("yell:x").run().expect(2);
     ended.says(&["\"yell:x\" is not a sink", "webhook:URL, tell:PLACE or none"]);
 }
