@@ -209,7 +209,7 @@ fn counts_go_on_from_state_in_a_store_after_a_kill_in_other_shapes() {
 
     input.send(thirds[2]);
     let ended = run("--until-end -w 3").run().expect(0);
-    assert!(ended.stderr.iter().any(|line| line.contains("going on")), "{:#?}", ended.stderr);
+    assert!(ended.stderr.iter().any(|line| line.contains("resuming from")), "{:#?}", ended.stderr);
     settle(&output);
     let rows: Vec<String> = latest(&read(&output)).into_values().collect();
     let found = rows.iter().map(|row| serde_json::from_str::<Row>(row).expect("a row"));
