@@ -12,6 +12,7 @@ use rdkafka::metadata::Metadata;
 use regex::Regex;
 
 use super::client::{Client, Settings};
+use crate::fault::Fault;
 use crate::shown::count;
 
 /// Topics that an input is bound to: one by its name, or all whose names match.
@@ -180,15 +181,19 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// Asks again, for two seconds at most, as long as what it gives is not `settled`.
 ///
 /// # Errors
-/// Those of `ask`.
-pub fn settled<T>(mut ask: impl FnMut() -> Result<T>, settled: impl Fn(&Result<T>) -> bool) -> Result<T> {
+/// Those of `ask`; or another part of the run has failed.
+pub fn settled<T>(
+    fault: &Fault,
+    mut ask: impl FnMut() -> Result<T>,
+    settled: impl Fn(&Result<T>) -> bool,
+) -> Result<T> {
     let end = Instant::now() + SETTLED;
     loop {
         let answer = ask();
         if settled(&answer) || Instant::now() > end {
             return answer;
         }
-        std::thread::sleep(SETTLED / 20);
+        fault.pause(SETTLED / 20)?;
     }
 }
 

@@ -125,7 +125,7 @@ impl KafkaFeeds {
         let look = || retry(fault, || search.look(&client, &ids));
         let missing = |error: &anyhow::Error| error.is::<Missing>();
         let topics =
-            topics::settled(look, |topics| !topics.as_ref().is_err_and(missing)).map_err(|error| {
+            topics::settled(fault, look, |topics| !topics.as_ref().is_err_and(missing)).map_err(|error| {
                 match error.downcast_ref::<Missing>() {
                     Some(missing) => {
                         anyhow!(

@@ -133,6 +133,7 @@ impl Transactions {
         topics::connect(&probe, settings)?;
         let there = |all: &[topics::Topic]| all.iter().any(|(topic, _)| topic == name);
         let all = topics::settled(
+            &self.fault,
             || topics::list(&probe),
             |all| making.is_some() || all.as_ref().is_ok_and(|all| there(all)),
         )?;
