@@ -133,7 +133,7 @@ impl<'s, R: Row> Collection<'s, R> {
 
     /// The rows that a timely operator of one's own makes of these: on encoded rows, each batch at its epoch, the snapshot at
     /// time 0. What it hands on must be rows of `R2`'s encoding, at the epoch of those that they are made of. If it
-    /// remembers rows, it is to say so with [`Collection::remembered_by`].
+    /// remembers rows, say so first with [`Collection::remembered_by`]: without that, the snapshot may be missing.
     ///
     /// ```
     /// # use cutwater_dataflows::{flat::FlatBatch, prelude::*};
@@ -176,9 +176,10 @@ impl<'s, R: Row> Collection<'s, R> {
         skip_snapshot(self.changes)
     }
 
-    /// Notes that an operator remembers rows of this collection. A run that keeps state refuses to start where they are not
-    /// made of persisted ones alone: a restart would forget them.
+    /// Notes that an operator remembers rows of this collection, so that it is given the snapshot. A run that keeps state
+    /// refuses to start where the rows are not made of persisted ones alone: they would be lost in a restart.
     pub fn remembered_by(&self, operator: &str) {
+        self.snapshot.want();
         if !self.about.restorable {
             self.flow.note_unpersisted(operator);
         }

@@ -74,7 +74,7 @@ pub struct Parts<'s> {
 
 impl<'s> Flow<'s> {
     /// Builds `dataflow` in `scope`, with a driver from `drivers` for each input. Its persisted collections are kept
-    /// by what `keeping` gives, or not at all.
+    /// by what `persistence` gives, or not at all.
     pub fn build(
         scope: Scope<'s, Epoch>,
         dataflow: &dyn Build,
@@ -158,8 +158,8 @@ impl<'s> Flow<'s> {
     }
 
     /// A collection that an operator of one's own hands on, encoded, of several collections or none: for one, there is
-    /// [`Collection::through`]. What it made of [`Collection::changes`] must be at the
-    /// epoch of those, and rows of `R`'s encoding.
+    /// [`Collection::through`]. What it made of
+    /// [`Collection::changes`] must be at the epoch of those, and rows of `R`'s encoding.
     ///
     /// A restart is taken to have all its rows. So call [`Collection::remembered_by`] on what it is made of, also where the
     /// operator remembers none: those after it may.

@@ -122,7 +122,7 @@ impl Test {
         self
     }
 
-    /// Restarts the dataflow before the next epoch, with one worker more, from what is persisted.
+    /// Restarts the dataflow before the next epoch, with another number of workers, from what is persisted.
     pub fn restart(mut self) -> Self {
         self.restarts = true;
         self

@@ -1,16 +1,14 @@
 //! The ways to differential's own operators and back: rows as owned values, and as flat batches.
 
-use std::collections::BTreeMap;
-
 use differential_dataflow::{AsCollection, VecCollection};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::{Capability, Operator};
+use timely::dataflow::operators::Operator;
 use timely::dataflow::{Stream, StreamVec};
 
 use crate::collection::Collection;
-use crate::combine::Combiner;
 use crate::flat::FlatBatch;
+use crate::operators::consolidate::Pending;
 use crate::rows::{Row, to_row};
 use crate::{Diff, Epoch};
 
@@ -20,28 +18,14 @@ pub(crate) fn flatten<'s, R: Row>(
     rows: StreamVec<'s, Epoch, (R, Epoch, Diff)>,
 ) -> Stream<'s, Epoch, FlatBatch> {
     rows.unary_frontier::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, "Flatten", |_, _| {
-        let mut pending: BTreeMap<Epoch, (Capability<Epoch>, Combiner)> = BTreeMap::new();
-        let mut spare = Vec::new();
+        let mut pending = Pending::default();
         move |(input, frontier), output| {
             input.for_each(|capability, rows| {
                 for (row, epoch, diff) in rows.drain(..) {
-                    let (_, combiner) = pending
-                        .entry(epoch)
-                        .or_insert_with(|| (capability.delayed(&epoch, 0), spare.pop().unwrap_or_default()));
-                    combiner.add_row::<R>(row.borrow(), diff);
+                    pending.of(epoch, || capability.delayed(&epoch, 0)).add_row::<R>(row.borrow(), diff);
                 }
             });
-            while let Some(first) = pending.first_entry() {
-                if frontier.less_equal(first.key()) {
-                    break;
-                }
-                let (capability, mut combiner) = first.remove();
-                let mut batch = combiner.take();
-                spare.push(combiner);
-                if !batch.is_empty() {
-                    output.session(&capability).give_container(&mut batch);
-                }
-            }
+            pending.complete(frontier, |held, batch| output.session(held).give_container(batch));
         }
     })
 }

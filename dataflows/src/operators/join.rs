@@ -85,15 +85,13 @@ impl<'s, K: Row, V: Row> Arrangement<'s, K, V> {
     pub fn join_core<W: Row, R: Row>(
         self,
         other: Arrangement<'s, K, W>,
-        logic: impl for<'a> FnMut(K::Ref<'a>, V::Ref<'a>, W::Ref<'a>, &mut Emit<'_, R>) + 'static,
+        mut logic: impl for<'a> FnMut(K::Ref<'a>, V::Ref<'a>, W::Ref<'a>, &mut Emit<'_, R>) + 'static,
     ) -> Collection<'s, R> {
         let snapshot = Snapshot::made();
         let flow = self.flow().clone();
-        let mut logic = logic;
-        let pair = move |one: &[u8], other: &[u8], diff, out: &mut FlatBuilder| {
-            let (mut one, mut other) = (one, other);
-            let key = K::read(&mut one, Place::Inner).expect(ENCODED);
-            K::read(&mut other, Place::Inner).expect(ENCODED);
+        let pair = move |key: &[u8], one: &[u8], other: &[u8], diff, out: &mut FlatBuilder| {
+            let (mut key, mut one, mut other) = (key, one, other);
+            let key = K::read(&mut key, Place::Inner).expect(ENCODED);
             let value = V::read(&mut one, Place::Last).expect(ENCODED);
             let with = W::read(&mut other, Place::Last).expect(ENCODED);
             logic(key, value, with, &mut Emit::new(out, diff));
@@ -126,7 +124,7 @@ fn at_their_epochs<'s>(rows: Stream<'s, Epoch, Rows>) -> Stream<'s, Epoch, FlatB
 
 /// Makes the pairs of batches.
 struct Tactic<H, L> {
-    /// Makes rows of a row of each side, and what their differences come to.
+    /// Makes rows of a key and a value of each side, and what their differences come to.
     pair: Rc<RefCell<L>>,
     snapshot: Snapshot,
     key: std::marker::PhantomData<H>,
@@ -135,7 +133,7 @@ struct Tactic<H, L> {
 impl<H, L> JoinTactic<Epoch, Rc<Batch>, Rc<Batch>, Rows> for Tactic<H, L>
 where
     H: KeyOf,
-    L: FnMut(&[u8], &[u8], i64, &mut FlatBuilder) + 'static,
+    L: FnMut(&[u8], &[u8], &[u8], i64, &mut FlatBuilder) + 'static,
 {
     fn prep(
         &mut self,
@@ -194,7 +192,7 @@ struct Found {
 impl<H, L> Iterator for Pairs<H, L>
 where
     H: KeyOf,
-    L: FnMut(&[u8], &[u8], i64, &mut FlatBuilder),
+    L: FnMut(&[u8], &[u8], &[u8], i64, &mut FlatBuilder),
 {
     type Item = Rows;
 
@@ -216,7 +214,7 @@ where
 impl<H, L> Pairs<H, L>
 where
     H: KeyOf,
-    L: FnMut(&[u8], &[u8], i64, &mut FlatBuilder),
+    L: FnMut(&[u8], &[u8], &[u8], i64, &mut FlatBuilder),
 {
     /// Looks for the keys of some more updates. False if there are none.
     fn look(&mut self) -> bool {
@@ -252,8 +250,9 @@ where
             if epoch < self.first {
                 continue;
             }
-            let (one, other) = if self.turned { (row, update.row) } else { (update.row, row) };
-            pair(one, other, update.diff * diff, self.made.of(epoch));
+            let (driving, probed) = (&update.row[key.len()..], &row[key.len()..]);
+            let (one, other) = if self.turned { (probed, driving) } else { (driving, probed) };
+            pair(key, one, other, update.diff * diff, self.made.of(epoch));
             let ready = &mut self.ready;
             self.made.give_full(|epoch, batch| ready.push_back(vec![(epoch, std::mem::take(batch))]));
         }

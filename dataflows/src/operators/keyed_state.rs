@@ -81,9 +81,9 @@ pub(super) trait Step: 'static {
 }
 
 /// Decodes rows in place.
-pub(super) struct Timed<L>(pub(super) L);
+pub(super) struct OfLogic<L>(pub(super) L);
 
-impl<L: KeyedState> Step for Timed<L> {
+impl<L: KeyedState> Step for OfLogic<L> {
     fn update(
         &mut self,
         key: &[u8],
@@ -106,12 +106,12 @@ impl<L: KeyedState> Step for Timed<L> {
 type Types<K, V, S> = std::marker::PhantomData<fn() -> (K, V, S)>;
 
 /// A closure that knows no time.
-pub(super) struct Untimed<L, K, V, S> {
+pub(super) struct OfClosure<L, K, V, S> {
     pub(super) logic: L,
     pub(super) types: Types<K, V, S>,
 }
 
-impl<L, K: Row, V: Row, S: Row> Step for Untimed<L, K, V, S>
+impl<L, K: Row, V: Row, S: Row> Step for OfClosure<L, K, V, S>
 where
     L: for<'a> FnMut(K::Ref<'a>, Group<'a, S>, Group<'a, V>, &mut Emit<'_, S>) + 'static,
 {

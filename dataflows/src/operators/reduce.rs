@@ -100,7 +100,7 @@ pub(crate) struct Groups<'a, H> {
     next: usize,
     /// For some keys from there on, and each batch before: where their rows are.
     looked: Looked,
-    /// The rows of the batches before, and of the epochs since: see [`Changed`].
+    /// What a row's key is.
     key: std::marker::PhantomData<H>,
 }
 

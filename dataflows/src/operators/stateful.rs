@@ -10,7 +10,7 @@ use crate::group::Group;
 use crate::key::First;
 use crate::operators::exchange::exchange_by_key;
 pub use crate::operators::keyed_state::{Due, KeyedState};
-use crate::operators::keyed_state::{Step, Timed, Untimed};
+use crate::operators::keyed_state::{OfClosure, OfLogic, Step};
 use crate::operators::map::Emit;
 use crate::operators::state_operator::build;
 use crate::persist::Sharding;
@@ -102,7 +102,7 @@ impl<'s, K: Row, V: Row> Stateful<'s, K, V> for Collection<'s, (K, V)> {
         name: &str,
         logic: impl for<'a> FnMut(K::Ref<'a>, Group<'a, S>, Group<'a, V>, &mut Emit<'_, S>) + 'static,
     ) -> Collection<'s, (K, S)> {
-        stateful::<K, V, S>(self, name, Untimed { logic, types: PhantomData }, false)
+        stateful::<K, V, S>(self, name, OfClosure { logic, types: PhantomData }, false)
     }
 
     #[track_caller]
@@ -111,7 +111,7 @@ impl<'s, K: Row, V: Row> Stateful<'s, K, V> for Collection<'s, (K, V)> {
         name: &str,
         logic: L,
     ) -> Collection<'s, (K, L::State)> {
-        stateful::<K, V, L::State>(self, name, Timed(logic), true)
+        stateful::<K, V, L::State>(self, name, OfLogic(logic), true)
     }
 }
 

@@ -28,18 +28,16 @@ impl Outcome {
     /// # Panics
     /// If there is no such output, or it withdraws a row that is not there.
     pub fn rows(&self, output: &str) -> Vec<String> {
-        let mut rows: Vec<(&str, i64)> = Vec::new();
         let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
         for (row, diff) in self.output(output).values().flatten() {
             *sums.entry(row).or_default() += diff;
         }
-        rows.extend(sums.into_iter().filter(|(_, count)| *count != 0));
         let repeat = |(row, count): (&str, i64)| {
             let count =
                 usize::try_from(count).unwrap_or_else(|_| panic!("{output}: {row} is there {count} times"));
             std::iter::repeat_n(row.to_owned(), count)
         };
-        rows.into_iter().flat_map(repeat).collect()
+        sums.into_iter().flat_map(repeat).collect()
     }
 
     /// The dead letters, as JSON.

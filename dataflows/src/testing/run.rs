@@ -30,11 +30,11 @@ type Records = BTreeMap<String, Vec<Vec<(usize, Sample)>>>;
 pub(super) fn run(test: &Test) -> Outcome {
     let shape = Shape::of(&*test.dataflow).unwrap_or_else(|error| panic!("{error}"));
     let captured = Captured::default();
-    let (mut restored, mut first, mut workers) = (BTreeMap::new(), 1, test.workers);
+    let (mut restored, mut first) = (BTreeMap::new(), 1);
     let mut numbers = BTreeMap::new();
     let times = Arc::<Mutex<Times>>::default();
     for (number, steps) in test.epochs.chunk_by(|_, next| !next.restart).enumerate() {
-        workers = test.workers + number % 3;
+        let workers = test.workers + number % 3;
         let state = State::default();
         let records = records(&shape, steps, &mut numbers);
         let closed = closed(steps, first, times.lock().unwrap_or_else(PoisonError::into_inner).closed);
@@ -43,7 +43,6 @@ pub(super) fn run(test: &Test) -> Outcome {
         restored = state.rows();
         first += steps.len() as Epoch;
     }
-    let _ = workers;
     let captured = std::mem::take(&mut *captured.lock().unwrap_or_else(PoisonError::into_inner));
     outcome(&shape, captured)
 }

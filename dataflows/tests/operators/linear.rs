@@ -101,3 +101,45 @@ fn the_way_to_differential_and_back() {
         |changes| each(rows(changes).into_keys().map(|row| (row, 1)).collect(), |row| vec![(row, 1)]),
     );
 }
+
+/// Each row that is there, once: an operator of one's own that remembers rows.
+fn once<'s, R: Row>(rows: Collection<'s, R>) -> Collection<'s, R> {
+    use std::collections::HashMap;
+
+    use cutwater_dataflows::flat::FlatBatch;
+    use timely::container::CapacityContainerBuilder;
+    use timely::dataflow::{channels::pact::Pipeline, operators::Operator as _};
+
+    rows.remembered_by("Once");
+    rows.through(|changes| {
+        changes.unary::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, "Once", |_, _| {
+            let mut there: HashMap<Vec<u8>, i64> = HashMap::new();
+            move |input, output| {
+                input.for_each(|capability, batch| {
+                    let mut changed = FlatBatch::default();
+                    for (row, diff) in batch.iter() {
+                        let count = there.entry(row.to_vec()).or_default();
+                        let (old, new) = (*count > 0, *count + diff > 0);
+                        *count += diff;
+                        if old != new {
+                            changed.push(row, if new { 1 } else { -1 });
+                        }
+                    }
+                    output.session(&capability).give_container(&mut changed);
+                });
+            }
+        })
+    })
+}
+
+#[test]
+fn an_operator_of_ones_own_that_remembers_rows_is_given_the_snapshot() {
+    prove(
+        false,
+        pair,
+        |rows| once(rows.persist("rows").count().exchange()),
+        |changes| {
+            rows(changes).into_iter().map(|((text, number), count)| (((text, number), count), 1)).collect()
+        },
+    );
+}
