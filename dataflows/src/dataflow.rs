@@ -19,6 +19,7 @@ use crate::format::{Format, InputShape, formats};
 use crate::panics::caught;
 use crate::rows::Schema;
 use crate::source::{DecodeRecord, Driver, Turn};
+use crate::testing::Sample;
 use crate::{Activator, Epoch, SyncActivator};
 
 /// A dataflow: its options, and how it is built from them.
@@ -57,7 +58,12 @@ pub struct Entry {
     arguments: fn(clap::Command) -> clap::Command,
     parse: fn(&ArgMatches) -> Result<Arc<dyn Build>, clap::Error>,
     formats: Vec<Arc<dyn Format>>,
+    samples: Option<fn(u64) -> Samples>,
 }
+
+/// Records that a dataflow can be tried with, each with the name of its input: without end, and the same for the same seed.
+/// Their timestamps, and event times within, count from a fixed day, not from today's.
+pub type Samples = Box<dyn Iterator<Item = (&'static str, Sample)> + Send>;
 
 /// The registry's line for dataflow `D`.
 pub fn entry<D: Dataflow>() -> Entry {
@@ -66,6 +72,7 @@ pub fn entry<D: Dataflow>() -> Entry {
         arguments: D::augment_args,
         parse: |matches| Ok(Arc::new(D::from_arg_matches(matches)?)),
         formats: formats(),
+        samples: None,
     }
 }
 
@@ -84,6 +91,17 @@ impl Entry {
     /// The formats in which its inputs can be read.
     pub fn formats(&self) -> &[Arc<dyn Format>] {
         &self.formats
+    }
+
+    /// The entry with records to try it with, made from a seed: what `cutwater generate` writes.
+    pub fn samples(mut self, samples: fn(u64) -> Samples) -> Self {
+        self.samples = Some(samples);
+        self
+    }
+
+    /// Records to try it with, where the dataflow has some.
+    pub fn sampled(&self, seed: u64) -> Option<Samples> {
+        self.samples.map(|samples| samples(seed))
     }
 
     /// Adds the dataflow's own options and help to a command.

@@ -81,7 +81,7 @@ pub mod word_count;
 pub use arrangement::Arrangement;
 pub use collection::Collection;
 pub use cutwater_rows as rows;
-pub use dataflow::{Build, BuildError, Dataflow, Entry, OutputShape, Shape, entry};
+pub use dataflow::{Build, BuildError, Dataflow, Entry, OutputShape, Samples, Shape, entry};
 pub use flow::{Flow, Parts};
 pub use format::{Binding, Envelope, Format, InputShape};
 pub use input::Input;
@@ -124,5 +124,5 @@ pub mod prelude {
 
 /// The dataflows that come with Cutwater.
 pub fn registry() -> Vec<Entry> {
-    vec![entry::<word_count::WordCount>()]
+    vec![entry::<word_count::WordCount>().samples(word_count::samples)]
 }

@@ -2,10 +2,14 @@
 
 use std::borrow::Cow;
 
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use unicode_segmentation::UnicodeSegmentation;
 
+use crate::dataflow::Samples;
 use crate::prelude::*;
 use crate::split;
+use crate::testing::Sample;
 
 /// Counts how often each word occurs in lines of text
 ///
@@ -56,6 +60,24 @@ impl Decode for Tokenizer {
         Ok(())
     }
 }
+
+/// Lines of ten words, the word of rank *k* with a weight of 1/*k*.
+pub fn samples(seed: u64) -> Samples {
+    let mut random = StdRng::seed_from_u64(seed);
+    let words = move || {
+        let words = (0..10).map(|_| {
+            // The inverse of the distribution 1/k, near enough: the exponential of a uniform.
+            let rank = (random.random::<f64>() * (WORDS as f64).ln()).exp() as usize;
+            format!("word{rank}")
+        });
+        let line = words.collect::<Vec<_>>().join(" ");
+        Some(("lines", Sample::from(line.into_bytes())))
+    };
+    Box::new(std::iter::from_fn(words))
+}
+
+/// How many words there are in the samples.
+const WORDS: usize = 10_000;
 
 /// What some programs begin a text file with, and so its first line.
 const BYTE_ORDER_MARK: char = '\u{feff}';
