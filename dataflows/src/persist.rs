@@ -25,16 +25,16 @@ impl Sharding {
         Sharding(Some(K::kind()))
     }
 
-    /// The hash of a row.
-    ///
-    /// # Panics
-    /// If the bytes are not those of such a row.
+    /// The hash of a row; of bytes that are none, some hash.
     #[inline]
     pub fn hash(&self, row: &[u8]) -> u64 {
         let Some(kind) = &self.0 else { return key::hash(row) };
         let mut rest = row;
-        read_value(kind, &mut rest, Place::Inner).expect("rows of a collection are encoded rows");
-        key::hash(&row[..row.len() - rest.len()])
+        match read_value(kind, &mut rest, Place::Inner) {
+            Ok(_) => key::hash(&row[..row.len() - rest.len()]),
+            // Damaged: whoever compares the hash finds out.
+            Err(_) => key::hash(row),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod bounds;
 mod cuts;
 mod digests;
 mod ends;
+mod fuzz;
 mod harness;
 mod inputs;
 mod mistakes;
