@@ -51,9 +51,11 @@
 
 pub mod arrange;
 pub mod arrangement;
+pub mod balances;
 pub mod clock;
 pub mod collection;
 pub mod combine;
+pub mod components;
 pub mod dataflow;
 pub mod dead_letter;
 pub mod decode;
@@ -124,5 +126,9 @@ pub mod prelude {
 
 /// The dataflows that come with Cutwater.
 pub fn registry() -> Vec<Entry> {
-    vec![entry::<word_count::WordCount>().samples(word_count::samples)]
+    vec![
+        entry::<balances::Balances>().samples(balances::samples),
+        entry::<components::Components>().samples(components::samples),
+        entry::<word_count::WordCount>().samples(word_count::samples),
+    ]
 }

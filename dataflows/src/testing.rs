@@ -16,6 +16,7 @@
 //! ```
 
 mod driver;
+mod fixture;
 mod given;
 mod outcome;
 mod run;
@@ -33,6 +34,7 @@ use crate::record::{Malformed, NoHeaders, Record};
 use crate::rows::{Timestamp, to_row};
 use crate::source::decode;
 
+pub use fixture::{lines, records};
 pub use given::{Given, given};
 pub use outcome::Outcome;
 

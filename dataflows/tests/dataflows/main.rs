@@ -1,0 +1,7 @@
+//! Each dataflow on records of its own samples, at several numbers of workers, with restarts in between, against a plain
+//! recount of the same records.
+#![allow(missing_docs)]
+
+mod balances;
+mod components;
+mod recount;
