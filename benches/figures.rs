@@ -24,7 +24,7 @@ enum Target {
 use Target::{AtLeast, AtMost};
 
 /// The lines of the table, in their order.
-const FIGURES: [Figure; 30] = [
+const FIGURES: [Figure; 31] = [
     figure(
         "Kafka to counts, one word a record, 1 worker: of a bare consumer",
         AtLeast(0.95),
@@ -229,6 +229,13 @@ const FIGURES: [Figure; 30] = [
         AtMost(3.0),
         "checkpoints.json",
         |sizes| number(size(sizes, 10_000_000)?, "restore_of_reading"),
+        "",
+    ),
+    figure(
+        "checkpoint of a table after a hundred updates a key: of one after one",
+        AtMost(1.1),
+        "upserts.json",
+        |upserts| number(upserts, "of_bytes"),
         "",
     ),
     figure(
