@@ -115,7 +115,7 @@ pub mod prelude {
     pub use crate::operators::sum::Summand;
     pub use crate::operators::{
         ArrangeBy, Concat, Consolidate, Count, Deduplicate, Differential, Exchange, Filter, Inspect, Join,
-        Latest, Map, Negate, Persist, Reduce, Stateful, Sum, Threshold, Upsert,
+        Latest, Map, Negate, Persist, Reduce, Sequence, Stateful, Sum, Threshold, Upsert,
     };
     pub use crate::record::{Malformed, Record};
     pub use crate::rows::{Bytes, Column, Decimal, DynRow, Float, Kind, Row, Schema, Text, Timestamp, Value};

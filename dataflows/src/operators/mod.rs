@@ -2,7 +2,7 @@
 //!
 //! - Row by row, and nothing remembered: [`mod@map`], [`filter`], [`negate`], [`mod@concat`], [`inspect`]
 //! - Summed or moved: [`consolidate`], [`exchange`]
-//! - Of arrangements, which hold the rows by key: [`arrange_by`], [`count`], [`threshold`], [`join`], [`reduce`]
+//! - Of arrangements, which hold the rows by key: [`arrange_by`], [`count`], [`threshold`], [`join`], [`reduce`], [`sequence`]
 //! - With a state that survives: [`persist`], [`stateful`], and made of it [`upsert`], [`latest`], [`deduplicate`],
 //!   [`sum`]
 //! - [`differential`]: to differential's own operators and back; [`accumulate`]: for outputs that are wanted once
@@ -27,6 +27,7 @@ pub mod map;
 pub mod negate;
 pub mod persist;
 pub mod reduce;
+pub mod sequence;
 mod state_operator;
 mod state_store;
 pub mod stateful;
@@ -52,6 +53,7 @@ pub use map::Map;
 pub use negate::Negate;
 pub use persist::Persist;
 pub use reduce::Reduce;
+pub use sequence::Sequence;
 pub use stateful::Stateful;
 pub use sum::Sum;
 pub use threshold::Threshold;

@@ -2,6 +2,7 @@
 
 mod proof;
 
+mod events;
 mod inputs;
 mod keyed;
 mod linear;
