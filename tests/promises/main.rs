@@ -33,6 +33,7 @@ mod real_bench;
 mod real_counts;
 mod real_cuts;
 mod real_damage;
+mod real_dataflows;
 mod real_feeds;
 mod real_identity;
 mod real_input;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use cutwater_dataflows::testing::Sample;
 use futures_executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult};
 use rdkafka::client::DefaultClientContext;
@@ -284,6 +285,15 @@ impl Writer {
     /// Writes a record with a key, soon.
     pub fn send_keyed(&self, partition: i32, key: &str, value: &[u8]) {
         self.write(BaseRecord::to(&self.topic).partition(partition).key(key.as_bytes()).payload(value));
+    }
+
+    /// Writes a record of a dataflow's samples, with its timestamp, soon.
+    pub fn send_sample(&self, partition: i32, sample: &Sample) {
+        let mut record = BaseRecord::to(&self.topic).partition(partition);
+        record.key = sample.key.as_deref();
+        record.payload = sample.value.as_deref();
+        record.timestamp = sample.timestamp;
+        self.write(record);
     }
 
     /// Writes a record with a key and a null value, soon.
