@@ -20,7 +20,7 @@ use anyhow::{Context as _, Result, ensure};
 use cutwater_dataflows::clock::FlowTime;
 use cutwater_dataflows::record::{NoHeaders, Record};
 use cutwater_dataflows::source::{DecodeRecord, Driver, Report, Turn};
-use cutwater_dataflows::word_count::{Tokenizer, WordCount};
+use cutwater_dataflows::word_count::WordCount;
 use cutwater_dataflows::{Activator, Epoch, Flow, SyncActivator};
 use hashbrown::HashMap;
 use memory::resident;
@@ -229,7 +229,7 @@ fn build(worker: &mut Worker, turns: &Turns, probe: &Handle<Epoch>, rows: &Rc<Ce
     let (turns, rows) = (turns.clone(), Rc::clone(rows));
     worker.dataflow(|scope| {
         let driver = Box::new(move |_: &str| Box::new(turns.clone()) as Box<dyn Driver>);
-        let dataflow = WordCount { tokenizer: Tokenizer::Whitespace };
+        let dataflow = WordCount::default();
         let mut parts = Flow::build(scope, &dataflow, driver, None, FlowTime::default());
         let output = parts.outputs.pop().expect("word-count has an output");
         (output.changes)(true)

@@ -27,7 +27,7 @@ use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::flow::Persistence;
 use cutwater_dataflows::persist::{CheckpointPart, Sharding, SortedRun, StateWriter};
 use cutwater_dataflows::source::{DecodeRecord, Driver, Report, Turn};
-use cutwater_dataflows::word_count::{Tokenizer, WordCount};
+use cutwater_dataflows::word_count::WordCount;
 use cutwater_dataflows::{Activator, Epoch, Flow, SyncActivator};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use serde::Serialize;
@@ -187,7 +187,7 @@ fn stand(storage: &Arc<dyn Storage>, runs: &[SortedRun]) -> Result<Duration> {
         worker.dataflow(|scope| {
             let writers = Box::new(move |_: &str, _| writer.take().expect("one collection is persisted"));
             let persistence = Persistence { writers, barriers: empty(scope) };
-            let dataflow = WordCount { tokenizer: Tokenizer::Whitespace };
+            let dataflow = WordCount::default();
             let drivers = Box::new(|_: &str| -> Box<dyn Driver> { Box::new(Nothing) });
             let mut parts = Flow::build(scope, &dataflow, drivers, Some(persistence), FlowTime::default());
             let output = parts.outputs.pop().expect("word-count has an output");

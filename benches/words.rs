@@ -19,7 +19,7 @@ use cutwater::state::cut::Topics;
 use cutwater::status::Status;
 use cutwater_dataflows::record::{NoHeaders, Record};
 use cutwater_dataflows::source::Moved;
-use cutwater_dataflows::word_count::{Tokenizer, WordCount};
+use cutwater_dataflows::word_count::WordCount;
 use hashbrown::HashMap;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -102,7 +102,7 @@ fn hash_map(lines: &[Vec<u8>]) -> Duration {
 
 fn cutwater(lines: &Arc<Vec<Vec<u8>>>, workers: usize) -> Result<Duration> {
     let job = Job {
-        dataflow: Arc::new(WordCount { tokenizer: Tokenizer::Whitespace }),
+        dataflow: Arc::new(WordCount::default()),
         feeds: Arc::new(Memory(Arc::clone(lines))),
         epochs: EpochOptions::default(),
         outputs: vec![Binding { emits: Vec::new(), ..Binding::new(Vec::new()) }],

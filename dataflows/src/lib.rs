@@ -47,7 +47,7 @@
 //! - [`source`]: the operator that reads, and the interface to the runtime that drives it; [`persist`]: the
 //!   interface to the runtime that keeps collections
 //! - [`mod@digest`], [`render`], [`dead_letter`]: what goes out
-//! - [`dataflow`]: options, registry, shape; [`word_count`]: a dataflow; [`panics`]: what becomes of faults in one
+//! - [`dataflow`]: options, registry, shape; [`words`]: the options of those that read words; [`word_count`]: a dataflow; [`panics`]: what becomes of faults in one
 
 pub mod arrange;
 pub mod arrangement;
@@ -79,6 +79,7 @@ pub mod testing;
 pub mod waker;
 pub mod watermark;
 pub mod word_count;
+pub mod words;
 
 pub use arrangement::Arrangement;
 pub use collection::Collection;

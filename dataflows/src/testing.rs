@@ -3,9 +3,9 @@
 //!
 //! ```
 //! use cutwater_dataflows::testing::Test;
-//! use cutwater_dataflows::word_count::{Tokenizer, WordCount};
+//! use cutwater_dataflows::word_count::WordCount;
 //!
-//! let test = Test::of(WordCount { tokenizer: Tokenizer::Whitespace })
+//! let test = Test::of(WordCount::default())
 //!     .epoch([("lines", "a b a")])
 //!     .restart()
 //!     .epoch([("lines", "b")]);

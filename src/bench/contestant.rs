@@ -11,7 +11,7 @@ use cutwater_dataflows::Epoch;
 use cutwater_dataflows::operators::accumulate::END;
 use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::Report;
-use cutwater_dataflows::word_count::{Tokenizer, WordCount};
+use cutwater_dataflows::word_count::WordCount;
 use serde::{Deserialize, Serialize};
 
 use super::bare::Bare;
@@ -190,7 +190,7 @@ fn word_count(order: &Order) -> Result<Run> {
         .with_workers(order.workers);
     let rows = Rows::default();
     let job = Job {
-        dataflow: Arc::new(WordCount { tokenizer: Tokenizer::Whitespace }),
+        dataflow: Arc::new(WordCount::default()),
         feeds: Arc::new(feeds),
         epochs: EpochOptions::at_end(),
         outputs: vec![Binding { emits: vec![Emit::Final], ..Binding::new(vec![Box::new(rows.clone())]) }],

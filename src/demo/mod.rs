@@ -25,7 +25,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use cutwater_dataflows::word_count::{Tokenizer, WordCount};
+use cutwater_dataflows::word_count::WordCount;
 use indicatif::HumanCount;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -179,7 +179,7 @@ fn start(
     };
     let workers = cluster.connect()?.workers()?;
     let job = Job {
-        dataflow: Arc::new(WordCount { tokenizer: Tokenizer::Whitespace }),
+        dataflow: Arc::new(WordCount::default()),
         feeds: Arc::new(feeds),
         epochs: EpochOptions::default(),
         outputs: vec![Binding::new(vec![Box::new(counts)])],

@@ -26,7 +26,7 @@ use cutwater_dataflows::operators::accumulate::END;
 use cutwater_dataflows::persist::{CheckpointPart, Sharding, StateWriter};
 use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::{Moved, Report};
-use cutwater_dataflows::word_count::{Tokenizer, WordCount};
+use cutwater_dataflows::word_count::WordCount;
 use cutwater_dataflows::{Build, Epoch, Shape, SyncActivator};
 
 /// For how long a test waits for what must come: long enough for any machine, and a hang is told as one.
@@ -34,7 +34,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Word count, as most tests run it.
 pub(crate) fn word_count() -> Arc<dyn Build> {
-    Arc::new(WordCount { tokenizer: Tokenizer::Whitespace })
+    Arc::new(WordCount::default())
 }
 
 /// Epochs that close as soon as they may.

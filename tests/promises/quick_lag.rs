@@ -18,7 +18,7 @@ use cutwater::status::Status;
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::Report;
-use cutwater_dataflows::word_count::{Tokenizer, WordCount};
+use cutwater_dataflows::word_count::WordCount;
 
 use crate::support::broker::mock;
 use crate::support::kafka::Topic;
@@ -59,7 +59,7 @@ fn job(topic: &Topic, sink: Stalled, status: &Status, fault: &Fault) -> Job {
         KafkaFeeds::connect(settings, reading, inputs, Vec::new(), fault).expect("the topic is there");
     feeds.show_lag(status);
     Job {
-        dataflow: Arc::new(WordCount { tokenizer: Tokenizer::Whitespace }),
+        dataflow: Arc::new(WordCount::default()),
         feeds: Arc::new(feeds),
         epochs: EpochOptions { shortest: Duration::from_millis(1), in_flight: 1, ..EpochOptions::default() },
         outputs: vec![Binding::new(vec![Box::new(sink)])],
