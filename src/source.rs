@@ -163,6 +163,10 @@ impl Driver for Shared {
             }
         }
     }
+
+    fn late(&mut self, record: &Record<'_>, reason: &Malformed) {
+        log_dead_letter(record, reason, &self.0.borrow().dead_letters);
+    }
 }
 
 impl Source {

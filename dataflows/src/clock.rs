@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
@@ -16,6 +17,7 @@ use crate::Epoch;
 use crate::collection::{Collection, Snapshot};
 use crate::flat::FlatBatch;
 use crate::flow::Flow;
+use crate::lateness::Limits;
 use crate::rows::{Row, Timestamp, encode_into};
 use crate::source::Report;
 use crate::waker::{Waker, Wakers};
@@ -62,6 +64,8 @@ pub(crate) struct TimeOfFlow<'s> {
     now: RefCell<Option<Stream<'s, Epoch, Vec<Now>>>>,
     /// Takes what the workers report, once all inputs are there.
     reports: RefCell<Option<Handle<'s, Epoch, Vec<Told>>>>,
+    /// What decides on late records, where a lateness is set.
+    limits: RefCell<Option<Rc<Limits>>>,
 }
 
 /// What a worker reports to all: the input, whether something was read or the epoch was closed for a timer, and the time.
@@ -69,7 +73,23 @@ type Told = (String, bool, TimeReport);
 
 impl<'s> TimeOfFlow<'s> {
     pub(crate) fn new(given: FlowTime) -> Rc<Self> {
-        Rc::new(TimeOfFlow { given, now: RefCell::default(), reports: RefCell::default() })
+        Rc::new(TimeOfFlow {
+            given,
+            now: RefCell::default(),
+            reports: RefCell::default(),
+            limits: RefCell::default(),
+        })
+    }
+
+    /// Sets the lateness. Late records need the time.
+    fn set_lateness(&self, lateness: Duration, scope: Scope<'s, Epoch>) {
+        let before = self.given.before.as_ref().and_then(|before| Now::from(before).watermark);
+        *self.limits.borrow_mut() = Some(Limits::new(lateness, before));
+        drop(self.now(scope));
+    }
+
+    pub(crate) fn limits(&self) -> Option<Rc<Limits>> {
+        self.limits.borrow().clone()
     }
 
     fn now(&self, scope: Scope<'s, Epoch>) -> Stream<'s, Epoch, Vec<Now>> {
@@ -79,7 +99,7 @@ impl<'s> TimeOfFlow<'s> {
             let (handle, told) = scope.feedback(0);
             *self.reports.borrow_mut() = Some(handle);
             self.given.wakers.timed();
-            tell(told, self.given.clone())
+            tell(told, self.given.clone(), self.limits())
         };
         now.get_or_insert_with(build).clone()
     }
@@ -97,7 +117,11 @@ impl<'s> TimeOfFlow<'s> {
 }
 
 /// Tells the time of each epoch, when all workers have reported.
-fn tell<'s>(told: Stream<'s, Epoch, Vec<Told>>, given: FlowTime) -> Stream<'s, Epoch, Vec<Now>> {
+fn tell<'s>(
+    told: Stream<'s, Epoch, Vec<Told>>,
+    given: FlowTime,
+    limits: Option<Rc<Limits>>,
+) -> Stream<'s, Epoch, Vec<Now>> {
     let FlowTime { before, wakers } = given;
     let mut watermarks = Watermarks::after(before.unwrap_or_default());
     told.unary_frontier::<CapacityContainerBuilder<Vec<Now>>, _, _, _>(Pipeline, "Now", |_, _| {
@@ -116,6 +140,11 @@ fn tell<'s>(told: Stream<'s, Epoch, Vec<Told>>, given: FlowTime) -> Stream<'s, E
                     wakers.reached(now);
                     output.session(&capability).give(now);
                 }
+            }
+            if let Some(limits) = &limits
+                && let Some(open) = frontier.frontier().first()
+            {
+                limits.reached(open.saturating_sub(1), Now::from(watermarks.times()).watermark);
             }
         }
     })
@@ -170,6 +199,19 @@ impl<'s> Flow<'s> {
     /// time. It comes when all workers have closed the epoch.
     pub fn now(&self) -> Stream<'s, Epoch, Vec<Now>> {
         self.time().now(self.scope())
+    }
+
+    /// How far behind the watermark a record may come and still count: a late one becomes a dead letter. `None`: all count.
+    ///
+    /// An operator whose state nothing can change any more, since its time is further behind the watermark than that, may
+    /// drop it. What it has handed on stays.
+    pub fn lateness(&self) -> Option<Duration> {
+        self.time().limits().map(|limits| limits.lateness())
+    }
+
+    /// Sets the lateness: before the first input is named.
+    pub(crate) fn set_lateness(&self, lateness: Duration) {
+        self.time().set_lateness(lateness, self.scope());
     }
 
     /// The time of the epoch that the run resumes after, if it does: that of all restored rows.

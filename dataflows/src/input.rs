@@ -42,7 +42,7 @@ impl<'s> Input<'s> {
 
     fn decoded<D: Decode>(self, decoder: D) -> Collection<'s, D::Row> {
         let driver = self.flow.driver(&self.name);
-        let source = source(self.flow.scope(), &self.name, driver, decoder);
+        let source = source(self.flow.scope(), &self.name, driver, decoder, self.flow.time().limits());
         self.flow.take_source(source.dead_letters, source.reports);
         let about = About { net: true, ..About::default() };
         Collection::new(self.flow, source.rows, about, Snapshot::default())

@@ -43,7 +43,7 @@
 //! - [`flow`]: inputs, collections and outputs; [`operators`]: what is done to them
 //! - [`combine`], [`flat`]: equal rows summed before they leave the worker, and the batches that carry them;
 //!   `arrange`: the arrangements that hold them
-//! - [`clock`], [`waker`], [`watermark`]: time, as of the cut
+//! - [`clock`], [`waker`], [`watermark`], [`lateness`]: time, as of the cut
 //! - [`source`]: the operator that reads, and the interface to the runtime that drives it; [`persist`]: the
 //!   interface to the runtime that keeps collections
 //! - [`mod@digest`], [`render`], [`dead_letter`]: what goes out
@@ -66,6 +66,7 @@ pub mod format;
 pub mod group;
 pub mod input;
 pub mod key;
+pub mod lateness;
 pub mod operators;
 pub mod output;
 pub mod panics;

@@ -5,8 +5,12 @@
 //! closes, and keeps the cut. The operator knows capabilities. So dataflows need nothing of Kafka to compile,
 //! and the decoder is called with its type known.
 
+use std::collections::VecDeque;
+use std::rc::Rc;
+
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
 use timely::dataflow::{Scope, Stream};
 
@@ -14,9 +18,10 @@ use crate::combine::Combiner;
 use crate::dead_letter::{self, DeadLetter};
 use crate::decode::{Decode, Rows};
 use crate::flat::FlatBatch;
+use crate::lateness::{Limit, Limits, Waiting};
 use crate::panics::caught;
 use crate::record::{Malformed, Record};
-use crate::rows::{Row, Timestamp, encode_into};
+use crate::rows::{Row as _, Timestamp};
 use crate::watermark::TimeReport;
 use crate::{Activator, Epoch, SyncActivator};
 
@@ -33,7 +38,7 @@ pub struct Report {
     pub bytes: u64,
     /// Rows they decoded to, equal ones counted each time.
     pub rows: u64,
-    /// Records that became dead letters.
+    /// Records that became dead letters, late ones among them.
     pub dead_letters: u64,
     /// Microseconds since the Unix epoch at which the first record of the epoch was read.
     pub first_read: u64,
@@ -88,11 +93,11 @@ pub enum Turn {
 /// What became of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// Why it is a dead letter, if it is one.
+    /// Why it is a dead letter, if it is one by now: see [`Driver::late`].
     pub malformed: Option<Malformed>,
     /// Bytes of the distinct rows that the open epoch has come to by now.
     pub held: usize,
-    /// The record's event time, where it has one and is no dead letter.
+    /// The record's event time, where it has one and could be decoded.
     pub event_time: Option<Timestamp>,
 }
 
@@ -110,6 +115,9 @@ pub trait Driver: 'static {
     /// One turn: hands some records to `decode`, which says what became of each, and returns what the operator does
     /// next.
     fn turn(&mut self, decode: &mut DecodeRecord<'_>) -> Turn;
+
+    /// A record that was decoded has come to nothing all the same: it is late. It is counted in the report already.
+    fn late(&mut self, _record: &Record<'_>, _reason: &Malformed) {}
 }
 
 /// The streams of a source operator.
@@ -123,12 +131,13 @@ pub(crate) struct Source<'s> {
     pub(crate) reports: Stream<'s, Epoch, Vec<Report>>,
 }
 
-/// Builds the source operator of an input.
+/// Builds the source operator of an input. `limits`: what decides on late records, where a lateness is set.
 pub(crate) fn source<'s, D: Decode>(
     scope: Scope<'s, Epoch>,
     input: &str,
     mut driver: Box<dyn Driver>,
-    mut decoder: D,
+    decoder: D,
+    limits: Option<Rc<Limits>>,
 ) -> Source<'s> {
     let input = input.to_owned();
     let mut builder = OperatorBuilder::new(format!("Source: {input}"), scope);
@@ -137,6 +146,7 @@ pub(crate) fn source<'s, D: Decode>(
     let (reports, reports_stream) = builder.new_output::<Vec<Report>>();
     let address = builder.operator_info().address;
     driver.attach(scope.activator_for(address.clone()), scope.worker().sync_activator_for(address.to_vec()));
+    limits.iter().for_each(|limits| limits.wake(scope.activator_for(address.clone())));
     let (first, worker) = (driver.first(), scope.index());
 
     builder.build(move |mut capabilities| {
@@ -144,66 +154,216 @@ pub(crate) fn source<'s, D: Decode>(
         for capability in &mut capabilities {
             capability.downgrade(&first);
         }
-        let mut capabilities = Some(capabilities);
-        let mut rows = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(rows);
-        let mut dead = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(dead);
-        let mut reports = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(reports);
-        let mut open = Combiner::default();
-        let mut letters = FlatBatch::default();
-        let mut scratch = Vec::new();
-
-        move |_frontiers| {
-            let Some(held) = &mut capabilities else { return };
-            loop {
-                let turn = driver.turn(&mut |record| {
-                    let (malformed, event_time) = match decode(&mut decoder, record, &mut open) {
-                        Ok(event_time) => (None, event_time),
-                        Err(reason) => (Some(reason), None),
-                    };
-                    if let Some(reason) = &malformed {
-                        scratch.clear();
-                        encode_into::<DeadLetter>(dead_letter::row(record, reason).borrow(), &mut scratch);
-                        letters.push(&scratch, 1);
-                    }
-                    Decoded { malformed, held: open.bytes(), event_time }
-                });
-                let (mut report, done) = match turn {
-                    Turn::Yield => return,
-                    Turn::Close(report) => (report, false),
-                    Turn::Done(report) => (report, true),
-                };
-                report.rows = open.added();
-                let mut batch = open.take();
-                if !batch.is_empty() {
-                    rows.activate().session(&held[0]).give_container(&mut batch);
-                }
-                if !letters.is_empty() {
-                    dead.activate().session(&held[1]).give_container(&mut letters);
-                    letters.clear();
-                }
-                if report.is_epoch() || report.time.is_some() {
-                    report.input.clone_from(&input);
-                    report.time.iter_mut().for_each(|time| time.worker = worker);
-                    reports.activate().session(&held[2]).give(report);
-                }
-                if done {
-                    capabilities = None;
-                    return;
-                }
-                for capability in held.iter_mut() {
-                    let next = *capability.time() + 1;
-                    capability.downgrade(&next);
-                }
-            }
-        }
+        let outputs = Outputs {
+            rows: OutputBuilder::from(rows),
+            dead: OutputBuilder::from(dead),
+            reports: OutputBuilder::from(reports),
+        };
+        let intake = Intake::new(decoder, first, limits);
+        let (held, closed) = (Some(capabilities), VecDeque::new());
+        let mut operator = Operator { input, worker, driver, intake, closed, held, outputs };
+        move |_frontiers| operator.run()
     });
 
     Source { rows: rows_stream, dead_letters: dead_stream, reports: reports_stream }
 }
 
-/// Adds the rows of a record: all of them, or none. Returns its event time.
+type To<C> = OutputBuilder<Epoch, CapacityContainerBuilder<C>>;
+
+struct Outputs {
+    rows: To<FlatBatch>,
+    dead: To<FlatBatch>,
+    reports: To<Vec<Report>>,
+}
+
+/// The operator, when it runs.
+struct Operator<D> {
+    input: String,
+    worker: usize,
+    driver: Box<dyn Driver>,
+    intake: Intake<D>,
+    /// Epochs that are closed and not sent: those of which some records wait for a decision, and those after them.
+    closed: VecDeque<Closed>,
+    /// At the first epoch that is not sent; `None` once all is.
+    held: Option<Vec<Capability<Epoch>>>,
+    outputs: Outputs,
+}
+
+impl<D: Decode> Operator<D> {
+    fn run(&mut self) {
+        loop {
+            self.intake.look_at_limit(&mut *self.driver);
+            self.send();
+            if self.held.is_none() || self.closed.back().is_some_and(|closed| closed.done) {
+                return;
+            }
+            let Operator { driver, intake, .. } = self;
+            let (report, done) = match driver.turn(&mut |record| intake.take(record)) {
+                Turn::Yield => return,
+                Turn::Close(report) => (report, false),
+                Turn::Done(report) => (report, true),
+            };
+            self.closed.push_back(self.intake.close(report, done));
+        }
+    }
+
+    /// Sends the closed epochs on whose records it is decided, in order.
+    fn send(&mut self) {
+        while let (Some(held), Some(mut closed)) = (&mut self.held, self.closed.pop_front()) {
+            let epoch = *held[0].time();
+            if !closed.waiting.is_empty() {
+                let Some(limit) = self.intake.limit(epoch) else { return self.closed.push_front(closed) };
+                closed.decide(&limit, &mut *self.driver);
+            }
+            let Closed { mut rows, mut letters, mut report, done, .. } = closed;
+            if !rows.is_empty() {
+                self.outputs.rows.activate().session(&held[0]).give_container(&mut rows);
+            }
+            if !letters.is_empty() {
+                self.outputs.dead.activate().session(&held[1]).give_container(&mut letters);
+            }
+            if report.is_epoch() || report.time.is_some() {
+                report.input.clone_from(&self.input);
+                report.time.iter_mut().for_each(|time| time.worker = self.worker);
+                self.outputs.reports.activate().session(&held[2]).give(report);
+            }
+            if done {
+                self.held = None;
+                return;
+            }
+            held.iter_mut().for_each(|capability| capability.downgrade(&(epoch + 1)));
+        }
+    }
+}
+
+/// What becomes of the records of the open epoch.
+struct Intake<D> {
+    decoder: D,
+    rows: Combiner,
+    letters: FlatBatch,
+    late: Option<Late>,
+}
+
+/// What decides on late records.
+struct Late {
+    limits: Rc<Limits>,
+    first: Epoch,
+    /// The open epoch, and its limit once that is known.
+    epoch: Epoch,
+    limit: Option<Limit>,
+    /// The rows of one record.
+    one: Combiner,
+    waiting: Waiting,
+    /// Of the records that have waited: how many rows they have come to beyond those that were summed, and how many are late.
+    summed: u64,
+    letters: u64,
+}
+
+impl<D: Decode> Intake<D> {
+    fn new(decoder: D, first: Epoch, limits: Option<Rc<Limits>>) -> Self {
+        let late = limits.map(|limits| Late {
+            limit: limits.of(first, first),
+            limits,
+            first,
+            epoch: first,
+            one: Combiner::default(),
+            waiting: Waiting::default(),
+            summed: 0,
+            letters: 0,
+        });
+        Intake { decoder, rows: Combiner::default(), letters: FlatBatch::default(), late }
+    }
+
+    /// The limit of an epoch, where it is known.
+    fn limit(&self, epoch: Epoch) -> Option<Limit> {
+        self.late.as_ref().and_then(|late| late.limits.of(epoch, late.first))
+    }
+
+    /// Takes a record of the open epoch.
+    #[inline]
+    fn take(&mut self, record: &Record<'_>) -> Decoded {
+        let Intake { decoder, rows: open, letters, late } = self;
+        let limit = late.as_ref().and_then(|late| late.limit);
+        let mut waits = late.as_mut().filter(|late| late.limit.is_none());
+        let rows = match &mut waits {
+            Some(late) => &mut late.one,
+            None => &mut *open,
+        };
+        let (malformed, event_time) = match stage(decoder, record, rows) {
+            Ok(event_time) => (limit.and_then(|limit| limit.late(event_time)), event_time),
+            Err(reason) => (Some(reason), None),
+        };
+        if let Some(reason) = &malformed {
+            rows.roll_back();
+            push_letter(record, reason, letters);
+        } else {
+            rows.commit();
+            if let Some(late) = waits {
+                late.waiting.push(record, event_time, &mut late.one);
+            }
+        }
+        let held = open.bytes() + late.as_ref().map_or(0, |late| late.waiting.bytes());
+        Decoded { malformed, held, event_time }
+    }
+
+    /// Decides on the records of the open epoch that wait, if its limit has become known.
+    fn look_at_limit(&mut self, driver: &mut dyn Driver) {
+        let Some(late) = self.late.as_mut().filter(|late| late.limit.is_none()) else { return };
+        late.limit = late.limits.of(late.epoch, late.first);
+        let Some(limit) = late.limit.filter(|_| !late.waiting.is_empty()) else { return };
+        let before = self.rows.added();
+        let (rows, letters) = late.waiting.decide(&limit, &mut self.rows, &mut self.letters, driver);
+        late.summed += rows - (self.rows.added() - before);
+        late.letters += letters;
+    }
+
+    /// Closes the open epoch.
+    fn close(&mut self, mut report: Report, done: bool) -> Closed {
+        report.rows = self.rows.added();
+        let mut waiting = Waiting::default();
+        if let Some(late) = &mut self.late {
+            report.rows += std::mem::take(&mut late.summed);
+            report.dead_letters += std::mem::take(&mut late.letters);
+            waiting = std::mem::take(&mut late.waiting);
+            late.epoch += 1;
+            late.limit = late.limits.of(late.epoch, late.first);
+        }
+        Closed { rows: self.rows.take(), letters: std::mem::take(&mut self.letters), waiting, report, done }
+    }
+}
+
+/// An epoch that is closed.
+struct Closed {
+    rows: FlatBatch,
+    letters: FlatBatch,
+    /// Records on which it is not decided yet.
+    waiting: Waiting,
+    report: Report,
+    /// It is the last one.
+    done: bool,
+}
+
+impl Closed {
+    /// Decides on the records that wait.
+    fn decide(&mut self, limit: &Limit, driver: &mut dyn Driver) {
+        let mut sum = Combiner::default();
+        self.rows.iter().for_each(|(row, count)| sum.add(row, count));
+        let (rows, letters) = self.waiting.decide(limit, &mut sum, &mut self.letters, driver);
+        self.report.rows += rows;
+        self.report.dead_letters += letters;
+        self.rows = sum.take();
+    }
+}
+
+/// Adds the dead letter of a record.
+pub(crate) fn push_letter(record: &Record<'_>, reason: &Malformed, letters: &mut FlatBatch) {
+    let letter = dead_letter::row(record, reason);
+    letters.push_row::<DeadLetter>(letter.borrow(), 1);
+}
+
+/// Stages the rows of a record. Returns its event time.
 #[inline]
-pub(crate) fn decode<D: Decode>(
+fn stage<D: Decode>(
     decoder: &mut D,
     record: &Record<'_>,
     open: &mut Combiner,
@@ -211,16 +371,25 @@ pub(crate) fn decode<D: Decode>(
     let mut rows = Rows::new(open);
     let decoded = caught(|| decoder.decode(record, &mut rows));
     let event_time = rows.told_event_time().or_else(|| record.event_time());
-    let result = match decoded {
-        Ok(result) => result,
+    match decoded {
+        Ok(result) => result.map(|()| event_time),
         Err(panic) => Err(Malformed(format!("the decoder panicked: {panic}").into())),
-    };
-    if result.is_ok() {
+    }
+}
+
+/// Adds the rows of a record: all of them, or none. Returns its event time.
+pub(crate) fn decode<D: Decode>(
+    decoder: &mut D,
+    record: &Record<'_>,
+    open: &mut Combiner,
+) -> Result<Option<Timestamp>, Malformed> {
+    let staged = stage(decoder, record, open);
+    if staged.is_ok() {
         open.commit()
     } else {
         open.roll_back()
     }
-    result.map(|()| event_time)
+    staged
 }
 
 #[cfg(test)]

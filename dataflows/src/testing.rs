@@ -24,12 +24,14 @@ mod state;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::combine::Combiner;
 use crate::dataflow::{Build, Dataflow};
 use crate::decode::Decode;
 use crate::flow::Flow;
 use crate::format::{Binding, bound};
+use crate::lateness::with_lateness;
 use crate::record::{Malformed, NoHeaders, Record};
 use crate::rows::{Timestamp, to_row};
 use crate::source::decode;
@@ -100,6 +102,11 @@ impl Test {
     /// Reads an input in this format and envelope, as `--format` would have it.
     pub fn format(self, input: &str, binding: Binding) -> Self {
         Test { dataflow: bound(self.dataflow, [(input.to_owned(), binding)].into()), ..self }
+    }
+
+    /// With this lateness, as `--lateness` would have it.
+    pub fn lateness(self, lateness: Duration) -> Self {
+        Test { dataflow: with_lateness(self.dataflow, Some(lateness)), ..self }
     }
 
     /// How many workers run it at first; 1 if nothing is said.

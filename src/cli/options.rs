@@ -71,6 +71,11 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Epochs")]
     pub idle_after: Duration,
 
+    /// How far behind the watermark a record may come and still count; a later one becomes a dead letter, and state that
+    /// nothing can change any more is dropped [default: unlimited]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Epochs")]
+    pub lateness: Option<Duration>,
+
     /// Keep ledger and checkpoints there and resume from them: a folder, file://PATH or s3://BUCKET/PREFIX
     #[arg(short, long, value_name = "DIR|URL", help_heading = "State")]
     pub state: Option<String>,

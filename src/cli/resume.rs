@@ -91,6 +91,7 @@ pub(super) fn identity(
         types: shape.types.clone(),
         inputs,
         formats: shape.formats.iter().map(|(input, shape)| (input.clone(), shape.to_string())).collect(),
+        lateness: args.lateness.map(|lateness| u64::try_from(lateness.as_micros()).unwrap_or(u64::MAX)),
         cluster,
         // Those that discovery compares with from now on.
         topics: feeds.ids().of(feeds.topics().iter().map(String::as_str)),

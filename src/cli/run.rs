@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use cutwater_dataflows::lateness::with_lateness;
 use cutwater_dataflows::{Build, Format, Shape, format};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -40,7 +41,7 @@ pub(super) fn run(
     sinks: &[SinkKind],
 ) -> Result<()> {
     let bindings = formats::bindings(&args.format, &Shape::of(&*dataflow)?, dataflow.name(), formats)?;
-    let dataflow = format::bound(dataflow, bindings);
+    let dataflow = with_lateness(format::bound(dataflow, bindings), args.lateness);
     let shape = Shape::of(&*dataflow)?;
     let plan = Plan::new(args, &shape, dataflow.name(), sinks)?;
     let state_options = args
@@ -457,12 +458,12 @@ fn hosts(args: &RunArgs) -> Result<Vec<String>> {
 
 /// Equal in processes that build the same dataflow and read the same input.
 fn fingerprint(args: &RunArgs, dataflow: &dyn Build) -> u64 {
-    let RunArgs { topic, format, from, until_end, workers, processes, emit, state, .. } = args;
+    let RunArgs { topic, format, from, until_end, workers, processes, emit, state, lateness, .. } = args;
     let version = env!("CARGO_PKG_VERSION");
     let name = dataflow.name();
     xxh3_64(
         format!(
-            "{version} {name} {dataflow:?} {topic:?} {format:?} {from:?} {until_end} {workers} {processes} {emit:?} {state:?}"
+            "{version} {name} {dataflow:?} {topic:?} {format:?} {from:?} {until_end} {workers} {processes} {emit:?} {state:?} {lateness:?}"
         )
         .as_bytes(),
     )

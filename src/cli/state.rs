@@ -87,13 +87,27 @@ fn show(inspection: &Inspection, verified: bool, mut out: &mut dyn Write) -> Res
 
 fn show_identity(identity: &Identity, out: &mut impl Write) -> Result<()> {
     let Identity {
-        job, created, dataflow, options, inputs, formats, cluster, topics, outputs, group, ..
+        job,
+        created,
+        dataflow,
+        options,
+        inputs,
+        formats,
+        lateness,
+        cluster,
+        topics,
+        outputs,
+        group,
+        ..
     } = identity;
     line(out, "job", &format!("{job}, made {}", when(*created)))?;
     line(out, "dataflow", &format!("{dataflow}, {options}"))?;
     for (input, bound) in inputs {
         let format = formats.get(input).map(|format| format!(", as {format}")).unwrap_or_default();
         line(out, "input", &format!("{input} = {}{format}", bound.join(", ")))?;
+    }
+    if let Some(lateness) = lateness {
+        line(out, "lateness", &humantime::format_duration(Duration::from_micros(*lateness)).to_string())?;
     }
     line(out, "cluster", cluster.as_deref().unwrap_or("not known"))?;
     let named = topics.iter().map(|topic| ("topic", topic));

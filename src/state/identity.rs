@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail, ensure};
 use cutwater_dataflows::rows::Schema;
@@ -38,6 +39,9 @@ pub struct Identity {
     /// How those inputs are read that a format reads: its name and the envelope's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub formats: BTreeMap<String, String>,
+    /// How far behind the watermark a record may come and still count, in microseconds; `None` where all do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lateness: Option<u64>,
     /// The cluster's identifier, where the brokers tell it.
     pub cluster: Option<String>,
     /// The topics that are read, with their identifiers where the brokers tell them.
@@ -136,6 +140,13 @@ impl Identity {
             differs("the persisted collections", &self.collections, &now.collections);
             differs("the inputs' topics", &self.inputs, &now.inputs);
             differs("the inputs' formats", &self.formats, &now.formats);
+            if self.lateness != now.lateness {
+                let [stored, given] = [self.lateness, now.lateness].map(|lateness| match lateness {
+                    Some(micros) => humantime::format_duration(Duration::from_micros(micros)).to_string(),
+                    None => "unlimited".to_owned(),
+                });
+                wrong.push(format!("the lateness was {stored}, now it is {given}"));
+            }
             for (collection, rows) in &now.types {
                 if let Some(how) = self.types.get(collection).and_then(|stored| stored.difference(rows)) {
                     wrong.push(format!("of the rows of collection {collection:?}, {how}"));
@@ -228,6 +239,7 @@ mod tests {
             types: BTreeMap::from([("words".to_owned(), Schema::of::<Text>())]),
             inputs: BTreeMap::from([("lines".to_owned(), vec!["^t.*".to_owned()])]),
             formats: BTreeMap::from([("lines".to_owned(), "json+append".to_owned())]),
+            lateness: None,
             cluster: None,
             topics: BTreeMap::from([("t1".to_owned(), Some("id1".to_owned())), ("t2".to_owned(), None)]),
             outputs: BTreeMap::from([("o".to_owned(), Some("out1".to_owned()))]),
@@ -256,7 +268,7 @@ mod tests {
     #[test]
     fn each_difference_is_named_with_both_sides() {
         type Change = fn(&mut Identity);
-        let cases: [(Change, &[&str]); 10] = [
+        let cases: [(Change, &[&str]); 11] = [
             (|now| now.dataflow = "other".into(), &["dataflow word-count", "of other"]),
             (|now| now.options = "WordCount { tokenizer: Whitespace }".into(), &["Unicode", "Whitespace"]),
             (|now| now.collections.clear(), &["collections", "[\"words\"]", "[]"]),
@@ -269,6 +281,7 @@ mod tests {
                 |now| drop(now.formats.insert("lines".into(), "json+upsert".into())),
                 &["formats were {\"lines\": \"json+append\"}", "now {\"lines\": \"json+upsert\"}"],
             ),
+            (|now| now.lateness = Some(90_000_000), &["the lateness was unlimited, now it is 1m 30s"]),
             (|now| now.group = "h".into(), &["group was g, now h"]),
             (|now| now.cluster = Some("d".into()), &["cluster c", "cluster d"]),
             (

@@ -34,6 +34,7 @@ pub fn sample() -> TempDir {
         types: Default::default(),
         inputs: BTreeMap::from([("lines".to_owned(), vec!["a".to_owned(), "^b.*".to_owned()])]),
         formats: Default::default(),
+        lateness: None,
         cluster: Some("the-cluster".into()),
         topics: BTreeMap::from([("a".to_owned(), Some("its-id".to_owned())), ("b1".to_owned(), None)]),
         outputs: BTreeMap::from([("counts".to_owned(), Some("another-id".to_owned()))]),

@@ -81,6 +81,7 @@ fn checkpoints_are_made_restored_shown_and_verified() {
         types: Default::default(),
         inputs: BTreeMap::from([("lines".to_owned(), vec!["topic".to_owned()])]),
         formats: Default::default(),
+        lateness: None,
         cluster: None,
         topics: BTreeMap::new(),
         outputs: BTreeMap::new(),

@@ -5,6 +5,7 @@ mod proof;
 mod events;
 mod inputs;
 mod keyed;
+mod late;
 mod linear;
 mod stateful;
 mod timed;

@@ -194,6 +194,7 @@ impl Job {
             types: Default::default(),
             inputs: [("lines".to_owned(), Vec::new())].into(),
             formats: Default::default(),
+            lateness: None,
             cluster: None,
             topics: Default::default(),
             outputs: Default::default(),
