@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use cutwater::epoch::EpochOptions;
 use cutwater::feed::seeded::{Manner, Seeded, World};
+use cutwater::job::DEAD_LETTERS;
 use cutwater_dataflows::Build;
+use cutwater_dataflows::lateness::with_lateness;
+use cutwater_dataflows::rows::Timestamp;
 use cutwater_dataflows::source::Report;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -59,6 +62,49 @@ fn times_and_what_is_made_of_them_are_replayed_in_every_shape() {
         silences += said(&old.epochs[..last], "said").iter().filter(|said| said.contains("silence")).count();
     }
     assert!(replayed > 300 && silences > 20, "there were enough to tell: {replayed}, {silences}");
+}
+
+#[test]
+fn late_records_are_dead_letters_and_the_same_ones_in_a_replay_in_every_shape() {
+    let (mut replayed, mut late) = (0, 0);
+    for seed in 0..60 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let lateness = Duration::from_millis(rng.random_range(0..10));
+        let dataflow = with_lateness(Arc::new(Quiet::default()), Some(lateness));
+        let run = |rng: &mut StdRng, resume| {
+            let feeds = Seeded::new(World::random(seed, &["lines"]), Manner::default());
+            let (processes, workers) = shape(rng);
+            // A partition that is idle at once leaves the watermark to the others, and comes back late.
+            let epochs = EpochOptions { idle_after: Duration::ZERO, ..epochs(rng) };
+            let dataflow = Arc::clone(&dataflow);
+            Run { dataflow, processes, epochs, resume, ..Run::of(&feeds, workers) }.published()
+        };
+        let old = run(&mut rng, None);
+        let ledger = ledger_of(&old);
+        let last = rng.random_range(0..=ledger.len());
+        let resume = resume(&ledger, 0, last);
+        let new = run(&mut rng, Some(resume.clone()));
+        check_again(&resume, &new);
+        for (epoch, (old, new)) in old.epochs.iter().zip(&new.epochs).take(last).enumerate() {
+            assert_eq!(old.rows, new.rows, "seed {seed}: epoch {}", epoch + 1);
+        }
+        let mut watermark = None;
+        for (of, entry) in old.epochs.iter().zip(&ledger) {
+            let letters = of.rows.get(DEAD_LETTERS).map_or(&[][..], Vec::as_slice);
+            let counted: u64 = of.reports.iter().map(|report| report.dead_letters).sum();
+            assert_eq!(counted, letters.len() as u64, "seed {seed}");
+            for letter in letters.iter().map(|letter| String::from_utf8_lossy(&letter.row)) {
+                if letter.contains("late: ") {
+                    let watermark = Timestamp::from_micros(watermark.expect("it is known where one is late"));
+                    assert!(letter.contains(&format!("behind the watermark {watermark}")), "{letter}");
+                    late += 1;
+                }
+            }
+            watermark = entry.times.watermark;
+        }
+        replayed += last;
+    }
+    assert!(replayed > 150 && late > 40, "there were enough to tell: {replayed}, {late}");
 }
 
 /// Reads until a row of `said` is committed, stops, and returns all that was published.
