@@ -53,11 +53,11 @@ impl<'a, R: Row> Rows<'a, R> {
     ///
     /// What it writes must be the encoding of such a row.
     #[inline]
-    pub(crate) fn push_written<T>(
+    pub(crate) fn push_written<T, E>(
         &mut self,
         diff: Diff,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<T, Malformed>,
-    ) -> Result<T, Malformed> {
+        write: impl FnOnce(&mut Vec<u8>) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.combiner.stage_written(diff, write)
     }
 

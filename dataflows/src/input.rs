@@ -6,9 +6,14 @@ use std::sync::Arc;
 use crate::collection::{About, Collection, Snapshot};
 use crate::decode::Decode;
 use crate::flow::Flow;
-use crate::format::{Append, Binding, Envelope, Format, InputShape, Layout, Payload, Upserts, usual};
+use crate::format::debezium::{self, Events};
+use crate::format::{
+    Append, Binding, Envelope, Format, InputShape, Layout, Payload, Refine, Undecoded, Upserts, usual,
+    without,
+};
 use crate::operators::{Map, Upsert};
-use crate::rows::{DynRow, Row, Schema};
+use crate::record::Malformed;
+use crate::rows::{DynRef, DynRow, Place, Row, Schema, decode};
 use crate::source::source;
 
 /// An input that is still records.
@@ -102,7 +107,7 @@ impl<'s> Input<'s> {
     pub fn rows<R: Row>(self) -> Collection<'s, R> {
         let schema = Schema::of::<R>();
         let layout = Layout::new(&schema);
-        self.read(schema, layout, || usual(&R::kind()))
+        self.read(schema, layout, || usual(&R::kind()), false, None)
     }
 
     /// As [`Input::rows`], for rows whose columns are known at run time: one value for each column of the schema, and those
@@ -113,7 +118,55 @@ impl<'s> Input<'s> {
     #[track_caller]
     pub fn dyn_rows(self, schema: Schema) -> Collection<'s, DynRow> {
         let layout = Layout::dynamic(&schema);
-        self.read(schema, layout, || Arc::new(crate::format::Json))
+        self.read(schema, layout, || Arc::new(crate::format::Json), false, None)
+    }
+
+    /// As [`Input::dyn_rows`], where each row is looked at before it counts: `logic` makes a row of it, or none, or says why
+    /// its record is a dead letter, naming the column. Columns of text take numbers, times and truth values as well, as they
+    /// are written ([`Format::open_as_text`]).
+    ///
+    /// It must depend on the row alone. With [`Envelope::Upsert`] and [`Envelope::Debezium`], a value that makes no row leaves its key without
+    /// one.
+    ///
+    /// ```
+    /// # use cutwater_dataflows::prelude::*;
+    /// # use cutwater_dataflows::testing::Test;
+    /// let test = Test::building("even", |flow| {
+    ///     let column = Column::new("number", Kind::Text);
+    ///     let schema = Schema { name: "numbers".into(), columns: vec![column], key: 0 };
+    ///     let even = flow.input("numbers").refined::<i64>(schema, |row, out| {
+    ///         let Some(Value::Text(number)) = row.get(0) else { return Err(Malformed::because("number: it is missing")) };
+    ///         let number: i64 = number.parse().map_err(|_| Malformed::because("number: it is none"))?;
+    ///         if number % 2 == 0 {
+    ///             out.set(number);
+    ///         }
+    ///         Ok(())
+    ///     });
+    ///     even.output("even", &["number"], &[]);
+    /// });
+    /// let numbers = [r#"{"number": 4}"#, r#"{"number": 5}"#, r#"{"number": "six"}"#];
+    /// let outcome = test.epoch(numbers.map(|number| ("numbers", number))).check();
+    /// assert_eq!(outcome.rows("even"), [r#"{"number":4}"#]);
+    /// assert_eq!(outcome.dead_letters().len(), 1);
+    /// ```
+    ///
+    /// # Panics
+    /// If the format can't fill the columns.
+    #[track_caller]
+    pub fn refined<R: Row>(
+        self,
+        schema: Schema,
+        mut logic: impl FnMut(DynRef<'_>, &mut Refined<'_, R>) -> Result<(), Malformed> + 'static,
+    ) -> Collection<'s, R> {
+        let refine: Refine = Box::new(move |row, out| {
+            let row = decode::<DynRow>(row)
+                .map_err(|_| Malformed::because("the decoder has written another row"))?;
+            let mut refined = Refined { begin: out.len(), out, is_set: false, row: PhantomData };
+            logic(row, &mut refined)?;
+            if refined.is_set { Ok(()) } else { Err(Undecoded::NoRow) }
+        });
+        let layout = Layout::dynamic(&schema);
+        self.read(schema, layout, || Arc::new(crate::format::Json), true, Some(refine))
     }
 
     #[track_caller]
@@ -122,6 +175,8 @@ impl<'s> Input<'s> {
         schema: Schema,
         layout: Result<Layout, String>,
         usual: impl FnOnce() -> Arc<dyn Format>,
+        as_text: bool,
+        refine: Option<Refine>,
     ) -> Collection<'s, R> {
         let Input { flow, name, .. } = &self;
         let bound = flow.binding(name);
@@ -133,19 +188,43 @@ impl<'s> Input<'s> {
             Some(column) => layout.with_event_time(column),
             None => Ok(layout),
         });
-        let payload = layout.and_then(|layout| Ok(Payload { decoder: format.open(&schema)?, layout }));
-        let payload = match payload {
-            Ok(payload) => payload,
-            Err(why) => panic!("input {name:?}, format {}: {why}", format.name()),
-        };
+        let filled = without(&schema);
+        let refused = |why: String| -> ! { panic!("input {name:?}, format {}: {why}", format.name()) };
+        let layout = layout.unwrap_or_else(|why| refused(why));
+        let state = format!("input {name}");
         flow.take_format(name, InputShape { format: format.name().to_owned(), envelope, schema, in_code });
+        if envelope == Envelope::Debezium {
+            let events = Events::open(&*format, &filled, as_text, layout, refine);
+            let events = events.unwrap_or_else(|why| refused(why));
+            let events = self.decoded(events);
+            return debezium::stands::<R>(events, &state);
+        }
+        let decoder = if as_text { format.open_as_text(&filled) } else { format.open(&filled) };
+        let decoder = decoder.unwrap_or_else(|why| refused(why));
+        let payload = Payload { decoder, layout, refine, scratch: Vec::new() };
         match envelope {
-            Envelope::Append => self.decoded(Append { payload, row: PhantomData }),
             Envelope::Upsert => {
-                let state = format!("input {name}");
                 let updates = self.decoded(Upserts::<R> { payload, row: PhantomData });
                 updates.upsert(&state).map::<R>(|&(_key, row)| row)
             }
+            _ => self.decoded(Append { payload, row: PhantomData }),
         }
+    }
+}
+
+/// Takes the row that is made of one in [`Input::refined`].
+pub struct Refined<'a, R> {
+    begin: usize,
+    out: &'a mut Vec<u8>,
+    is_set: bool,
+    row: PhantomData<fn(R)>,
+}
+
+impl<R: Row> Refined<'_, R> {
+    /// The row that is made. A second one replaces it.
+    pub fn set(&mut self, row: R::Ref<'_>) {
+        self.out.truncate(self.begin);
+        R::write(row, Place::Last, self.out);
+        self.is_set = true;
     }
 }

@@ -88,7 +88,7 @@ pub use cutwater_rows as rows;
 pub use dataflow::{Build, BuildError, Dataflow, Entry, OutputShape, Samples, Shape, entry};
 pub use flow::{Flow, Parts};
 pub use format::{Binding, Envelope, Format, InputShape};
-pub use input::Input;
+pub use input::{Input, Refined};
 pub use output::Output;
 
 use timely::scheduling::activate;

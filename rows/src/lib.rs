@@ -56,7 +56,7 @@ pub use scalar::Float;
 pub use schema::{Column, Kind, Schema};
 pub use text::{Bytes, Text};
 pub use timestamp::Timestamp;
-pub use value::Value;
+pub use value::{Value, read_value};
 
 #[doc(hidden)]
 pub use serde as __serde;

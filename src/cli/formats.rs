@@ -30,7 +30,7 @@ pub(super) fn bindings(
         if of.in_code {
             return Err(wrong(format!("{name} itself binds input {input:?}, to {}", of.format)));
         }
-        binding.format.open(&of.schema).map_err(|why| wrong(format!("of input {input:?}, {why}")))?;
+        binding.check(of).map_err(|why| wrong(format!("of input {input:?}, {why}")))?;
         if bindings.insert(input.to_owned(), binding).is_some() {
             return Err(wrong(format!("input {input:?} is bound twice")));
         }

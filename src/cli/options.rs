@@ -20,8 +20,9 @@ pub(super) struct RunArgs {
     /// Bind an input to a topic; TOPIC alone binds the only input; ^REGEX is allowed; repeatable
     #[arg(short, long, value_name = "NAME=TOPIC", help_heading = "Input")]
     pub topic: Vec<String>,
-    /// How an input is read, as text or json, and what a record means, append or upsert; FORMAT alone binds the only
-    /// input; repeatable [default: text for rows of one text, json for others]
+    /// How an input is read, as text, json or csv (csv:HEADER names its fields, with the delimiter between them), and what
+    /// a record means, append, upsert or debezium; FORMAT alone binds the only input; repeatable [default: text for rows
+    /// of one text, json for others]
     #[arg(short, long, value_name = "INPUT=FORMAT+ENVELOPE", help_heading = "Input")]
     pub format: Vec<String>,
     /// Where to start: earliest, latest, committed, timestamp:MS or offset:N

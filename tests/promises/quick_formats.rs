@@ -135,6 +135,49 @@ fn inputs_are_read_as_the_command_line_says_through_restarts() {
 }
 
 #[test]
+fn files_of_csv_and_the_changes_of_a_database_are_read() {
+    let (orders, products, lines) = (mock().topic(1), mock().topic(1), mock().topic(1));
+    orders.send(["price;id;colour", "0.10;o-1;red", "0.105;o-2;red", "7;\"o;3\";"]);
+    let writer = products.writer();
+    let event = |op: &str, lsn: i64, product: &str| {
+        format!(r#"{{"op":"{op}","after":{{"product":"{product}"}},"source":{{"lsn":{lsn},"ts_ms":{lsn}}}}}"#)
+    };
+    for (op, lsn, product) in [("r", 1, "nut"), ("u", 2, "bolt"), ("u", 3, "screw"), ("u", 2, "bolt")] {
+        writer.send_keyed(0, "1", event(op, lsn, product).as_bytes());
+    }
+    writer.send_keyed(0, "2", event("c", 4, "nail").as_bytes());
+    writer.send_keyed(0, "2", event("d", 5, "nail").as_bytes());
+    writer.delete(0, "2");
+    writer.flush();
+    let state = tempfile::tempdir().expect("a folder");
+    let args = format!(
+        "run shop -b {} -t orders={} -t products={} -t lines={} --until-end --state {} -f orders=csv:price;id;colour \
+         -f products=json+debezium",
+        orders.address,
+        orders.name,
+        products.name,
+        lines.name,
+        state.path().display()
+    );
+    let run = || own(&args.split(' ').collect::<Vec<_>>()).run().expect(0);
+    let ended = run();
+    ended.says(&["done: ", "1 dead letter"]);
+    assert_eq!(
+        changes(ended.stdout),
+        [
+            r#""orders","diff":1,"row":{"id":"o-1","price":"0.10"}}"#,
+            r#""orders","diff":1,"row":{"id":"o;3","price":"7.00"}}"#,
+            r#""products","diff":1,"row":{"product":"screw"}}"#,
+        ]
+    );
+    // After a restart, an event that comes once more is still known.
+    writer.send_keyed(0, "1", event("r", 1, "nut").as_bytes());
+    writer.send_keyed(0, "2", event("c", 4, "nail").as_bytes());
+    writer.flush();
+    assert_eq!(changes(run().stdout), Vec::<String>::new());
+}
+
+#[test]
 fn formats_that_can_not_be_are_wrong_usage() {
     let wrong = |typed: &str, texts: &[&str]| {
         let args = format!("run shop -b x:1 -t orders=a -t products=b -t lines=c {typed}");
@@ -142,8 +185,14 @@ fn formats_that_can_not_be_are_wrong_usage() {
     };
     wrong("-f json", &["--format json", "for which input", "orders, products, lines"]);
     wrong("-f order=json", &["--format order=json", "no input \"order\"", "orders, products, lines"]);
-    wrong("-f orders=xml", &["--format orders=xml", "no format \"xml\"", "text, json, bars"]);
-    wrong("-f orders=json+replace", &["--format", "no envelope \"replace\"", "append, upsert"]);
+    wrong("-f orders=xml", &["--format orders=xml", "no format \"xml\"", "text, json, csv, bars"]);
+    wrong("-f orders=json+replace", &["--format", "no envelope \"replace\"", "append, upsert, debezium"]);
+    wrong(
+        "-f orders=csv:id",
+        &["--format", "input \"orders\"", "column \"price\" is not among the fields: id"],
+    );
+    wrong("-f orders=json:id", &["--format", "format json takes nothing after a colon"]);
+    wrong("-f orders=text+debezium", &["--format", "input \"orders\"", "text fills one column"]);
     wrong("-f orders=text", &["--format", "input \"orders\"", "text fills one column", "Order has 2"]);
     wrong("-f lines=json", &["--format", "itself binds input \"lines\"", "bars"]);
     wrong("-f orders=json -f orders=bars", &["--format", "\"orders\" is bound twice"]);

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::{DeserializeSeed, Deserializer as _, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::fields::{Field, Node, fields};
 use super::text::utf8;
 use super::{Decoder, Format, Layout, RowWriter, Undecoded};
 use crate::record::{Malformed, Record};
@@ -52,50 +53,30 @@ impl Format for Json {
     }
 
     fn open(&self, schema: &Schema) -> Result<Box<dyn Decoder>, String> {
-        Layout::new(schema)?;
-        let (fields, found, bytes) = (fields(&schema.columns), Vec::new(), Vec::new());
-        Ok(Box::new(Object { fields, found, bytes }))
+        Object::open(schema, false)
     }
-}
 
-/// A field, or an item of an array under its number.
-struct Field {
-    name: String,
-    optional: bool,
-    node: Node,
-}
-
-enum Node {
-    Column(Kind),
-    Object(Vec<Field>),
-    Array(Vec<Field>),
-}
-
-fn fields(columns: &[rows::Column]) -> Vec<Field> {
-    columns.iter().map(|column| field(column.name.clone(), &column.kind)).collect()
-}
-
-fn field(name: String, kind: &Kind) -> Field {
-    let (kind, optional) = match kind {
-        Kind::Option(kind) => (&**kind, true),
-        kind => (kind, false),
-    };
-    let node = match kind {
-        Kind::Struct(schema) => Node::Object(fields(&schema.columns)),
-        Kind::Tuple(parts) => Node::Array(
-            parts.iter().enumerate().map(|(index, kind)| field(index.to_string(), kind)).collect(),
-        ),
-        kind => Node::Column(kind.clone()),
-    };
-    Field { name, optional, node }
+    fn open_as_text(&self, schema: &Schema) -> Result<Box<dyn Decoder>, String> {
+        Object::open(schema, true)
+    }
 }
 
 /// Decodes objects.
 struct Object {
     fields: Vec<Field>,
+    /// True iff columns of text take whatever is one value, as it is written.
+    as_text: bool,
     /// The memory of [`Reading::found`] between records.
     found: Vec<Option<&'static str>>,
     bytes: Vec<u8>,
+}
+
+impl Object {
+    fn open(schema: &Schema, as_text: bool) -> Result<Box<dyn Decoder>, String> {
+        Layout::new(schema)?;
+        let fields = fields(&schema.columns);
+        Ok(Box::new(Object { fields, as_text, found: Vec::new(), bytes: Vec::new() }))
+    }
 }
 
 impl Decoder for Object {
@@ -103,11 +84,33 @@ impl Decoder for Object {
         let text = utf8(payload)?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let found = reused(std::mem::take(&mut self.found));
-        let mut reading = Reading { found, bytes: &mut self.bytes, row };
+        let mut reading = Reading { found, bytes: &mut self.bytes, row, as_text: self.as_text };
         let result = reading.object(&self.fields, text, &Path::TOP);
         self.found = reused(reading.found);
         Ok(result?)
     }
+
+    fn unwrapped<'p>(&self, payload: &'p [u8]) -> &'p [u8] {
+        unwrapped(payload).unwrap_or(payload)
+    }
+}
+
+/// The payload of what Kafka Connect's JSON converter has written with its schema.
+fn unwrapped(payload: &[u8]) -> Option<&[u8]> {
+    #[derive(serde::Deserialize)]
+    struct Wrapped<'p> {
+        #[serde(borrow, rename = "schema")]
+        _schema: &'p RawValue,
+        #[serde(borrow)]
+        payload: &'p RawValue,
+    }
+    // The converter writes these two first: so others are not read twice.
+    let first = payload.trim_ascii_start().strip_prefix(b"{")?.trim_ascii_start();
+    if !first.starts_with(b"\"schema\"") && !first.starts_with(b"\"payload\"") {
+        return None;
+    }
+    let wrapped: Wrapped<'_> = serde_json::from_slice(payload).ok()?;
+    Some(wrapped.payload.get().as_bytes())
 }
 
 /// The same memory, for texts of another lifetime.
@@ -147,6 +150,7 @@ struct Reading<'p, 'b, 'w> {
     /// Where bytes are decoded.
     bytes: &'b mut Vec<u8>,
     row: &'b mut RowWriter<'w>,
+    as_text: bool,
 }
 
 impl<'p> Reading<'p, '_, '_> {
@@ -195,6 +199,7 @@ impl<'p> Reading<'p, '_, '_> {
     fn column(&mut self, kind: &Kind, text: &'p str, path: &Path<'_>) -> Result<(), Malformed> {
         let owned;
         let value = match kind {
+            Kind::Text if self.as_text && is_plain(text) => Value::Text(text),
             Kind::Text => {
                 owned = string(text, kind, path)?;
                 Value::Text(&owned)
@@ -334,6 +339,11 @@ impl Visitor<'_> for Name<'_> {
 
 fn is_string(text: &str) -> bool {
     text.starts_with('"')
+}
+
+/// True iff it is a number or a truth value.
+fn is_plain(text: &str) -> bool {
+    !text.starts_with(['"', '{', '[', 'n'])
 }
 
 /// The content of a string: borrowed, where nothing in it is escaped.

@@ -53,17 +53,24 @@
 //! # What the seam allows for
 //! - A format sees a schema and bytes, and [`RowWriter`] knows the encoding: one decoder serves structs, tuples and
 //!   [`DynRow`](crate::rows::DynRow).
-//! - An envelope that has rows within (before and after a change, say) opens the format with a schema of its own, and makes
-//!   rows of what that decodes to. Columns that are the record's own (its offset, its key) are left out of the schema with
-//!   which the format is opened, and filled in by [the source](crate::source).
+//! - An envelope that has rows within, as `debezium` has, opens the format with a schema of its own, and makes rows of what
+//!   that decodes to. Columns that are the record's own (`_topic`, `_partition`, `_offset`, `_timestamp`, `_key`,
+//!   `_headers.NAME`) are left out of the schema with which the format is opened, and filled in by [`RowWriter`].
+//! - A record may be no row and no mistake ([`Undecoded::NoRow`]), and a dataflow may refuse rows that a format has decoded
+//!   ([`Input::refined`](crate::Input::refined)).
 //! - A schema that is not there yet will be one more case of [`Undecoded`], which is open: the source then pauses the
 //!   partition before that record, and a thread of the runtime fetches the schema. No format that exists has to change.
 //!   [`Format`] gets a provided method for what is fetched before the first record.
 
 mod bound;
+pub mod csv;
+pub(crate) mod debezium;
+mod fields;
 pub mod json;
+mod own;
 mod read;
 mod row_writer;
+pub(crate) mod scalar;
 pub mod text;
 
 use std::fmt;
@@ -74,8 +81,10 @@ use crate::record::{Malformed, Record};
 use crate::rows::{Kind, Schema};
 
 pub use bound::bound;
+pub use csv::Csv;
 pub use json::Json;
-pub(crate) use read::{Append, Payload, Upserts};
+pub(crate) use own::without;
+pub(crate) use read::{Append, Payload, Refine, Upserts};
 pub use row_writer::{Layout, RowWriter};
 pub use text::Text;
 
@@ -93,6 +102,23 @@ pub trait Format: Send + Sync + 'static {
     /// # Errors
     /// If no record of this format could fill the columns: in words that name the column.
     fn open(&self, schema: &Schema) -> Result<Box<dyn Decoder>, String>;
+
+    /// As [`Format::open`], but columns of text take whatever is one value, as it would be written: a number with all its
+    /// digits, a truth value, a time. For dataflows that look at values before they know their type.
+    ///
+    /// # Errors
+    /// As [`Format::open`].
+    fn open_as_text(&self, schema: &Schema) -> Result<Box<dyn Decoder>, String> {
+        self.open(schema)
+    }
+
+    /// The format with what `--format` says of it after a colon, `csv:id,price`. Its name has that in it.
+    ///
+    /// # Errors
+    /// If it can't be, or the format takes nothing of that kind: in words.
+    fn with(&self, arguments: &str) -> Result<Arc<dyn Format>, String> {
+        Err(format!("format {} takes nothing after a colon, but {arguments:?} is there", self.name()))
+    }
 }
 
 /// Decodes records of a format to rows of a schema, inside the source operator, on the borrowed record.
@@ -112,6 +138,12 @@ pub trait Decoder: 'static {
         record: &Record<'_>,
         row: &mut RowWriter<'_>,
     ) -> Result<(), Undecoded>;
+
+    /// What is within a key or value that the writer may have put into another: that of Kafka Connect's
+    /// `{"schema": …, "payload": …}`. Asked for where Kafka Connect has written the records, with `debezium`.
+    fn unwrapped<'p>(&self, payload: &'p [u8]) -> &'p [u8] {
+        payload
+    }
 }
 
 /// Why a payload was not decoded.
@@ -120,6 +152,8 @@ pub trait Decoder: 'static {
 pub enum Undecoded {
     /// It can't be: the record becomes a dead letter.
     Malformed(Malformed),
+    /// It is none, and no mistake: the header of a file, say. With `upsert`, its key has no row then.
+    NoRow,
 }
 
 impl From<Malformed> for Undecoded {
@@ -137,17 +171,21 @@ pub enum Envelope {
     Append,
     /// The newest value of a record key stands, a null value deletes it. A record without a key is a dead letter.
     Upsert,
+    /// Each record is a change of a database's table, as Debezium writes them; the newest row of a record key stands. An
+    /// event that comes once more is not applied once more, also where newer ones of its key have come.
+    Debezium,
 }
 
 impl Envelope {
     /// All there are.
-    pub const ALL: [Envelope; 2] = [Envelope::Append, Envelope::Upsert];
+    pub const ALL: [Envelope; 3] = [Envelope::Append, Envelope::Upsert, Envelope::Debezium];
 
     /// The name by which `--format` knows it.
     pub fn name(self) -> &'static str {
         match self {
             Envelope::Append => "append",
             Envelope::Upsert => "upsert",
+            Envelope::Debezium => "debezium",
         }
     }
 }
@@ -193,21 +231,45 @@ impl Binding {
         Binding { envelope: Some(envelope), ..self }
     }
 
-    /// Reads `FORMAT[+ENVELOPE]`, where the format is one of `known`.
+    /// Reads `FORMAT[:ARGUMENTS][+ENVELOPE]`, where the format is one of `known`.
     ///
     /// # Errors
     /// Names the formats or envelopes that there are.
     pub fn parse(text: &str, known: &[Arc<dyn Format>]) -> Result<Self, String> {
-        let (name, envelope) = match text.split_once('+') {
-            Some((name, envelope)) => (name, Some(envelope.parse()?)),
+        let (format, envelope) = match text.rsplit_once('+') {
+            Some((format, envelope)) => (format, Some(envelope.parse()?)),
             None => (text, None),
+        };
+        let (name, arguments) = match format.split_once(':') {
+            Some((name, arguments)) => (name, Some(arguments)),
+            None => (format, None),
         };
         // One that is registered goes before one that comes with Cutwater.
         let format = known.iter().rev().find(|format| format.name() == name).ok_or_else(|| {
             let names: Vec<_> = known.iter().map(|format| format.name()).collect();
             format!("there is no format {name:?}, but {}", names.join(", "))
         })?;
-        Ok(Binding { format: Arc::clone(format), envelope })
+        let format = match arguments {
+            Some(arguments) => format.with(arguments)?,
+            None => Arc::clone(format),
+        };
+        Ok(Binding { format, envelope })
+    }
+}
+
+impl Binding {
+    /// Whether an input of this shape can be read so.
+    ///
+    /// # Errors
+    /// If the format can't fill the columns: in words.
+    pub fn check(&self, input: &InputShape) -> Result<(), String> {
+        let filled = without(&input.schema);
+        self.format.open(&filled)?;
+        if self.envelope.unwrap_or(input.envelope) == Envelope::Debezium {
+            let why = |why| format!("as a part of debezium's events: {why}");
+            self.format.open(&debezium::schema(&filled)).map_err(why)?;
+        }
+        Ok(())
     }
 }
 
@@ -232,7 +294,7 @@ impl fmt::Display for InputShape {
 
 /// The formats that come with Cutwater.
 pub fn formats() -> Vec<Arc<dyn Format>> {
-    vec![Arc::new(Text), Arc::new(Json)]
+    vec![Arc::new(Text), Arc::new(Json), Arc::new(Csv::default())]
 }
 
 /// The format of rows of this type where none is bound: `text` for one text, `json` for others.
@@ -255,9 +317,11 @@ mod tests {
         assert_eq!(bound("text+append"), "Binding(\"text\", Some(Append))");
         assert_eq!(bound("json+upsert"), "Binding(\"json\", Some(Upsert))");
         let refused = |text: &str| parse(text).unwrap_err();
-        assert_eq!(refused("jsno"), "there is no format \"jsno\", but text, json");
-        assert_eq!(refused(""), "there is no format \"\", but text, json");
-        assert_eq!(refused("json+"), "there is no envelope \"\", but append, upsert");
-        assert_eq!(refused("json+upsrt"), "there is no envelope \"upsrt\", but append, upsert");
+        assert_eq!(bound("csv:a,b+upsert"), "Binding(\"csv:a,b\", Some(Upsert))");
+        assert_eq!(refused("jsno"), "there is no format \"jsno\", but text, json, csv");
+        assert_eq!(refused(""), "there is no format \"\", but text, json, csv");
+        assert_eq!(refused("json+"), "there is no envelope \"\", but append, upsert, debezium");
+        assert_eq!(refused("json+upsrt"), "there is no envelope \"upsrt\", but append, upsert, debezium");
+        assert_eq!(refused("json:a"), "format json takes nothing after a colon, but \"a\" is there");
     }
 }

@@ -11,7 +11,14 @@ use crate::rows::{Bytes, Place, Row, Timestamp, order};
 pub(crate) struct Payload {
     pub(crate) decoder: Box<dyn Decoder>,
     pub(crate) layout: Layout,
+    /// What is made of a row that was decoded, where it is not the row itself.
+    pub(crate) refine: Option<Refine>,
+    /// The memory of such rows.
+    pub(crate) scratch: Vec<u8>,
 }
+
+/// Makes another row of one: reads an encoded one, and appends the new one.
+pub(crate) type Refine = Box<dyn FnMut(&[u8], &mut Vec<u8>) -> Result<(), Undecoded>>;
 
 impl Payload {
     /// Appends the row that `payload` is. Returns its event time, where a column is that.
@@ -21,13 +28,29 @@ impl Payload {
         payload: &[u8],
         record: &Record<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<Option<Timestamp>, Malformed> {
-        let mut row = RowWriter::new(&self.layout, out);
-        match self.decoder.decode(payload, record, &mut row) {
-            Ok(()) => row.finish(),
-            Err(Undecoded::Malformed(why)) => Err(why),
-        }
+    ) -> Result<Option<Timestamp>, Undecoded> {
+        let Some(refine) = &mut self.refine else {
+            return write(&mut *self.decoder, &self.layout, payload, record, out);
+        };
+        self.scratch.clear();
+        let time = write(&mut *self.decoder, &self.layout, payload, record, &mut self.scratch)?;
+        refine(&self.scratch, out)?;
+        Ok(time)
     }
+}
+
+/// Appends the row that `decoder` makes of `payload`.
+#[inline]
+pub(super) fn write(
+    decoder: &mut dyn Decoder,
+    layout: &Layout,
+    payload: &[u8],
+    record: &Record<'_>,
+    out: &mut Vec<u8>,
+) -> Result<Option<Timestamp>, Undecoded> {
+    let mut row = RowWriter::of(record, layout, out);
+    decoder.decode(payload, record, &mut row)?;
+    Ok(row.finish()?)
 }
 
 /// `append`: each record is a row.
@@ -42,8 +65,11 @@ impl<R: Row> Decode for Append<R> {
     #[inline]
     fn decode(&mut self, record: &Record<'_>, rows: &mut Rows<'_, R>) -> Result<(), Malformed> {
         let value = record.value.ok_or(Malformed::because("the value is null"))?;
-        let time = rows.push_written(1, |out| self.payload.write(value, record, out))?;
-        time.into_iter().for_each(|time| rows.event_time(time));
+        match rows.push_written(1, |out| self.payload.write(value, record, out)) {
+            Ok(time) => time.into_iter().for_each(|time| rows.event_time(time)),
+            Err(Undecoded::NoRow) => {}
+            Err(Undecoded::Malformed(why)) => return Err(why),
+        }
         Ok(())
     }
 }
@@ -62,15 +88,38 @@ impl<R: Row> Decode for Upserts<R> {
 
     #[inline]
     fn decode(&mut self, record: &Record<'_>, rows: &mut Rows<'_, Self::Row>) -> Result<(), Malformed> {
-        let key = record.key.ok_or(Malformed::because("the key is null, but an upsert goes by it"))?;
+        let Some(key) = record.key else { return self.without_key(record) };
         let time = rows.push_written(1, |out| {
             order::write_bytes(key, Place::Inner, out);
             order::write_i64(record.partition.into(), out);
             order::write_i64(record.offset, out);
-            out.push(record.value.is_some().into());
-            record.value.map_or(Ok(None), |value| self.payload.write(value, record, out))
+            let row = out.len();
+            out.push(1);
+            let written =
+                record.value.map_or(Err(Undecoded::NoRow), |value| self.payload.write(value, record, out));
+            match written {
+                Ok(time) => Ok(time),
+                // What is no row leaves the key without one.
+                Err(Undecoded::NoRow) => {
+                    out.truncate(row);
+                    out.push(0);
+                    Ok(None)
+                }
+                Err(Undecoded::Malformed(why)) => Err(why),
+            }
         })?;
         time.into_iter().for_each(|time| rows.event_time(time));
         Ok(())
+    }
+}
+
+impl<R> Upserts<R> {
+    /// A record without a key is a mistake, unless it is no row in any case: the header of a file.
+    #[cold]
+    fn without_key(&mut self, record: &Record<'_>) -> Result<(), Malformed> {
+        match record.value.map(|value| self.payload.write(value, record, &mut Vec::new())) {
+            Some(Err(Undecoded::NoRow)) => Ok(()),
+            _ => Err(Malformed::because("the key is null, but an upsert goes by it")),
+        }
     }
 }

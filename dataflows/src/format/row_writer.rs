@@ -1,6 +1,7 @@
 //! Writes rows of a schema, value by value.
 
-use crate::record::Malformed;
+use super::own::Own;
+use crate::record::{Malformed, Record};
 use crate::rows::dynamic::write_tagged;
 use crate::rows::{Kind, Place, Row, Schema, Timestamp, Value, order};
 
@@ -9,10 +10,10 @@ use crate::rows::{Kind, Place, Row, Schema, Timestamp, Value, order};
 #[derive(Clone, Debug)]
 pub struct Layout {
     columns: Vec<Column>,
-    /// True iff each value says its type, as those of a [`DynRow`](crate::rows::DynRow) do.
-    tagged: bool,
     /// The column that is the event time.
     event_time: Option<usize>,
+    /// True iff some columns are the record's own.
+    has_own: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -25,16 +26,26 @@ struct Column {
     optional: bool,
     /// Where it stands for a struct or tuple that may be missing: after the columns of that.
     within: Option<usize>,
+    /// True iff its value says its type, as those of a [`DynRow`](crate::rows::DynRow) do.
+    tagged: bool,
+    /// What it is of the record itself: no decoder writes it.
+    own: Option<Own>,
 }
 
 impl Layout {
-    /// Of rows whose columns are those of the schema.
+    /// Of rows whose columns are those of the schema. Those that are the record's own, such as `_offset`, are filled in where
+    /// the writer knows the record.
     ///
     /// # Errors
-    /// If two columns have the same name, or what may be missing is itself something that may be missing.
+    /// If two columns have the same name, or what may be missing is itself something that may be missing, or one that is the
+    /// record's own has another type.
     pub fn new(schema: &Schema) -> Result<Self, String> {
-        let mut layout = Layout { columns: Vec::new(), tagged: false, event_time: None };
+        let mut layout = Layout { columns: Vec::new(), event_time: None, has_own: false };
         layout.add_named("", &schema.columns)?;
+        for column in &mut layout.columns {
+            column.own = Own::of(&column.path, &column.kind, column.optional)?;
+            layout.has_own |= column.own.is_some();
+        }
         Ok(layout)
     }
 
@@ -43,11 +54,36 @@ impl Layout {
     /// # Errors
     /// As [`Layout::new`], and if a column is a dynamic row itself.
     pub fn dynamic(schema: &Schema) -> Result<Self, String> {
-        let layout = Layout { tagged: true, ..Layout::new(schema)? };
+        let mut layout = Layout::new(schema)?;
+        layout.columns.iter_mut().for_each(|column| column.tagged = true);
         match layout.columns.iter().find(|column| column.kind == Kind::Dynamic) {
             Some(Column { path, .. }) => Err(format!("column {path:?} is a dynamic row within one")),
             None => Ok(layout),
         }
+    }
+
+    /// Of these columns, and behind them, as the columns of a struct `after` that may be missing, those of `row`: their bytes
+    /// are the row's encoding.
+    pub(crate) fn with_after(header: &Schema, row: Layout) -> Result<Self, String> {
+        let mut layout = Layout::new(header)?;
+        let inner = layout.columns.len() + 1;
+        let end = inner + row.columns.len();
+        layout.columns.push(Column {
+            path: AFTER.to_owned(),
+            kind: Kind::Dynamic,
+            optional: true,
+            within: Some(end),
+            tagged: false,
+            own: None,
+        });
+        layout.columns.extend(row.columns.into_iter().map(|column| Column {
+            path: join(AFTER, &column.path),
+            within: column.within.map(|end| inner + end),
+            ..column
+        }));
+        layout.event_time = row.event_time.map(|index| inner + index);
+        layout.has_own |= row.has_own;
+        Ok(layout)
     }
 
     /// With that column as the event time.
@@ -78,7 +114,7 @@ impl Layout {
     fn add(&mut self, path: String, kind: &Kind, optional: bool) -> Result<(), String> {
         let at = self.columns.len();
         if optional && matches!(kind, Kind::Struct(_) | Kind::Tuple(_)) {
-            self.columns.push(Column { path: path.clone(), kind: kind.clone(), optional, within: Some(0) });
+            self.columns.push(Column { within: Some(0), ..Column::new(path.clone(), kind, optional) });
         }
         match kind {
             Kind::Option(_) if optional => {
@@ -94,7 +130,7 @@ impl Layout {
                 }
             }
             kind => {
-                self.columns.push(Column { path, kind: kind.clone(), optional, within: None });
+                self.columns.push(Column::new(path, kind, optional));
                 return Ok(());
             }
         }
@@ -104,6 +140,15 @@ impl Layout {
         Ok(())
     }
 }
+
+impl Column {
+    fn new(path: String, kind: &Kind, optional: bool) -> Self {
+        Column { path, kind: kind.clone(), optional, within: None, tagged: false, own: None }
+    }
+}
+
+/// The name of the struct that [`Layout::with_after`] puts rows into.
+pub(crate) const AFTER: &str = "after";
 
 fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
@@ -119,12 +164,19 @@ pub struct RowWriter<'a> {
     /// The next column.
     next: usize,
     event_time: Option<Timestamp>,
+    /// Where columns come from that are the record's own.
+    record: Option<&'a Record<'a>>,
 }
 
 impl<'a> RowWriter<'a> {
     /// Appends a row to `out`.
     pub fn new(layout: &'a Layout, out: &'a mut Vec<u8>) -> Self {
-        RowWriter { layout, out, next: 0, event_time: None }
+        RowWriter { layout, out, next: 0, event_time: None, record: None }
+    }
+
+    /// Appends a row to `out`, with the columns in their places that are this record's own.
+    pub fn of(record: &'a Record<'a>, layout: &'a Layout, out: &'a mut Vec<u8>) -> Self {
+        RowWriter { record: Some(record), ..RowWriter::new(layout, out) }
     }
 
     /// Writes the value of the next column.
@@ -133,6 +185,25 @@ impl<'a> RowWriter<'a> {
     /// If it is not of the column's type, or there is no such column.
     #[inline]
     pub fn push(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        self.fill()?;
+        self.put(value)
+    }
+
+    /// Writes the columns that come next and are the record's own.
+    #[inline]
+    fn fill(&mut self) -> Result<(), Malformed> {
+        if !self.layout.has_own {
+            return Ok(());
+        }
+        while let Some(Column { own: Some(own), kind, path, .. }) = self.layout.columns.get(self.next) {
+            let value = self.record.map_or(Ok(Value::Null), |record| own.value(record, kind));
+            self.put(value.map_err(|why| Malformed(format!("{path}: {why}").into()))?)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn put(&mut self, value: Value<'_>) -> Result<(), Malformed> {
         let Some(column) = self.layout.columns.get(self.next) else { return Err(TOO_MANY) };
         if let Some(after) = column.within {
             return if value == Value::Null { self.absent(after) } else { Err(mismatch(column, value)) };
@@ -147,7 +218,7 @@ impl<'a> RowWriter<'a> {
             self.event_time = Some(time);
         }
         self.next += 1;
-        if self.layout.tagged {
+        if column.tagged {
             write_tagged(value, self.out);
             return Ok(());
         }
@@ -167,10 +238,11 @@ impl<'a> RowWriter<'a> {
     /// # Errors
     /// If what comes next is something else.
     pub fn present(&mut self) -> Result<(), Malformed> {
+        self.fill()?;
         match self.layout.columns.get(self.next) {
-            Some(Column { within: Some(_), .. }) => {
+            Some(Column { within: Some(_), tagged, .. }) => {
                 self.next += 1;
-                if !self.layout.tagged {
+                if !tagged {
                     self.out.push(1);
                 }
                 Ok(())
@@ -181,7 +253,7 @@ impl<'a> RowWriter<'a> {
     }
 
     fn absent(&mut self, after: usize) -> Result<(), Malformed> {
-        if self.layout.tagged {
+        if self.layout.columns[self.next].tagged {
             let within = &self.layout.columns[self.next..after];
             within.iter().filter(|c| c.within.is_none()).for_each(|_| write_tagged(Value::Null, self.out));
         } else {
@@ -195,7 +267,8 @@ impl<'a> RowWriter<'a> {
     ///
     /// # Errors
     /// If values are missing.
-    pub fn finish(self) -> Result<Option<Timestamp>, Malformed> {
+    pub fn finish(mut self) -> Result<Option<Timestamp>, Malformed> {
+        self.fill()?;
         match self.layout.columns.get(self.next) {
             Some(column) => {
                 Err(Malformed(format!("{}: the decoder has written no value", column.path).into()))

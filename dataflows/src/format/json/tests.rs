@@ -21,7 +21,10 @@ fn read(decoder: &mut dyn Decoder, layout: &Layout, payload: &[u8]) -> Result<Ve
     };
     let mut out = Vec::new();
     let mut row = RowWriter::new(layout, &mut out);
-    decoder.decode(payload, &record, &mut row).map_err(|Undecoded::Malformed(why)| why.0.into_owned())?;
+    match decoder.decode(payload, &record, &mut row) {
+        Err(Undecoded::Malformed(why)) => return Err(why.0.into_owned()),
+        other => other.expect("a row"),
+    }
     row.finish().map_err(|why| why.0.into_owned())?;
     Ok(out)
 }
