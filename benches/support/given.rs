@@ -45,13 +45,7 @@ impl<'w> Cutwater<'w> {
                 let left = flow.collection_of::<Left>(left);
                 left.join(flow.collection_of::<Right>(right)).changes()
             } else {
-                flow.collection_of::<Ranked>(left)
-                    .arrange("ranked")
-                    .reduce::<(i64, (i64, Text))>("top", |_, rows, out| {
-                        let best = rows.iter().rev().take(TOP).enumerate();
-                        best.for_each(|(rank, (row, _))| out.push((rank as i64, row)));
-                    })
-                    .changes()
+                flow.collection_of::<Ranked>(left).greatest("top", TOP as u32).changes()
             };
             changes
                 .inspect_core(move |event| {

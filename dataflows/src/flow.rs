@@ -195,6 +195,11 @@ impl<'s> Flow<'s> {
         self.parts.borrow_mut().formats.insert(input.to_owned(), shape);
     }
 
+    /// How many workers there are, in all processes.
+    pub(crate) fn workers(&self) -> usize {
+        self.scope.peers()
+    }
+
     pub(crate) fn scope(&self) -> Scope<'s, Epoch> {
         self.scope
     }

@@ -123,7 +123,7 @@ pub(crate) fn add<'a>(rows: &mut Vec<Encoded<'a>>, changes: impl IntoIterator<It
 
 /// Compares bytes; the first eight as a number, which tells most rows apart without a call.
 #[inline]
-fn compare(a: &[u8], b: &[u8]) -> Ordering {
+pub(crate) fn compare(a: &[u8], b: &[u8]) -> Ordering {
     if let (Some(first), Some(other)) = (a.first_chunk(), b.first_chunk()) {
         let order = u64::from_be_bytes(*first).cmp(&u64::from_be_bytes(*other));
         if order.is_ne() {

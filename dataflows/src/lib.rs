@@ -68,6 +68,7 @@ pub mod input;
 pub mod key;
 pub mod lateness;
 pub mod operators;
+pub mod ordered;
 pub mod output;
 pub mod panics;
 pub mod persist;
@@ -119,6 +120,8 @@ pub mod prelude {
         ArrangeBy, Concat, Consolidate, Count, Deduplicate, Differential, Exchange, Filter, Inspect, Join,
         Latest, Map, Negate, Persist, Reduce, Sequence, Stateful, Sum, Threshold, Upsert,
     };
+    pub use crate::operators::{ReduceOrdered, TopK};
+    pub use crate::ordered::Ordered;
     pub use crate::record::{Malformed, Record};
     pub use crate::rows::{Bytes, Column, Decimal, DynRow, Float, Kind, Row, Schema, Text, Timestamp, Value};
     pub use crate::waker::Waker;

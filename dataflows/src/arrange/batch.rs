@@ -167,11 +167,13 @@ impl Batch {
     }
 
     /// The updates of the rows with this key, among those whose keys have its hash: a range that [`Batch::ranges`] found.
-    pub(crate) fn of_key(
-        &self,
-        (mut start, mut end): (usize, usize),
-        key: &[u8],
-    ) -> impl Iterator<Item = Update<'_>> {
+    pub(crate) fn of_key(&self, range: (usize, usize), key: &[u8]) -> impl Iterator<Item = Update<'_>> {
+        let (start, end) = self.range_of_key(range, key);
+        (start..end).map(|index| self.update(index))
+    }
+
+    /// Where these are.
+    pub(crate) fn range_of_key(&self, (mut start, mut end): (usize, usize), key: &[u8]) -> (usize, usize) {
         // No key is the beginning of another, and rows of a hash are in the order of their bytes: nearly always, all are of
         // the key.
         while start < end && !self.row(start).starts_with(key) {
@@ -180,7 +182,7 @@ impl Batch {
         while start < end && !self.row(end - 1).starts_with(key) {
             end -= 1;
         }
-        (start..end).map(|index| self.update(index))
+        (start, end)
     }
 
     /// Where to begin to look for a row, of which `start` is the first entry with its hash, if there is one.

@@ -58,6 +58,22 @@ impl FlatBuilder {
         self.full.drain(..)
     }
 
+    /// The rows that have come and were not taken, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Diff)> {
+        self.full.iter().chain([&self.open]).flat_map(FlatBatch::iter)
+    }
+
+    /// True iff there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.full.is_empty() && self.open.is_empty()
+    }
+
+    /// Drops all rows, and leaves their memory for others.
+    pub fn clear(&mut self) {
+        self.full.clear();
+        self.open.clear();
+    }
+
     /// Gives all batches that hold rows to `each`, which may leave their memory there.
     pub fn finish(&mut self, mut each: impl FnMut(&mut FlatBatch)) {
         self.full.drain(..).for_each(|mut batch| each(&mut batch));

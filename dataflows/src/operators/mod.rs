@@ -2,7 +2,8 @@
 //!
 //! - Row by row, and nothing remembered: [`mod@map`], [`filter`], [`negate`], [`mod@concat`], [`inspect`]
 //! - Summed or moved: [`consolidate`], [`exchange`]
-//! - Of arrangements, which hold the rows by key: [`arrange_by`], [`count`], [`threshold`], [`join`], [`reduce`], [`sequence`]
+//! - Of arrangements, which hold the rows by key: [`arrange_by`], [`count`], [`threshold`], [`join`], [`reduce`], [`sequence`],
+//!   [`reduce_ordered`], [`top_k`]
 //! - With a state that survives: [`persist`], [`stateful`], and made of it [`upsert`], [`latest`], [`deduplicate`],
 //!   [`sum`]
 //! - [`differential`]: to differential's own operators and back; [`accumulate`]: for outputs that are wanted once
@@ -12,6 +13,7 @@
 
 pub mod accumulate;
 pub mod arrange_by;
+mod batches;
 pub mod concat;
 pub mod consolidate;
 pub mod count;
@@ -27,6 +29,7 @@ pub mod map;
 pub mod negate;
 pub mod persist;
 pub mod reduce;
+pub mod reduce_ordered;
 pub mod sequence;
 mod state_operator;
 mod state_store;
@@ -36,6 +39,7 @@ mod survive;
 pub mod threshold;
 pub(crate) mod timed;
 mod timers;
+pub mod top_k;
 pub mod upsert;
 
 pub use arrange_by::ArrangeBy;
@@ -53,8 +57,10 @@ pub use map::Map;
 pub use negate::Negate;
 pub use persist::Persist;
 pub use reduce::Reduce;
+pub use reduce_ordered::ReduceOrdered;
 pub use sequence::Sequence;
 pub use stateful::Stateful;
 pub use sum::Sum;
 pub use threshold::Threshold;
+pub use top_k::TopK;
 pub use upsert::Upsert;

@@ -7,20 +7,16 @@
 
 use std::rc::Rc;
 
-use differential_dataflow::trace::TraceReader;
-use timely::container::CapacityContainerBuilder;
-use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Operator;
-use timely::progress::Antichain;
-
-use crate::arrange::{Batch, TOGETHER};
+use crate::arrange::{Batch, TOGETHER, Update};
 use crate::arrangement::Arrangement;
 use crate::collection::{Collection, Snapshot};
 use crate::flat::{FlatBatch, FlatBuilder};
 use crate::group::{Encoded, Group, add, net};
 use crate::key::{First, KeyOf};
+use crate::operators::batches::{Came, each_batch};
 use crate::operators::map::{ENCODED, Emit};
 use crate::operators::timed::Timed;
+use crate::ordered::Part;
 use crate::rows::{Place, Row};
 use crate::{Diff, Epoch};
 
@@ -54,40 +50,13 @@ impl<'s, K: Row, V: Row> Reduce<'s, K, V> for Arrangement<'s, K, V> {
     ) -> Collection<'s, (K, W)> {
         let flow = self.flow().clone();
         let snapshot = Snapshot::made();
-        let wanted = snapshot.clone();
-        let mut trace = self.arranged.trace.clone();
-        let changes = self.arranged.stream.unary::<CapacityContainerBuilder<FlatBatch>, _, _, _>(
-            Pipeline,
-            name,
-            move |_, _| {
-                // All batches below it have been reduced.
-                let mut reduced = Antichain::from_elem(Epoch::MIN);
-                let mut changes = Timed::default();
-                move |input, output| {
-                    input.for_each(|capability, spans| {
-                        for span in spans.drain(..) {
-                            let first = Epoch::from(!wanted.is_wanted());
-                            if let Some(batch) = span.inner.as_ref().filter(|batch| batch.last() >= first) {
-                                let before = trace.batches_through(reduced.borrow());
-                                let before = before.expect("the trace is compacted to what was reduced");
-                                let mut give = |epoch: Epoch, batch: &mut FlatBatch| {
-                                    output.session(&capability.delayed(&epoch, 0)).give_container(batch);
-                                };
-                                Groups::<First<K>>::new(batch, before).for_each(|group| {
-                                    group.changes::<K, V, W>(first, &mut logic, &mut changes);
-                                    changes.give_full(&mut give);
-                                });
-                                changes.finish(give);
-                            }
-                            reduced.clone_from(span.upper());
-                        }
-                    });
-                    trace.advance_upper(&mut reduced);
-                    trace.set_logical_compaction(reduced.borrow());
-                    trace.set_physical_compaction(reduced.borrow());
-                }
-            },
-        );
+        let changes = each_batch(self.arranged, name, snapshot.clone(), move |came, changes, give| {
+            let Came { batch, before, first } = came;
+            Groups::<First<K>>::new(batch, before).for_each(|group| {
+                group.changes::<K, V, W>(first, &mut logic, changes);
+                changes.give_full(&mut *give);
+            });
+        });
         flow.made(changes, snapshot)
     }
 }
@@ -122,6 +91,16 @@ pub(crate) struct Changed<'g> {
     pub(crate) updates: Vec<(Epoch, &'g [u8], Diff)>,
 }
 
+/// A key that changes, of which no row was read.
+pub(crate) struct Spread<'g> {
+    /// The key, encoded.
+    pub(crate) key: &'g [u8],
+    /// What changes.
+    changes: Part<'g>,
+    /// Where the key's rows are in the batches before, the last of them first.
+    before: &'g [Part<'g>],
+}
+
 impl<'a, H: KeyOf> Groups<'a, H> {
     pub(crate) fn new(batch: &'a Batch, before: Vec<Rc<Batch>>) -> Self {
         Groups { batch, before, next: 0, looked: Looked::default(), key: std::marker::PhantomData }
@@ -134,23 +113,43 @@ impl<'a, H: KeyOf> Groups<'a, H> {
         }
     }
 
-    fn next(&mut self) -> Option<Changed<'_>> {
-        if self.next == self.batch.len() {
+    /// As [`Groups::for_each`], without a look at the rows.
+    pub(crate) fn for_each_spread(mut self, mut each: impl FnMut(&Spread<'_>)) {
+        let before = self.before.clone();
+        let mut parts = Vec::new();
+        while let Some((key, (start, end))) = self.next_key() {
+            let place = self.place(self.batch.update(start).hash);
+            parts.clear();
+            for (number, batch) in before.iter().enumerate() {
+                let range = batch.range_of_key(self.looked.ranges[number * TOGETHER + place], key);
+                if range.0 < range.1 {
+                    parts.push(Part { batch, range, before: Epoch::MAX });
+                }
+            }
+            let changes = Part { batch: self.batch, range: (start, end), before: Epoch::MAX };
+            each(&Spread { key, changes, before: &parts });
+        }
+    }
+
+    /// The next key that the batch changes, and where it does.
+    fn next_key(&mut self) -> Option<(&'a [u8], (usize, usize))> {
+        let (batch, start) = (self.batch, self.next);
+        if start == batch.len() {
             return None;
         }
-        let first = self.batch.update(self.next);
-        let key = H::key(first.row);
-        let mut updates = Vec::new();
-        while self.next < self.batch.len() {
-            let update = self.batch.update(self.next);
-            if !update.row.starts_with(key) {
-                break;
-            }
-            updates.push((update.time, &update.row[key.len()..], update.diff));
+        let key = H::key(batch.update(start).row);
+        while self.next < batch.len() && batch.update(self.next).row.starts_with(key) {
             self.next += 1;
         }
+        Some((key, (start, self.next)))
+    }
+
+    fn next(&mut self) -> Option<Changed<'_>> {
+        let (key, (start, end)) = self.next_key()?;
+        let update = |update: Update<'a>| (update.time, &update.row[key.len()..], update.diff);
+        let mut updates: Vec<_> = (start..end).map(|index| update(self.batch.update(index))).collect();
         updates.sort_unstable_by_key(|&(time, row, _)| (time, row));
-        let place = self.place(first.hash);
+        let place = self.place(self.batch.update(start).hash);
         let mut rows = Vec::new();
         for (number, batch) in self.before.iter().enumerate() {
             let range = self.looked.ranges[number * TOGETHER + place];
@@ -193,6 +192,32 @@ impl<'a, H: KeyOf> Groups<'a, H> {
             batch.ranges(hashes, &mut ranges[..hashes.len()]);
         }
         *at = 0;
+    }
+}
+
+impl<'g> Spread<'g> {
+    /// The epochs in which the key changes, in order.
+    pub(crate) fn epochs(&self) -> Vec<Epoch> {
+        let Part { batch, range, .. } = self.changes;
+        let mut epochs: Vec<_> = (range.0..range.1).map(|index| batch.update(index).time).collect();
+        epochs.sort_unstable();
+        epochs.dedup();
+        epochs
+    }
+
+    /// The key's rows as they are after all epochs before one, in parts.
+    pub(crate) fn parts(&self, before: Epoch) -> Vec<Part<'g>> {
+        let mut parts = Vec::with_capacity(self.before.len() + 1);
+        parts.extend_from_slice(self.before);
+        parts.push(Part { before, ..self.changes });
+        parts
+    }
+
+    /// The least and the greatest row that changes.
+    pub(crate) fn ends(&self) -> (&'g [u8], &'g [u8]) {
+        let Part { batch, range: (start, end), .. } = self.changes;
+        let row = |index| &batch.update(index).row[self.key.len()..];
+        (row(start), row(end - 1))
     }
 }
 

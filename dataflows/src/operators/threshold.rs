@@ -1,17 +1,14 @@
 //! Gives each row as often as a function of its count says.
 
-use differential_dataflow::trace::TraceReader;
 use std::rc::Rc;
-use timely::container::CapacityContainerBuilder;
+
 use timely::dataflow::Stream;
-use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Operator;
-use timely::progress::Antichain;
 
 use crate::arrange::{Batch, Probe, arrange};
 use crate::collection::{Collection, Snapshot};
 use crate::flat::FlatBatch;
 use crate::key::{KeyOf, Whole};
+use crate::operators::batches::{Came, each_batch};
 use crate::operators::exchange::Exchange;
 use crate::operators::map::ENCODED;
 use crate::operators::timed::Timed;
@@ -87,36 +84,14 @@ pub(crate) fn accumulated<'s, H: KeyOf>(
     mut changed: impl FnMut(&[u8], Diff, Diff, Epoch, &mut Timed) + 'static,
 ) -> Stream<'s, Epoch, FlatBatch> {
     let arranged = arrange::<H>(rows, &format!("Arrange: {name}"));
-    let mut trace = arranged.trace.clone();
-    arranged.stream.unary::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, name, move |_, _| {
-        // All batches below it have been counted.
-        let mut counted = Antichain::from_elem(Epoch::MIN);
-        let mut changes = Timed::default();
-        move |input, output| {
-            input.for_each(|capability, spans| {
-                for span in spans.drain(..) {
-                    let first = Epoch::from(!snapshot.is_wanted());
-                    if let Some(batch) = span.inner.as_ref().filter(|batch| batch.last() >= first) {
-                        let before = trace.batches_through(counted.borrow());
-                        let before = before.expect("the trace is compacted to what was counted");
-                        let mut give = |epoch: Epoch, batch: &mut FlatBatch| {
-                            output.session(&capability.delayed(&epoch, 0)).give_container(batch);
-                        };
-                        each_change(batch, &before, |row, old, new, epoch| {
-                            if epoch >= first {
-                                changed(row, old, new, epoch, &mut changes);
-                                changes.give_full(&mut give);
-                            }
-                        });
-                        changes.finish(give);
-                    }
-                    counted.clone_from(span.upper());
-                }
-            });
-            trace.advance_upper(&mut counted);
-            trace.set_logical_compaction(counted.borrow());
-            trace.set_physical_compaction(counted.borrow());
-        }
+    each_batch(arranged, name, snapshot, move |came, changes, give| {
+        let Came { batch, before, first } = came;
+        each_change(batch, &before, |row, old, new, epoch| {
+            if epoch >= first {
+                changed(row, old, new, epoch, changes);
+                changes.give_full(&mut *give);
+            }
+        });
     })
 }
 
