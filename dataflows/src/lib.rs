@@ -60,6 +60,7 @@ pub mod dataflow;
 pub mod dead_letter;
 pub mod decode;
 pub mod digest;
+pub mod duration;
 pub mod flat;
 pub mod flow;
 pub mod format;
@@ -74,10 +75,12 @@ pub mod panics;
 pub mod persist;
 pub mod record;
 pub mod render;
+pub mod sales;
 pub(crate) mod short;
 pub mod source;
 pub mod split;
 pub mod testing;
+pub mod top_words;
 pub mod waker;
 pub mod watermark;
 pub mod word_count;
@@ -134,6 +137,8 @@ pub fn registry() -> Vec<Entry> {
     vec![
         entry::<balances::Balances>().samples(balances::samples),
         entry::<components::Components>().samples(components::samples),
+        entry::<sales::Sales>().samples(sales::samples),
+        entry::<top_words::TopWords>().samples(top_words::samples),
         entry::<word_count::WordCount>().samples(word_count::samples),
     ]
 }

@@ -5,3 +5,5 @@
 mod balances;
 mod components;
 mod recount;
+mod sales;
+mod top_words;
