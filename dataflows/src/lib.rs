@@ -116,12 +116,14 @@ pub mod prelude {
     pub use crate::flow::Flow;
     pub use crate::format::{Binding, Envelope, Format};
     pub use crate::group::Group;
+    pub use crate::operators::hysteresis::Levels;
     pub use crate::operators::map::Emit;
     pub use crate::operators::stateful::{Due, KeyedState};
     pub use crate::operators::sum::Summand;
     pub use crate::operators::{
-        ArrangeBy, Concat, Consolidate, Count, Deduplicate, Differential, Exchange, Filter, Inspect, Join,
-        Latest, Map, Negate, Persist, Reduce, Sequence, Stateful, Sum, Threshold, Upsert,
+        ArrangeBy, Concat, Consolidate, Count, Deduplicate, DeduplicateWithin, Differential, Exchange,
+        Filter, Hysteresis, Inspect, Join, Latest, Map, Negate, Persist, Rate, Reduce, Sequence, Stateful,
+        Sum, Threshold, Upsert,
     };
     pub use crate::operators::{ReduceOrdered, TopK};
     pub use crate::ordered::Ordered;

@@ -5,7 +5,7 @@
 //! - Of arrangements, which hold the rows by key: [`arrange_by`], [`count`], [`threshold`], [`join`], [`reduce`], [`sequence`],
 //!   [`reduce_ordered`], [`top_k`]
 //! - With a state that survives: [`persist`], [`stateful`], and made of it [`upsert`], [`latest`], [`deduplicate`],
-//!   [`sum`]
+//!   [`sum`]; with time as well, [`deduplicate_within`], [`rate`], [`hysteresis`]
 //! - [`differential`]: to differential's own operators and back; [`accumulate`]: for outputs that are wanted once
 //!
 //! Each is an extension trait of [`Collection`](crate::Collection), or of
@@ -18,16 +18,20 @@ pub mod concat;
 pub mod consolidate;
 pub mod count;
 pub mod deduplicate;
+pub mod deduplicate_within;
 pub mod differential;
 pub mod exchange;
 pub mod filter;
+pub mod hysteresis;
 pub mod inspect;
 pub mod join;
 mod keyed_state;
 pub mod latest;
 pub mod map;
+mod micros;
 pub mod negate;
 pub mod persist;
+pub mod rate;
 pub mod reduce;
 pub mod reduce_ordered;
 pub mod sequence;
@@ -47,15 +51,18 @@ pub use concat::Concat;
 pub use consolidate::Consolidate;
 pub use count::Count;
 pub use deduplicate::Deduplicate;
+pub use deduplicate_within::DeduplicateWithin;
 pub use differential::Differential;
 pub use exchange::Exchange;
 pub use filter::Filter;
+pub use hysteresis::Hysteresis;
 pub use inspect::Inspect;
 pub use join::Join;
 pub use latest::Latest;
 pub use map::Map;
 pub use negate::Negate;
 pub use persist::Persist;
+pub use rate::Rate;
 pub use reduce::Reduce;
 pub use reduce_ordered::ReduceOrdered;
 pub use sequence::Sequence;

@@ -107,7 +107,7 @@ pub(crate) fn prove_two<A: Row, B: Row, Out: Row>(
     }
 }
 
-type Samples = Vec<Vec<(&'static str, Sample)>>;
+pub(crate) type Samples = Vec<Vec<(&'static str, Sample)>>;
 
 fn samples<R: Row>(input: &'static str, changes: &Changes<R>) -> Samples {
     changes.iter().map(|epoch| epoch.iter().map(|(row, diff)| (input, given(row, *diff))).collect()).collect()
@@ -117,13 +117,14 @@ fn names<R: Row>() -> Vec<String> {
     (0..Schema::of::<R>().columns.len()).map(|column| format!("c{column}")).collect()
 }
 
-fn output<R: Row>(rows: Collection<'_, R>) {
+/// Hands a collection out, all columns the key.
+pub(crate) fn output<R: Row>(rows: Collection<'_, R>) {
     let names = names::<R>();
     rows.output("out", &names.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
 }
 
 /// Runs a test at several numbers of workers and with random restarts.
-fn compare<Out: Row>(
+pub(crate) fn compare<Out: Row>(
     mut test: Test,
     random: &mut StdRng,
     epochs: usize,
