@@ -25,6 +25,8 @@ pub struct Levels {
     pub clear_below: i64,
     /// How long there must have been too many events without a break. With 0, the first one too many raises it.
     pub hold: Duration,
+    /// How far behind the watermark of the epoch before an event may come and be taken as if it had come in time.
+    pub lateness: Duration,
 }
 
 /// Alarms by a level above which they are raised, and another below which they are cleared.
@@ -40,15 +42,16 @@ pub trait Hysteresis<'s, K: Row> {
     /// the watermark, so it moves as long as the alarm stands: this is a row less and a row more in one epoch. An alarm that
     /// goes up and down between two watermarks is in no row.
     ///
-    /// The answer follows from the events that are there and the watermark, as long as they come less than a `window` behind
-    /// the watermark of the epoch before. The past of a key up to a `window` before the watermark is settled whenever the key
-    /// is looked at: one that comes later than that is counted from there on, as long as it is in a window, and raises and
+    /// The answer follows from the events that are there and the watermark, as long as they come no more than `lateness` behind
+    /// the watermark of the epoch before. What is older than `lateness` before the watermark is settled whenever a key is
+    /// looked at: an event that comes later than that is counted from there on, as long as it is in a window, and raises and
     /// clears nothing in hindsight; if it is in none, it is dropped. A key of which nothing is held takes any event as if it
     /// came in time.
     ///
-    /// A key holds the events of the last two windows, those beyond the watermark, and two rows or three, under `name`: it
-    /// costs these in each epoch in which it has an event, or waits for a time. It waits for the end of a `hold`; for each
-    /// event that leaves the window, as long as its alarm stands; and else for the time at which nothing has to be held.
+    /// A key holds the events of the last `window` and `lateness`, those beyond the watermark, and two rows or three, under
+    /// `name`: it costs these in each epoch in which it has an event, or waits for a time. It waits for the end of a `hold`;
+    /// for each event that leaves the window, as long as its alarm stands; and else for the time at which nothing has to be
+    /// held.
     ///
     /// ```
     /// # use cutwater_dataflows::operators::hysteresis::Levels;
@@ -58,7 +61,8 @@ pub trait Hysteresis<'s, K: Row> {
     /// /// Hosts with more than a hundred errors a minute, until there are fewer than ten.
     /// fn failing<'s>(errors: Collection<'s, (Text, Timestamp)>) -> Collection<'s, (Text, (Timestamp, i64))> {
     ///     let (window, hold) = (Duration::from_secs(60), Duration::from_secs(30));
-    ///     errors.hysteresis("failing", move |_host| Levels { window, raise_above: 100, clear_below: 10, hold })
+    ///     let levels = Levels { window, raise_above: 100, clear_below: 10, hold, lateness: window };
+    ///     errors.hysteresis("failing", move |_host| levels)
     /// }
     /// ```
     ///
@@ -157,12 +161,15 @@ struct Micros {
     raise_above: i64,
     clear_below: i64,
     hold: i64,
+    /// One more than the lateness: what is not late is not settled.
+    settles: i64,
 }
 
 impl From<Levels> for Micros {
     fn from(levels: Levels) -> Self {
-        let Levels { window, raise_above, clear_below, hold } = levels;
-        Micros { window: micros(window), raise_above, clear_below, hold: micros(hold) }
+        let Levels { window, raise_above, clear_below, hold, lateness } = levels;
+        let settles = micros(lateness).saturating_add(1);
+        Micros { window: micros(window), raise_above, clear_below, hold: micros(hold), settles }
     }
 }
 
@@ -225,7 +232,7 @@ impl<'a> Course<'a> {
 
     /// Follows it to the watermark, and gives what is to be held from there on.
     fn follow(mut self, watermark: Timestamp, out: &mut Emit<'_, Held>) {
-        let settled = after(watermark, -self.levels.window);
+        let settled = after(watermark, -self.levels.settles);
         self.advance(settled);
         let (phase, first) = (self.phase, self.left);
         self.advance(watermark);
@@ -247,7 +254,8 @@ impl<'a> Course<'a> {
         let enters = self.events.get(self.entered).map(|&(at, _)| at);
         let changes = match self.phase {
             Phase::Quiet => {
-                self.events.last().map(|&(at, _)| after(after(at, self.levels.window), self.levels.window))
+                let last = self.events.last().map(|&(at, _)| after(at, self.levels.window));
+                last.map(|left| after(left, self.levels.settles))
             }
             Phase::Above(since) => Some(after(since, self.levels.hold)),
             Phase::Raised(_) => self.leaves(),
@@ -310,7 +318,8 @@ mod tests {
 
     fn test() -> Test {
         let second = Duration::from_secs;
-        let levels = Levels { window: second(10), raise_above: 2, clear_below: 2, hold: second(0) };
+        let (window, hold) = (second(10), second(0));
+        let levels = Levels { window, raise_above: 2, clear_below: 2, hold, lateness: window };
         Test::building("alarms", move |flow| {
             let events = flow.input("events").decode(Given::<(Text, Timestamp)>::new());
             let alarms = events.hysteresis("alarms", move |_| levels);
@@ -355,14 +364,14 @@ mod tests {
         let outcome = test()
             .epoch([event("a", 10), event("a", 15), event("a", 30)])
             .restart()
-            // All before 20 is settled. These would have raised an alarm at 19; as it is, they do at 20, and it is cleared at
-            // 25.
-            .epoch([event("a", 12), event("a", 19)])
+            // All before 20 is settled. These would have raised an alarm at 16; as it is, they do just before 20, and it is
+            // cleared at 25.
+            .epoch([event("a", 12), event("a", 16)])
             // In time: there are never fewer than two, so the alarm of 20 stands.
             .epoch([event("a", 21), event("a", 22)])
             .epoch([event("a", 31)])
             .check();
         assert!(outcome.changes_of("alarms", 1).is_empty() && outcome.changes_of("alarms", 2).is_empty());
-        assert_eq!(outcome.rows("alarms"), [row(20, 3)]);
+        assert_eq!(outcome.rows("alarms"), [row(20, 3).replace("20Z", "19.999999Z")]);
     }
 }

@@ -189,18 +189,21 @@ fn alarm(events: &[(i64, i64)], (window, hold, raise, clear): (i64, i64, i64, i6
 
 #[test]
 fn hysteresis() {
-    for parts in [(5, 0, 2, 3), (5, 3, 1, 1), (8, 4, 3, 2), (3, 5, 1, 2)] {
+    for (parts, lateness) in
+        [((5, 0, 2, 3), 5), ((5, 3, 1, 1), 0), ((8, 4, 3, 2), 4), ((3, 5, 1, 2), 3), ((4, 1, 1, 2), 12)]
+    {
         let (window, hold, raise_above, clear_below) = parts;
-        let levels = Levels { window: seconds(window), raise_above, clear_below, hold: seconds(hold) };
+        let [window, hold, settles] = [window, hold, lateness].map(seconds);
+        let levels = Levels { window, raise_above, clear_below, hold, lateness: settles };
         let answers = prove_timed(
-            window,
+            lateness + 1,
             event,
             move |events: Collection<'_, (Text, Timestamp)>| events.hysteresis("alarms", move |_| levels),
             |rows, now| {
                 let Some(now) = now else { return Rows::new() };
                 let alarms = by_key(rows).into_iter().filter_map(|(key, events)| {
                     let since = alarm(&events, parts, now)?;
-                    Some(((key, (second(since), count(&events, window, now))), 1))
+                    Some(((key, (second(since), count(&events, parts.0, now))), 1))
                 });
                 alarms.collect()
             },
