@@ -16,6 +16,7 @@
 //! ```
 
 mod driver;
+mod expected;
 mod fixture;
 mod given;
 mod outcome;
@@ -36,7 +37,8 @@ use crate::record::{Malformed, NoHeaders, Record};
 use crate::rows::{Timestamp, to_row};
 use crate::source::decode;
 
-pub use fixture::{lines, records};
+pub use expected::{KnownRow, RowReader, difference};
+pub use fixture::{lines, read_records, records, write_record};
 pub use given::{Given, given};
 pub use outcome::Outcome;
 
@@ -75,6 +77,10 @@ pub struct Test {
     dataflow: Arc<dyn Build>,
     epochs: Vec<Step>,
     workers: usize,
+    /// A restart keeps the number of workers.
+    same_workers: bool,
+    /// Records are of a topic that has their input's name.
+    topics_by_input: bool,
     /// The next epoch comes after a restart.
     restarts: bool,
 }
@@ -91,12 +97,18 @@ struct Step {
 impl Test {
     /// A test of a dataflow, with its options.
     pub fn of(dataflow: impl Dataflow) -> Self {
-        Test { dataflow: Arc::new(dataflow), epochs: Vec::new(), workers: 1, restarts: false }
+        Test::of_built(Arc::new(dataflow))
     }
 
     /// A test of what `build` builds, without options and a type for them.
     pub fn building(name: &'static str, build: impl Fn(&Flow<'_>) + Send + Sync + 'static) -> Self {
-        Test { dataflow: Arc::new(Building { name, build }), epochs: Vec::new(), workers: 1, restarts: false }
+        Test::of_built(Arc::new(Building { name, build }))
+    }
+
+    /// A test of a dataflow whose type is not known, such as one of a registry's [`Entry`](crate::Entry).
+    pub fn of_built(dataflow: Arc<dyn Build>) -> Self {
+        let (workers, same_workers, topics_by_input, restarts) = (1, false, false, false);
+        Test { dataflow, epochs: Vec::new(), workers, same_workers, topics_by_input, restarts }
     }
 
     /// Reads an input in this format and envelope, as `--format` would have it.
@@ -112,6 +124,17 @@ impl Test {
     /// How many workers run it at first; 1 if nothing is said.
     pub fn workers(self, workers: usize) -> Self {
         Test { workers, ..self }
+    }
+
+    /// Restarts keep the number of workers; without this they change it.
+    pub fn same_workers(self) -> Self {
+        Test { same_workers: true, ..self }
+    }
+
+    /// Records are of a topic that has their input's name, at the offsets in which they come: so the dead letters of several
+    /// inputs can be told apart. Without this the topic is `test`.
+    pub fn topics_by_input(self) -> Self {
+        Test { topics_by_input: true, ..self }
     }
 
     /// One more epoch, in which these records come: each with its input.
@@ -150,18 +173,35 @@ impl Test {
     /// # Panics
     /// If one of them gives another answer than the others, naming output and epoch. As [`Test::run`].
     pub fn check(&self) -> Outcome {
+        self.agreed([1, 2, 3]).unwrap_or_else(|how_not| panic!("{how_not}"))
+    }
+
+    /// As [`Test::check`], at these numbers of workers, of which there is one at least.
+    ///
+    /// # Errors
+    /// Where one gives another answer than the others: which, and how it differs.
+    ///
+    /// # Panics
+    /// As [`Test::run`].
+    pub fn agreed(&self, workers: impl IntoIterator<Item = usize>) -> Result<Outcome, String> {
         let mut calm = self.clone();
         calm.epochs.iter_mut().for_each(|epoch| epoch.restart = false);
-        let expected = calm.clone().workers(1).run();
-        for workers in 1..=3 {
-            for (test, how) in [(&calm, "without restarts"), (self, "with restarts")] {
-                let outcome = test.clone().workers(workers).run();
+        let restarts = self.epochs.iter().any(|epoch| epoch.restart);
+        let mut expected: Option<Outcome> = None;
+        for workers in workers {
+            let ways = [(&calm, "without restarts"), (self, "with restarts")];
+            for (test, how) in &ways[..if restarts { 2 } else { 1 }] {
+                let outcome = (*test).clone().workers(workers).run();
+                let Some(expected) = &expected else {
+                    expected = Some(outcome);
+                    continue;
+                };
                 if let Some(how_not) = expected.difference(&outcome) {
-                    panic!("{} at {workers} workers {how}: {how_not}", self.dataflow.name());
+                    return Err(format!("{} at {workers} workers {how}: {how_not}", self.dataflow.name()));
                 }
             }
         }
-        expected
+        Ok(expected.expect("a number of workers is given"))
     }
 }
 

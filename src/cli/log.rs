@@ -104,6 +104,22 @@ pub fn bytes_bar(quiet: bool, total: Option<u64>) -> Option<ProgressBar> {
     Some(PROGRESS.add(bar))
 }
 
+/// A bar that shows how many of `total` records are done; without a total, how many are.
+#[must_use]
+pub fn records_bar(quiet: bool, total: Option<u64>) -> Option<ProgressBar> {
+    if quiet || !io::stderr().is_terminal() {
+        return None;
+    }
+    let (bar, style) = match total {
+        Some(total) => {
+            (ProgressBar::new(total), "{wide_bar} {human_pos}/{human_len} ({per_sec}, {eta} left) {msg}")
+        }
+        None => (ProgressBar::new_spinner(), "{spinner} {human_pos} ({per_sec}) {msg}"),
+    };
+    bar.set_style(ProgressStyle::with_template(style).expect("the template is valid"));
+    Some(PROGRESS.add(bar))
+}
+
 /// Standard error, line by line.
 struct Stderr;
 

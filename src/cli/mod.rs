@@ -5,6 +5,7 @@ mod bench;
 mod config;
 mod emit;
 mod formats;
+mod generate;
 mod kafka;
 mod ledger;
 mod list;
@@ -17,6 +18,7 @@ mod progress;
 mod resume;
 mod run;
 mod state;
+mod test;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -34,6 +36,7 @@ use crate::stopping::Late;
 use crate::supervise::{CLOSED, LOST_PEER, is_supervised};
 #[cfg(feature = "bench")]
 use bench::BenchArgs;
+use generate::GenerateArgs;
 use ledger::LedgerArgs;
 use new::NewArgs;
 #[cfg(feature = "demo")]
@@ -42,6 +45,7 @@ use options::{LogArgs, RunArgs};
 use out::Closed;
 use produce::ProduceArgs;
 use state::StateArgs;
+use test::TestArgs;
 
 /// What the user typed can't be: exit code 2.
 #[derive(Debug)]
@@ -133,6 +137,15 @@ fn serve(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches) -> Result
         #[cfg(feature = "demo")]
         "demo" => run_demo(&DemoArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?),
         "run" => run_dataflow(registry, sinks, matches),
+        "test" => {
+            let (entry, matches) = chosen(registry, matches);
+            test::test(&TestArgs::from_arg_matches(matches)?, entry.parse(matches)?, entry.formats())
+        }
+        "generate" => generate::generate(
+            &GenerateArgs::from_arg_matches(matches)?,
+            &LogArgs::from_arg_matches(matches)?,
+            registry,
+        ),
         "produce" => {
             produce::produce(&ProduceArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?)
         }
@@ -146,36 +159,55 @@ fn serve(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches) -> Result
     }
 }
 
-/// A dataflow that is missing or unknown, as a user would call it: not a subcommand of `run`.
+/// The commands whose subcommands are the dataflows.
+const ON_DATAFLOWS: [&str; 2] = ["run", "test"];
+
+/// A dataflow that is missing or unknown, as a user would call it: not a subcommand.
 fn which_dataflow(error: clap::Error, registry: &[Entry]) -> anyhow::Error {
-    let names: Vec<&str> = registry.iter().map(Entry::name).collect();
-    let there = match &names[..] {
-        [] => "this program has none".to_owned(),
-        names => format!("there is {}", names.join(", ")),
-    };
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
     };
-    match error.kind() {
-        ErrorKind::MissingSubcommand
-            if text(ContextKind::InvalidSubcommand).is_some_and(|name| name.ends_with(" run")) =>
-        {
+    let command = text(ContextKind::InvalidSubcommand).and_then(|name| name.rsplit_once(' '));
+    match (error.kind(), command) {
+        (ErrorKind::MissingSubcommand, Some((_, command))) if ON_DATAFLOWS.contains(&command) => {
             usage(format!(
-                "name a dataflow: cutwater run DATAFLOW; {there}. `cutwater list` tells of each, `cutwater run --help` \
-                 of all options"
+                "name a dataflow: cutwater {command} DATAFLOW; {}. `cutwater list` tells of each, `cutwater {command} --help` \
+                 of all options",
+                there(registry)
             ))
         }
-        // Of all commands, `run` alone has such an argument.
-        ErrorKind::InvalidSubcommand if error.render().to_string().contains("<DATAFLOW>") => {
-            let name = text(ContextKind::InvalidSubcommand).unwrap_or_default();
-            let close = names.iter().map(|known| (strsim::jaro_winkler(known, name), known));
-            let close = close.filter(|&(likeness, _)| likeness > 0.75).max_by(|a, b| a.0.total_cmp(&b.0));
-            let hint = close.map(|(_, known)| format!("; did you mean {known}?")).unwrap_or_default();
-            usage(format!("there is no dataflow {name:?}{hint}: {there}"))
+        // Those commands alone have such an argument.
+        (ErrorKind::InvalidSubcommand, _) if error.render().to_string().contains("<DATAFLOW>") => {
+            unknown(text(ContextKind::InvalidSubcommand).unwrap_or_default(), registry)
         }
         _ => error.into(),
     }
+}
+
+/// What to say of a dataflow that is not there.
+fn unknown(name: &str, registry: &[Entry]) -> anyhow::Error {
+    let names: Vec<&str> = registry.iter().map(Entry::name).collect();
+    let close = names.iter().map(|known| (strsim::jaro_winkler(known, name), known));
+    let close = close.filter(|&(likeness, _)| likeness > 0.75).max_by(|a, b| a.0.total_cmp(&b.0));
+    let hint = close.map(|(_, known)| format!("; did you mean {known}?")).unwrap_or_default();
+    usage(format!("there is no dataflow {name:?}{hint}: {}", there(registry)))
+}
+
+/// The dataflows that there are.
+fn there(registry: &[Entry]) -> String {
+    match &registry.iter().map(Entry::name).collect::<Vec<_>>()[..] {
+        [] => "this program has none".to_owned(),
+        names => format!("there is {}", names.join(", ")),
+    }
+}
+
+/// The dataflow of that name.
+///
+/// # Errors
+/// A usage error that names those that there are.
+fn find_entry<'a>(registry: &'a [Entry], name: &str) -> Result<&'a Entry> {
+    registry.iter().find(|entry| entry.name() == name).ok_or_else(|| unknown(name, registry))
 }
 
 #[cfg(feature = "demo")]
@@ -186,8 +218,7 @@ fn run_demo(args: &DemoArgs, general: &LogArgs) -> Result<()> {
 }
 
 fn run_dataflow(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches) -> Result<()> {
-    let (name, matches) = matches.subcommand().expect("clap requires a dataflow");
-    let entry = registry.iter().find(|entry| entry.name() == name).expect("clap knows the registry's names");
+    let (entry, matches) = chosen(registry, matches);
     run::run(
         &RunArgs::from_arg_matches(matches)?,
         &LogArgs::from_arg_matches(matches)?,
@@ -197,14 +228,16 @@ fn run_dataflow(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches) ->
     )
 }
 
-/// The command line, with a subcommand of `run` for each dataflow.
-fn command(registry: &[Entry]) -> Command {
-    let run = RunArgs::augment_args(Command::new("run"))
-        .about("Run a dataflow")
-        .long_about(
-            "Run a dataflow: read its inputs from Kafka, keep its outputs exact, epoch by epoch.\n\n\
-             `cutwater run DATAFLOW --help` lists these options and the dataflow's own.",
-        )
+/// The dataflow that was named, and all that was typed for it.
+fn chosen<'a>(registry: &'a [Entry], matches: &'a ArgMatches) -> (&'a Entry, &'a ArgMatches) {
+    let (name, matches) = matches.subcommand().expect("clap requires a dataflow");
+    let entry = registry.iter().find(|entry| entry.name() == name).expect("clap knows the registry's names");
+    (entry, matches)
+}
+
+/// A command whose subcommands are the dataflows, each with its own options.
+fn on_dataflows(command: Command, registry: &[Entry]) -> Command {
+    command
         .subcommand_required(true)
         .subcommand_value_name("DATAFLOW")
         .subcommand_help_heading("Dataflows")
@@ -212,7 +245,18 @@ fn command(registry: &[Entry]) -> Command {
         .mut_args(|arg| arg.global(true))
         .subcommands(registry.iter().map(|entry| {
             entry.arguments(Command::new(entry.name()).next_help_heading("Options of the dataflow"))
-        }));
+        }))
+}
+
+/// The command line, with a subcommand of `run` and its like for each dataflow.
+fn command(registry: &[Entry]) -> Command {
+    let run = RunArgs::augment_args(Command::new("run")).about("Run a dataflow").long_about(
+        "Run a dataflow: read its inputs from Kafka, keep its outputs exact, epoch by epoch.\n\n\
+         `cutwater run DATAFLOW --help` lists these options and the dataflow's own.",
+    );
+    let test = TestArgs::augment_args(Command::new("test"))
+        .about(test::ABOUT.lines().next())
+        .long_about(test::ABOUT);
     #[cfg(feature = "demo")]
     let demo = DemoArgs::augment_args(Command::new("demo"))
         .about("Show word-count at work: an in-process broker, a generator, a live table; no Kafka needed")
@@ -234,7 +278,11 @@ fn command(registry: &[Entry]) -> Command {
         .subcommands([
             #[cfg(feature = "demo")]
             demo,
-            run,
+            on_dataflows(run, registry),
+            on_dataflows(test, registry),
+            GenerateArgs::augment_args(Command::new("generate"))
+                .about(generate::ABOUT.lines().next())
+                .long_about(generate::ABOUT),
             ProduceArgs::augment_args(Command::new("produce"))
                 .about(produce::ABOUT.lines().next())
                 .long_about(produce::ABOUT),

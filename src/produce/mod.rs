@@ -1,45 +1,26 @@
-//! Lines into a topic, a record a line: each exactly once, and each acknowledged before it is over.
+//! Records into topics: each exactly once, and each acknowledged before it is over. Here lines, a record a line;
+//! [`samples`] of a dataflow beside it.
 
 pub mod lines;
 pub mod pace;
 mod place;
+pub mod samples;
+pub mod sending;
 
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use crossbeam_channel::{Receiver, select};
 use indicatif::{DecimalBytes, HumanCount, ProgressBar};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 
-use crate::kafka::client::{LARGEST, Settings, refused};
-use crate::kafka::deliveries::{Deliveries, Failure, reason};
-use crate::kafka::limits::Limit;
+use crate::kafka::client::Settings;
 use crate::kafka::topics::{self, Making};
 use crate::shown::count;
 use lines::Source;
 use pace::{Pace, Rate};
 use place::Places;
-
-/// What suits a load of lines; properties of the user win.
-const DEFAULTS: [(&str, &str); 6] = [
-    // Spread over several partitions, few records gather in 2 ms: twice as many a second go with 20.
-    ("linger.ms", "20"),
-    // The broker decides which record is too large.
-    ("message.max.bytes", LARGEST),
-    // Room for the longest line. By default a gigabyte may wait.
-    ("queue.buffering.max.kbytes", "131072"),
-    ("queue.buffering.max.messages", "500000"),
-    // Keys go to the partitions where Java's producers put them, and records without one to any, each by itself:
-    // a small file would else go to one partition as a whole.
-    ("partitioner", "murmur2_random"),
-    ("sticky.partitioning.linger.ms", "0"),
-];
-/// How long to wait for room in the producer's queue at a time.
-const ROOM: Duration = Duration::from_millis(5);
-/// How long to wait for acknowledgements at a time.
-const FLUSH: Duration = Duration::from_millis(500);
+use sending::{Outgoing, Sending, asked, find_or_make};
 
 /// What ends the key of a line.
 #[derive(Clone, Debug)]
@@ -80,7 +61,7 @@ pub struct Order {
 /// A topic that lines can be sent to.
 pub struct Production {
     order: Order,
-    producer: ThreadedProducer<Deliveries>,
+    sending: Sending,
 }
 
 /// How it went.
@@ -117,42 +98,10 @@ impl Production {
     pub fn open(settings: &Settings, order: Order) -> Result<Self> {
         let client = settings.metadata()?;
         topics::connect(&client, settings)?;
-        let topic = &order.topic;
-        let all = topics::list(&client)?;
-        let there = all.iter().find(|(name, _)| name == topic).map(|&(_, partitions)| partitions);
-        match (there, order.partitions) {
-            (None, None) if topics::invite(&client, settings, topic)? => {
-                tracing::info!("the cluster has made topic {topic}");
-            }
-            (None, None) => bail!("{} (--partitions N makes a missing topic)", topics::missing(topic, &all)),
-            (None, Some(wanted)) => {
-                let making = Making { partitions: wanted, replication: None };
-                topics::create(&client, settings, topic, making, &[])?;
-                tracing::info!("made topic {topic}, {}", count(wanted.unsigned_abs().into(), "partition"));
-            }
-            (Some(there), Some(wanted)) if there != wanted => tracing::warn!(
-                "topic {topic} is there already and keeps its {}; --partitions {wanted} is for a missing one",
-                count(there.unsigned_abs().into(), "partition")
-            ),
-            (Some(there), _) => {
-                tracing::info!("topic {topic}, {}", count(there.unsigned_abs().into(), "partition"))
-            }
-        }
-        let mut config = settings.producer()?;
-        for (key, value) in DEFAULTS {
-            if settings.properties.iter().all(|(of_user, _)| of_user != key) {
-                config.set(key, value);
-            }
-        }
-        if settings.property("batch.size").is_none() {
-            // A topic that takes little takes batches that are as small.
-            config.set("batch.size", Limit::of(&client, settings, topic).batch().to_string());
-        }
-        let producer = config
-            .create_with_context(Deliveries::default())
-            .map_err(refused)
-            .context("making a producer")?;
-        Ok(Production { order, producer })
+        let making = order.partitions.map(|partitions| Making { partitions, replication: None });
+        find_or_make(&client, settings, &order.topic, making, &[], "--partitions N")?;
+        let sending = Sending::open(&client, settings, std::slice::from_ref(&order.topic))?;
+        Ok(Production { order, sending })
     }
 
     /// Sends the lines of the sources, and waits until each is acknowledged or has failed. A message on `stop` ends
@@ -165,22 +114,9 @@ impl Production {
         if let Some(bar) = bar {
             bar.set_message("waiting for acknowledgements");
         }
-        let flushed = self.flush();
-        let deliveries = self.producer.context();
-        let (records, bytes) = deliveries.acknowledged();
-        let delivered = flushed.and_then(|()| match deliveries.first_failure() {
-            None if records == sent => Ok(()),
-            None => {
-                Err(anyhow!("{} of {} not acknowledged", HumanCount(sent - records), count(sent, "record")))
-            }
-            Some(failure) => Err(anyhow!(
-                "{} of {} did not get to topic {}; the first is {}",
-                HumanCount(sent - records),
-                count(sent, "record"),
-                self.order.topic,
-                describe(&failure, &places),
-            )),
-        });
+        let to = format!("topic {}", self.order.topic);
+        let delivered = self.sending.finish(sent, &to, |record| places.of(record));
+        let (records, bytes) = self.sending.acknowledged();
         let result = match (read, delivered) {
             (Err(read), Err(delivered)) => Err(anyhow!("{read:#}; and {delivered:#}")),
             (read, delivered) => read.and(delivered),
@@ -216,7 +152,7 @@ impl Production {
             places.begin(chunk.source, *sent);
             for line in lines::split(&chunk.bytes) {
                 let wait = pace.as_mut().map_or(Duration::ZERO, |pace| pace.next(Instant::now()));
-                if asked(stop, wait) || self.producer.context().hopeless() {
+                if asked(stop, wait) || self.sending.hopeless() {
                     return Ok(());
                 }
                 let (key, value) = match &self.order.key {
@@ -229,7 +165,8 @@ impl Production {
                         (Some(key), value)
                     }
                 };
-                if !self.send(*sent, key, value, stop).with_context(|| places.of(*sent))? {
+                let record = Outgoing { topic: &self.order.topic, key, value: Some(value), timestamp: None };
+                if !self.sending.send(*sent, record, stop).with_context(|| places.of(*sent))? {
                     return Ok(());
                 }
                 *sent += 1;
@@ -239,66 +176,6 @@ impl Production {
             }
         }
     }
-
-    /// Hands a record to the producer, once it has room. False if it has to stop before.
-    fn send(&self, number: u64, key: Option<&[u8]>, value: &[u8], stop: &Receiver<()>) -> Result<bool> {
-        let mut record = BaseRecord::with_opaque_to(&self.order.topic, number as usize).payload(value);
-        if let Some(key) = key {
-            record = record.key(key);
-        }
-        let mut empty = false;
-        loop {
-            let Err((error, back)) = self.producer.send(record) else { return Ok(true) };
-            match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::QueueFull) if empty => {
-                    bail!("the line has more bytes than queue.buffering.max.kbytes lets wait");
-                }
-                Some(RDKafkaErrorCode::QueueFull) => {
-                    if asked(stop, ROOM) || self.producer.context().hopeless() {
-                        return Ok(false);
-                    }
-                    empty = self.producer.in_flight_count() == 0;
-                    record = back;
-                }
-                Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                    let bytes = key.map_or(0, <[u8]>::len) + value.len();
-                    self.producer.context().failed(number as usize, bytes, error);
-                    return Ok(true);
-                }
-                _ => bail!("{}", reason(&error)),
-            }
-        }
-    }
-
-    /// Waits until each record is acknowledged or has failed: `message.timeout.ms` bounds it.
-    fn flush(&self) -> Result<()> {
-        loop {
-            match self.producer.flush(FLUSH) {
-                Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => {}
-                result => return result.context("waiting for acknowledgements"),
-            }
-        }
-    }
-}
-
-/// Waits for `time`, but no longer than until asked to stop.
-fn asked(stop: &Receiver<()>, time: Duration) -> bool {
-    if time.is_zero() { stop.try_recv().is_ok() } else { stop.recv_timeout(time).is_ok() }
-}
-
-fn describe(failure: &Failure, places: &Places) -> String {
-    let hint = match failure.error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-            "; the topic's max.message.bytes limits records, and batches of them (-X batch.size)".to_owned()
-        }
-        _ => failure.outage.as_ref().map_or_else(String::new, |outage| format!("; {outage}")),
-    };
-    format!(
-        "{} ({}): {}{hint}",
-        places.of(failure.record as u64),
-        count(failure.bytes as u64, "byte"),
-        failure.reason(),
-    )
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use cutwater_dataflows::word_count::Tokenizer;
 
 use crate::quick_emit::Both;
 use crate::quick_formats::{Bars, Shop};
+use crate::quick_test::{Forgetful, Largest};
 use crate::support::broker::mock;
 use crate::support::program::{OWN, own};
 
@@ -59,7 +60,9 @@ fn program() {
     let Ok(args) = std::env::var(OWN) else { return };
     let args = std::iter::once("own").chain(args.split('\u{1f}')).map(OsString::from).collect();
     let shop = entry::<Shop>().format(Bars);
+    let contract = [entry::<Forgetful>(), entry::<Largest>()];
     let dataflows = [entry::<Columns>(), entry::<Panics>(), entry::<Both>(), shop];
+    let dataflows: Vec<_> = dataflows.into_iter().chain(contract).collect();
     let code = cutwater::main_with(&dataflows, &[tell()], args);
     let is = |number: &u8| code == ExitCode::from(*number);
     std::process::exit((0..=2).find(is).unwrap_or(1).into());

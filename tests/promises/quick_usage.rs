@@ -63,7 +63,7 @@ fn wrong_usage_is_said_in_a_line() {
     wrong("run word-count -b x:1 -t lines -n 2 -p 1", &["--hostfile"]);
     wrong("run word-count -b x:1 -t lines -n 2 --hostfile f", &["--process"]);
     wrong("run word-cuont -b x:1 -t lines", &["no dataflow", "word-cuont", "did you mean word-count?"]);
-    wrong("run zebra -b x:1", &["no dataflow", "zebra", "there is word-count"]);
+    wrong("run zebra -b x:1", &["no dataflow", "zebra", "word-count"]);
     wrong("run", &["name a dataflow", "word-count", "cutwater run --help"]);
     wrong("run -b x:1 -t lines", &["name a dataflow", "word-count"]);
     wrong("run word-count -b x:1 -t lines --checkpoint 5s", &["--checkpoint", "--state"]);

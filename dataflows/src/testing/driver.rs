@@ -12,6 +12,7 @@ use crate::{Activator, Epoch, SyncActivator};
 
 /// Feeds one input on one worker.
 pub(super) struct Feed {
+    pub(super) topic: String,
     /// What comes in each epoch from the first one on: the number of a record in its input, and the record.
     pub(super) epochs: VecDeque<Vec<(usize, Sample)>>,
     pub(super) first: Epoch,
@@ -67,7 +68,7 @@ impl Driver for Feed {
         let mut report = Report { records: records.len() as u64, ..Report::default() };
         for (number, sample) in records {
             let decoded = decode(&Record {
-                topic: "test",
+                topic: &self.topic,
                 partition: 0,
                 offset: number as i64,
                 timestamp: sample.timestamp,

@@ -28,16 +28,27 @@ impl Outcome {
     /// # Panics
     /// If there is no such output, or it withdraws a row that is not there.
     pub fn rows(&self, output: &str) -> Vec<String> {
+        self.try_rows(output).unwrap_or_else(|(row, count)| panic!("{output}: {row} is there {count} times"))
+    }
+
+    /// As [`Outcome::rows`].
+    ///
+    /// # Errors
+    /// If the output withdraws a row that is not there: the row, and how often it is there, which is less than never.
+    ///
+    /// # Panics
+    /// If there is no such output.
+    pub fn try_rows(&self, output: &str) -> Result<Vec<String>, (String, i64)> {
         let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
         for (row, diff) in self.output(output).values().flatten() {
             *sums.entry(row).or_default() += diff;
         }
-        let repeat = |(row, count): (&str, i64)| {
-            let count =
-                usize::try_from(count).unwrap_or_else(|_| panic!("{output}: {row} is there {count} times"));
-            std::iter::repeat_n(row.to_owned(), count)
-        };
-        sums.into_iter().flat_map(repeat).collect()
+        let mut rows = Vec::new();
+        for (row, count) in sums {
+            let times = usize::try_from(count).map_err(|_| (row.to_owned(), count))?;
+            rows.extend(std::iter::repeat_n(row.to_owned(), times));
+        }
+        Ok(rows)
     }
 
     /// The dead letters, as JSON.

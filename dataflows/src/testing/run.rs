@@ -16,6 +16,7 @@ use crate::dataflow::{Build, Shape};
 use crate::dead_letter;
 use crate::flat::FlatBatch;
 use crate::flow::{Flow, Persistence};
+use crate::panics;
 use crate::render::{Renderer, json, merge, rendered};
 use crate::source::Driver;
 use crate::waker::Wakers;
@@ -34,11 +35,11 @@ pub(super) fn run(test: &Test) -> Outcome {
     let mut numbers = BTreeMap::new();
     let times = Arc::<Mutex<Times>>::default();
     for (number, steps) in test.epochs.chunk_by(|_, next| !next.restart).enumerate() {
-        let workers = test.workers + number % 3;
+        let workers = test.workers + if test.same_workers { 0 } else { number % 3 };
         let state = State::default();
         let records = records(&shape, steps, &mut numbers);
         let closed = closed(steps, first, times.lock().unwrap_or_else(PoisonError::into_inner).closed);
-        let read = Read { first, records, closed, times: Arc::clone(&times) };
+        let read = Read { first, records, closed, times: Arc::clone(&times), by_input: test.topics_by_input };
         life(&test.dataflow, workers, read, &restored, &state, &captured);
         restored = state.rows();
         first += steps.len() as Epoch;
@@ -80,6 +81,8 @@ struct Read {
     records: Records,
     closed: Vec<i64>,
     times: Arc<Mutex<Times>>,
+    /// Whether topics have the inputs' names.
+    by_input: bool,
 }
 
 /// One start of the dataflow, until its inputs end.
@@ -98,7 +101,8 @@ fn life(
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
         let place = (worker.index(), worker.peers());
         let (state, restored, captured) = (state.clone(), restored.clone(), Arc::clone(&captured));
-        let Read { first, records, closed, times } = read.clone();
+        let Read { first, records, closed, times, by_input } = read.clone();
+        panics::runs(dataflow.name());
         let time = FlowTime { before: before.clone(), wakers: Wakers::default() };
         worker.dataflow::<Epoch, _, _>(|scope| {
             let drivers = Box::new(move |input: &str| -> Box<dyn Driver> {
@@ -107,7 +111,8 @@ fn life(
                 let epochs = epochs.map(|all| all.iter().filter(|r| mine(r)).cloned().collect()).collect();
                 let (closed, times) = (closed.clone().into(), Arc::clone(&times));
                 let clock = Clock { input: input.to_owned(), closed, high: None, times };
-                Box::new(Feed { epochs, first, here: None, slow: true, clock })
+                let topic = if by_input { input.to_owned() } else { "test".to_owned() };
+                Box::new(Feed { topic, epochs, first, here: None, slow: true, clock })
             });
             let writers = Box::new(move |collection: &str, sharding| {
                 state.writer(collection, restored.get(collection), &sharding, place)

@@ -10,7 +10,8 @@ use super::{out, usage};
 /// What `--help` says above the options.
 pub(super) const ABOUT: &str = "Write a crate of your own: manifest, one dataflow, a fixture and a test\n\n\
      The crate's program has the whole command line of this one, for the dataflows of the crate. `cargo test` in its folder \
-     tests the dataflow, without a broker; `cargo run --release -- run NAME --topic TOPIC --brokers HOST:PORT` runs it.";
+     tests the dataflow, without a broker; so does `cargo run --release -- test NAME` on the files of records and rows in fixtures/NAME. \
+     `cargo run --release -- run NAME --topic TOPIC --brokers HOST:PORT` runs it.";
 
 /// The options of `cutwater new`.
 #[derive(clap::Args, Clone, Debug)]
@@ -28,10 +29,11 @@ pub(super) struct NewArgs {
 
 /// The files of a crate: where they lie in it, and their text for the dataflow [`TEMPLATE`]. They are a part of the crate
 /// `examples/outside`, which builds and tests them.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("src/main.rs", include_str!("template/src/main.rs")),
     ("src/line_lengths.rs", include_str!("template/src/line_lengths.rs")),
-    ("fixtures/line-lengths.txt", include_str!("template/fixtures/line-lengths.txt")),
+    ("fixtures/line-lengths/lines.jsonl", include_str!("template/fixtures/line-lengths/lines.jsonl")),
+    ("fixtures/line-lengths/lengths.jsonl", include_str!("template/fixtures/line-lengths/lengths.jsonl")),
     (".gitignore", "/target\n"),
 ];
 
@@ -68,6 +70,10 @@ pub(super) fn new(args: &NewArgs) -> Result<()> {
         let (folder, name) = (folder.display(), &args.name);
         writeln!(out, "{folder}: a crate with the dataflow {name}, in src/{}.rs", module(name))?;
         writeln!(out, "  test it:  cd {folder} && cargo test")?;
+        let (input, output) =
+            (format!("fixtures/{name}/lines.jsonl"), format!("fixtures/{name}/lengths.jsonl"));
+        let test = format!("test {name} --at-least 1 --input {input} --expect {output}");
+        writeln!(out, "  on files: cd {folder} && cargo run --release -- {test}")?;
         writeln!(out, "  run it:   cd {folder} && cargo run --release -- run {name} -b HOST:PORT -t TOPIC")?;
         Ok(())
     })
@@ -181,8 +187,8 @@ mod tests {
             "{main}"
         );
         let dataflow = fs::read_to_string(path.join("src/page_views_2.rs")).unwrap();
-        assert!(dataflow.contains("include_str!(\"../fixtures/page-views-2.txt\")"), "{dataflow}");
-        assert!(path.join("fixtures/page-views-2.txt").is_file());
+        assert!(dataflow.contains("include_str!(\"../fixtures/page-views-2/lines.jsonl\")"), "{dataflow}");
+        assert!(path.join("fixtures/page-views-2/lengths.jsonl").is_file());
         for text in [main, dataflow] {
             assert!(!TEMPLATE.iter().any(|name| text.contains(name)), "{text}");
         }

@@ -48,24 +48,24 @@ impl Dataflow for LineLengths {
 
 #[cfg(test)]
 mod tests {
-    use cutwater::testing::Test;
+    use cutwater::testing::{Sample, Test, lines, records};
 
     use super::*;
 
-    const LINES: &str = include_str!("../fixtures/line-lengths.txt");
+    // `cutwater test` reads the same files.
+    const LINES: &str = include_str!("../fixtures/line-lengths/lines.jsonl");
+    const LENGTHS: &str = include_str!("../fixtures/line-lengths/lengths.jsonl");
 
     #[test]
     fn lines_are_counted_by_their_length() {
         let test = Test::of(LineLengths { at_least: 1 })
-            .epoch(LINES.lines().map(|line| ("lines", line)))
+            .epoch(records(LINES).into_iter().map(|line| ("lines", line)))
             .restart()
-            .epoch([("lines", "more")]);
+            .epoch([("lines", Sample::from("more"))]);
         // With 1, 2 and 3 workers, with and without the restart: the answers agree.
         let outcome = test.check();
-        assert_eq!(
-            outcome.rows("lengths"),
-            [r#"{"characters":3,"lines":2}"#, r#"{"characters":4,"lines":2}"#]
-        );
+        let expected: Vec<String> = lines(LENGTHS).iter().map(|row| format!("+1 {row}")).collect();
+        assert_eq!(outcome.changes_of("lengths", 1), expected);
         assert_eq!(
             outcome.changes_of("lengths", 2),
             [r#"-1 {"characters":4,"lines":1}"#, r#"+1 {"characters":4,"lines":2}"#]
