@@ -50,6 +50,8 @@ pub(crate) struct About {
     pub(crate) restorable: bool,
     /// So many columns, the first ones, tell one row from another: no two rows agree in them, and none is there twice.
     pub(crate) unique: Option<usize>,
+    /// Its author says that no row is ever withdrawn.
+    pub(crate) appended: bool,
 }
 
 /// On which worker a row is.

@@ -146,6 +146,9 @@ pub struct OutputShape {
     pub restorable: bool,
     /// True iff the way it is made shows that it has one row of a key at most. False says nothing.
     pub unique: bool,
+    /// True iff its rows are only ever added, as its author says: what sinks get of it is `append`, unless they are told
+    /// otherwise.
+    pub appends: bool,
 }
 
 /// Why a dataflow can't be built: a mistake in its code.

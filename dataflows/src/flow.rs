@@ -11,7 +11,7 @@ use crate::clock::{FlowTime, TimeOfFlow};
 use crate::collection::{About, Collection, Snapshot};
 use crate::dataflow::Build;
 use crate::flat::FlatBatch;
-use crate::format::{Binding, InputShape};
+use crate::format::{Binding, Envelope, InputShape};
 use crate::input::Input;
 use crate::operators::differential::flatten;
 use crate::output::Output;
@@ -189,6 +189,11 @@ impl<'s> Flow<'s> {
 
     pub(crate) fn has_format(&self, input: &str) -> bool {
         self.parts.borrow().formats.contains_key(input)
+    }
+
+    /// The envelope of an input that a format reads; `None` before it is read, and where the dataflow decodes it itself.
+    pub fn envelope(&self, input: &str) -> Option<Envelope> {
+        self.parts.borrow().formats.get(input).map(|shape| shape.envelope)
     }
 
     pub(crate) fn take_format(&self, input: &str, shape: InputShape) {

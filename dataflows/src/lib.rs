@@ -52,6 +52,7 @@
 pub mod arrange;
 pub mod arrangement;
 pub mod balances;
+pub mod cleanse;
 pub mod clock;
 pub mod collection;
 pub mod combine;
@@ -75,6 +76,7 @@ pub mod panics;
 pub mod persist;
 pub mod record;
 pub mod render;
+pub(crate) mod rule_file;
 pub mod sales;
 pub(crate) mod short;
 pub mod source;
@@ -138,6 +140,7 @@ pub mod prelude {
 pub fn registry() -> Vec<Entry> {
     vec![
         entry::<balances::Balances>().samples(balances::samples),
+        entry::<cleanse::Cleanse>().samples(cleanse::samples),
         entry::<components::Components>().samples(components::samples),
         entry::<sales::Sales>().samples(sales::samples),
         entry::<top_words::TopWords>().samples(top_words::samples),

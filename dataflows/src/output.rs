@@ -3,10 +3,10 @@
 use timely::dataflow::Stream;
 
 use crate::Epoch;
-use crate::collection::Collection;
+use crate::collection::{About, Collection};
 use crate::dataflow::OutputShape;
 use crate::flat::FlatBatch;
-use crate::rows::{Row, Schema};
+use crate::rows::{DynRow, Kind, Row, Schema};
 
 /// A named output: its changes.
 pub struct Output<'s> {
@@ -30,10 +30,22 @@ impl<'s, R: Row> Collection<'s, R> {
             Ok(_) => panic!("output {name:?} names no key column"),
             Err(why) => panic!("output {name:?}: {why}"),
         };
+        self.hand_out(name, schema);
+    }
+
+    /// Says that rows are only ever added: what sinks get of the output then is `append`, where nothing else is said. A
+    /// withdrawal ends the run.
+    pub fn appended(self) -> Self {
+        let about = About { appended: true, ..self.about().clone() };
+        self.with(about)
+    }
+
+    fn hand_out(self, name: &str, schema: Schema) {
         let shape = OutputShape {
             name: name.to_owned(),
             restorable: self.about().restorable,
             unique: self.about().unique.is_some_and(|columns| columns <= schema.key),
+            appends: self.about().appended,
             schema,
         };
         let flow = self.flow().clone();
@@ -43,5 +55,24 @@ impl<'s, R: Row> Collection<'s, R> {
             },
         );
         flow.take_output(Output { shape, changes });
+    }
+}
+
+impl<'s> Collection<'s, DynRow> {
+    /// As [`Collection::output`], of rows whose columns are known at run time: those of `schema`, each of them
+    /// [`Kind::Any`], of which some are the key.
+    ///
+    /// # Panics
+    /// If the dataflow has an output of that name, or `schema` has no key, or a column of another kind.
+    #[track_caller]
+    pub fn dyn_output(self, name: &str, schema: Schema) {
+        assert!(schema.key > 0, "output {name:?} names no key column");
+        if let Some(column) = schema.columns.iter().find(|column| column.kind != Kind::Any) {
+            panic!(
+                "output {name:?}: column {:?} of a dynamic row says its type itself: it has to be any",
+                column.name
+            );
+        }
+        self.hand_out(name, schema);
     }
 }

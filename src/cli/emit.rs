@@ -6,7 +6,8 @@ use cutwater_dataflows::OutputShape;
 use super::usage;
 use crate::sink::Emit;
 
-/// What was typed for each output, in their order: for it by name, else for all; `None` where nothing was.
+/// What was typed for each output, in their order: for it by name, else for all, else what its dataflow says; `None` where
+/// nothing was.
 pub(super) fn emits(typed: &[String], outputs: &[OutputShape]) -> Result<Vec<Option<Emit>>> {
     let mut of_all = None;
     let mut named = vec![None; outputs.len()];
@@ -24,7 +25,8 @@ pub(super) fn emits(typed: &[String], outputs: &[OutputShape]) -> Result<Vec<Opt
             return Err(wrong("another one is given for the same".to_owned()));
         }
     }
-    Ok(named.into_iter().map(|emit| emit.or(of_all)).collect())
+    let emits = outputs.iter().zip(named);
+    Ok(emits.map(|(of, emit)| emit.or(of_all).or(of.appends.then_some(Emit::Append))).collect())
 }
 
 fn unknown(name: &str, outputs: &[OutputShape]) -> String {
@@ -44,9 +46,21 @@ mod tests {
             schema: Schema::of::<Text>(),
             restorable: true,
             unique: false,
+            appends: false,
         };
         let typed: Vec<String> = typed.iter().map(|&text| text.to_owned()).collect();
-        emits(&typed, &[output("a"), output("b")]).map_err(|error| error.to_string())
+        let added = OutputShape { appends: true, ..output("added") };
+        let emits = emits(&typed, &[output("a"), output("b"), added]);
+        let others = |mut emits: Vec<Option<Emit>>| {
+            let added = emits.pop().expect("there are three");
+            // What is only ever added is appended, where nothing is said of all.
+            assert!(
+                added.is_some()
+                    && (added == Some(Emit::Append)) == !typed.iter().any(|text| !text.contains('='))
+            );
+            emits
+        };
+        emits.map(others).map_err(|error| error.to_string())
     }
 
     #[test]

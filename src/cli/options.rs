@@ -92,7 +92,7 @@ pub(super) struct RunArgs {
     #[arg(short = 'o', long, value_name = "OUTPUT=SINK", help_heading = "Output")]
     pub to: Vec<String>,
     /// What sinks get of an output, or of all: changes, upserts, append, final; final needs --until-end; repeatable
-    /// [default: upserts to kafka, changes to others]
+    /// [default: append for outputs that only grow, upserts to kafka, changes to others]
     #[arg(long, value_name = "[OUTPUT=]MODE", help_heading = "Output")]
     pub emit: Vec<String>,
     /// Bytes of a POST at most; rows that are more in an epoch are several POSTs, a larger row is one of its own

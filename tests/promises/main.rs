@@ -7,6 +7,7 @@
 
 #[cfg(feature = "bench")]
 mod quick_bench;
+mod quick_cleanse;
 mod quick_counts;
 mod quick_damage;
 mod quick_emit;

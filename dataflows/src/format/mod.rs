@@ -83,7 +83,7 @@ use crate::rows::{Kind, Schema};
 pub use bound::bound;
 pub use csv::Csv;
 pub use json::Json;
-pub(crate) use own::without;
+pub(crate) use own::{is_own, without};
 pub(crate) use read::{Append, Payload, Refine, Upserts};
 pub use row_writer::{Layout, RowWriter};
 pub use text::Text;

@@ -80,6 +80,11 @@ impl Own {
     }
 }
 
+/// True iff a column of this name is the record's own.
+pub(crate) fn is_own(name: &str) -> bool {
+    Own::named(name).is_some()
+}
+
 /// The schema with which a format is opened: without the columns that are the record's own.
 pub(crate) fn without(schema: &Schema) -> Schema {
     let of_format = |column: &&Column| Own::named(&column.name).is_none();

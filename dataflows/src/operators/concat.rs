@@ -20,6 +20,7 @@ impl<R: Row> Concat for Collection<'_, R> {
             net: false,
             restorable: one.restorable && two.restorable,
             unique: None,
+            appended: one.appended && two.appended,
         };
         let snapshot = Snapshot::of([self.snapshot(), other.snapshot()]);
         let changes = self.into_changes().concat(other.into_changes());

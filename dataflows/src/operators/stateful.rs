@@ -126,6 +126,6 @@ fn stateful<'s, K: Row, V: Row, S: Row>(
     let survival = flow.state_writer::<(K, S)>(name, Sharding::by_key::<K>());
     let rows = exchange_by_key(rows).changes_after_snapshot();
     let changes = build::<First<K>>(&flow, rows, name, survival, logic, timed);
-    let about = About { placed: Placed::by::<First<K>>(), net: true, restorable: true, unique: None };
+    let about = About { placed: Placed::by::<First<K>>(), net: true, restorable: true, ..About::default() };
     Collection::new(flow, changes, about, Snapshot::default())
 }

@@ -56,6 +56,15 @@ impl Outcome {
         &self.dead_letters
     }
 
+    /// Why records are dead letters: of each its reason, in the order of topic, partition and offset as text.
+    pub fn reasons(&self) -> Vec<String> {
+        let reason = |letter: &String| {
+            let letter: serde_json::Value = serde_json::from_str(letter).expect("a dead letter is JSON");
+            letter["reason"].as_str().unwrap_or_default().to_owned()
+        };
+        self.dead_letters.iter().map(reason).collect()
+    }
+
     fn output(&self, output: &str) -> &BTreeMap<Epoch, Vec<(String, i64)>> {
         let names = || self.changes.keys().cloned().collect::<Vec<_>>().join(", ");
         self.changes

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod balances;
+mod cleanse;
 mod components;
 mod recount;
 mod sales;

@@ -76,7 +76,7 @@ mod tests {
 
     fn output(unique: bool) -> OutputShape {
         let schema = Schema::of::<(Text, i64)>();
-        OutputShape { name: "o".into(), restorable: true, unique, schema }
+        OutputShape { name: "o".into(), restorable: true, unique, appends: false, schema }
     }
 
     #[test]
