@@ -124,8 +124,8 @@ pub mod prelude {
     pub use crate::operators::sum::Summand;
     pub use crate::operators::{
         ArrangeBy, Concat, Consolidate, Count, Deduplicate, DeduplicateWithin, Differential, Exchange,
-        Filter, Hysteresis, Inspect, Join, Latest, Map, Negate, Persist, Rate, Reduce, Sequence, Stateful,
-        Sum, Threshold, Upsert,
+        Filter, Hysteresis, Inspect, Join, Latest, Map, Negate, Persist, Rate, Reduce, Sequence, Sessions,
+        Stateful, Sum, Threshold, Upsert, Window, Windows,
     };
     pub use crate::operators::{ReduceOrdered, TopK};
     pub use crate::ordered::Ordered;

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::combine::Combiner;
-use crate::dataflow::{Build, Dataflow};
+use crate::dataflow::{Build, Dataflow, Shape};
 use crate::decode::Decode;
 use crate::flow::Flow;
 use crate::format::{Binding, bound};
@@ -158,6 +158,14 @@ impl Test {
     pub fn restart(mut self) -> Self {
         self.restarts = true;
         self
+    }
+
+    /// What the dataflow reads, writes and holds.
+    ///
+    /// # Panics
+    /// If the dataflow can't be built.
+    pub fn shape(&self) -> Shape {
+        Shape::of(&*self.dataflow).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Runs it.

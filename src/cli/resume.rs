@@ -40,14 +40,24 @@ pub(super) fn state_options(
     name: &str,
     finals: &[bool],
 ) -> Result<StateOptions> {
+    // Without one, all may be persisted.
+    let drops = args.lateness.is_some();
     if let Some(operator) = shape.unpersisted_state.first() {
         bail!(
             "--state {place}: {name} can't resume from a state: its operator {operator:?} remembers rows that are not \
-             persisted. Call `persist` on them before it"
+             persisted{}. Call `persist` on them before it",
+            if drops { ", or that --lateness drops" } else { "" }
         );
     }
     let mut finals = shape.outputs.iter().zip(finals).filter(|(_, at_end)| **at_end);
     if let Some((output, _)) = finals.find(|(output, _)| !output.restorable) {
+        if drops {
+            bail!(
+                "--state {place}: with --emit final, output {:?} of {name} would lack the rows that --lateness has dropped \
+                 before a restart. Leave out --emit final, --lateness or --state",
+                output.name
+            );
+        }
         bail!(
             "--state {place}: output {:?} of {name} is not made of persisted collections: with --emit final it would \
              lack the rows from before a restart. Call `persist` before it",

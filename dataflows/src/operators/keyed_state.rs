@@ -38,6 +38,18 @@ pub trait KeyedState: 'static {
     /// For what times a key with this state waits. It must depend on these alone. A time that has come when the state is
     /// made is none to wait for: `update` was given it.
     fn due(&self, key: <Self::Key as Row>::Ref<'_>, state: Group<'_, Self::State>) -> Due;
+
+    /// True iff [`KeyedState::until`] is to be asked. A restart does not give back what was dropped then, so a dataflow with a
+    /// lateness that remembers the result is refused by a run that keeps state, unless it is persisted.
+    const RETIRES: bool = false;
+
+    /// The event time from which on records do not change this key: the end of a window. `None`: there is none.
+    ///
+    /// With a [lateness](crate::Flow::lateness), the key's state is dropped once the watermark is so far beyond, and what was
+    /// handed on stays. Changes that come to the key after that are left out: what is withdrawn too late stays as well.
+    fn until(&self, _key: <Self::Key as Row>::Ref<'_>) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// What a key waits for: it is updated in the first epoch that reaches either.
@@ -68,16 +80,51 @@ impl Due {
 
 /// [`KeyedState`] on encoded rows.
 pub(super) trait Step: 'static {
+    /// True iff the state is the rows that have come, summed: it is not made by [`Step::update`], and what is handed on is
+    /// made by [`Step::derive`].
+    const IS_ROWS: bool = false;
+
     /// Emits whole rows, keys included.
     fn update(
         &mut self,
-        key: &[u8],
-        state: &[Encoded<'_>],
-        updates: &[Encoded<'_>],
-        now: Option<Now>,
-        out: &mut FlatBuilder,
-    );
-    fn due(&self, key: &[u8], state: &[Encoded<'_>]) -> Due;
+        _key: &[u8],
+        _state: &[Encoded<'_>],
+        _updates: &[Encoded<'_>],
+        _now: Option<Now>,
+        _out: &mut FlatBuilder,
+    ) {
+    }
+
+    /// For what times a key with this state waits.
+    fn due(&self, _key: &[u8], _state: &[Encoded<'_>]) -> Due {
+        Due::never()
+    }
+
+    /// Hands on what it means that the state was `before` and is `after` these updates: whole rows, keys included.
+    fn derive(
+        &mut self,
+        _key: &[u8],
+        _before: &[Encoded<'_>],
+        _after: &[Encoded<'_>],
+        _updates: &[Encoded<'_>],
+        _out: &mut FlatBuilder,
+    ) {
+    }
+
+    /// The first horizon, watermark less lateness, at which something of a key's state can be dropped.
+    fn until(&self, _key: &[u8], _state: &[Encoded<'_>]) -> Option<Timestamp> {
+        None
+    }
+
+    /// What is left of a key's state at a horizon that has come to [`Step::until`].
+    fn left<'a>(&self, _key: &[u8], _state: &[Encoded<'a>], _horizon: Timestamp) -> Vec<Encoded<'a>> {
+        Vec::new()
+    }
+
+    /// True iff a change to this row of the key comes too late: what it would change may be dropped.
+    fn is_closed(&self, key: &[u8], _row: &[u8], horizon: Timestamp) -> bool {
+        self.until(key, &[]).is_some_and(|until| until <= horizon)
+    }
 }
 
 /// Decodes rows in place.
@@ -100,20 +147,26 @@ impl<L: KeyedState> Step for OfLogic<L> {
     fn due(&self, key: &[u8], state: &[Encoded<'_>]) -> Due {
         self.0.due(read::<L::Key>(key), Group::new(state))
     }
+
+    fn until(&self, key: &[u8], _: &[Encoded<'_>]) -> Option<Timestamp> {
+        self.0.until(read::<L::Key>(key))
+    }
 }
 
 /// Of which types a closure is.
 type Types<K, V, S> = std::marker::PhantomData<fn() -> (K, V, S)>;
 
-/// A closure that knows no time.
-pub(super) struct OfClosure<L, K, V, S> {
+/// A closure that knows no time; `until` says until when a key's state is needed.
+pub(super) struct OfClosure<L, U, K, V, S> {
     pub(super) logic: L,
+    pub(super) until: U,
     pub(super) types: Types<K, V, S>,
 }
 
-impl<L, K: Row, V: Row, S: Row> Step for OfClosure<L, K, V, S>
+impl<L, U, K: Row, V: Row, S: Row> Step for OfClosure<L, U, K, V, S>
 where
     L: for<'a> FnMut(K::Ref<'a>, Group<'a, S>, Group<'a, V>, &mut Emit<'_, S>) + 'static,
+    U: for<'a> Fn(K::Ref<'a>) -> Option<Timestamp> + 'static,
 {
     fn update(
         &mut self,
@@ -127,8 +180,8 @@ where
         (self.logic)(read::<K>(key), state, updates, &mut Emit::after(out, key, 1));
     }
 
-    fn due(&self, _: &[u8], _: &[Encoded<'_>]) -> Due {
-        Due::never()
+    fn until(&self, key: &[u8], _: &[Encoded<'_>]) -> Option<Timestamp> {
+        (self.until)(read::<K>(key))
     }
 }
 

@@ -1,11 +1,12 @@
 //! What is done to collections, one operator a file, in reading order:
 //!
-//! - Row by row, and nothing remembered: [`mod@map`], [`filter`], [`negate`], [`mod@concat`], [`inspect`]
+//! - Row by row, and nothing remembered: [`mod@map`], [`filter`], [`negate`], [`mod@concat`], [`inspect`],
+//!   [`mod@windows`]
 //! - Summed or moved: [`consolidate`], [`exchange`]
 //! - Of arrangements, which hold the rows by key: [`arrange_by`], [`count`], [`threshold`], [`join`], [`reduce`], [`sequence`],
 //!   [`reduce_ordered`], [`top_k`]
 //! - With a state that survives: [`persist`], [`stateful`], and made of it [`upsert`], [`latest`], [`deduplicate`],
-//!   [`sum`]; with time as well, [`deduplicate_within`], [`rate`], [`hysteresis`]
+//!   [`sum`], [`sessions`]; with time as well, [`deduplicate_within`], [`rate`], [`hysteresis`]
 //! - [`differential`]: to differential's own operators and back; [`accumulate`]: for outputs that are wanted once
 //!
 //! Each is an extension trait of [`Collection`](crate::Collection), or of
@@ -34,7 +35,9 @@ pub mod persist;
 pub mod rate;
 pub mod reduce;
 pub mod reduce_ordered;
+mod retirement;
 pub mod sequence;
+pub mod sessions;
 mod state_operator;
 mod state_store;
 pub mod stateful;
@@ -45,6 +48,7 @@ pub(crate) mod timed;
 mod timers;
 pub mod top_k;
 pub mod upsert;
+pub mod windows;
 
 pub use arrange_by::ArrangeBy;
 pub use concat::Concat;
@@ -66,8 +70,10 @@ pub use rate::Rate;
 pub use reduce::Reduce;
 pub use reduce_ordered::ReduceOrdered;
 pub use sequence::Sequence;
+pub use sessions::Sessions;
 pub use stateful::Stateful;
 pub use sum::Sum;
 pub use threshold::Threshold;
 pub use top_k::TopK;
 pub use upsert::Upsert;
+pub use windows::{Window, Windows};

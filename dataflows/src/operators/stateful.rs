@@ -12,9 +12,9 @@ use crate::operators::exchange::exchange_by_key;
 pub use crate::operators::keyed_state::{Due, KeyedState};
 use crate::operators::keyed_state::{OfClosure, OfLogic, Step};
 use crate::operators::map::Emit;
-use crate::operators::state_operator::build;
+use crate::operators::state_operator::{Asks, build};
 use crate::persist::Sharding;
-use crate::rows::Row;
+use crate::rows::{Row, Timestamp};
 
 /// Operators with a state for each key that survives a restart.
 pub trait Stateful<'s, K: Row, V: Row> {
@@ -102,7 +102,8 @@ impl<'s, K: Row, V: Row> Stateful<'s, K, V> for Collection<'s, (K, V)> {
         name: &str,
         logic: impl for<'a> FnMut(K::Ref<'a>, Group<'a, S>, Group<'a, V>, &mut Emit<'_, S>) + 'static,
     ) -> Collection<'s, (K, S)> {
-        stateful::<K, V, S>(self, name, OfClosure { logic, types: PhantomData }, false)
+        let logic = OfClosure { logic, until: |_: K::Ref<'_>| None, types: PhantomData };
+        stateful::<K, V, S, S>(self, name, logic, Asks::default())
     }
 
     #[track_caller]
@@ -111,21 +112,45 @@ impl<'s, K: Row, V: Row> Stateful<'s, K, V> for Collection<'s, (K, V)> {
         name: &str,
         logic: L,
     ) -> Collection<'s, (K, L::State)> {
-        stateful::<K, V, L::State>(self, name, OfLogic(logic), true)
+        stateful::<K, V, L::State, L::State>(
+            self,
+            name,
+            OfLogic(logic),
+            Asks { timed: true, retires: L::RETIRES },
+        )
     }
 }
 
+/// As [`Stateful::stateful`], where `until` says of a key what [`KeyedState::until`] does.
 #[track_caller]
-fn stateful<'s, K: Row, V: Row, S: Row>(
+pub(super) fn stateful_until<'s, K: Row, V: Row, S: Row>(
+    rows: Collection<'s, (K, V)>,
+    name: &str,
+    until: impl for<'a> Fn(K::Ref<'a>) -> Option<Timestamp> + 'static,
+    logic: impl for<'a> FnMut(K::Ref<'a>, Group<'a, S>, Group<'a, V>, &mut Emit<'_, S>) + 'static,
+) -> Collection<'s, (K, S)> {
+    stateful::<K, V, S, S>(
+        rows,
+        name,
+        OfClosure { logic, until, types: PhantomData },
+        Asks { timed: false, retires: true },
+    )
+}
+
+/// An operator with a state of `(K, S)` that hands on `(K, W)`.
+#[track_caller]
+pub(super) fn stateful<'s, K: Row, V: Row, S: Row, W: Row>(
     rows: Collection<'s, (K, V)>,
     name: &str,
     logic: impl Step,
-    timed: bool,
-) -> Collection<'s, (K, S)> {
+    asks: Asks,
+) -> Collection<'s, (K, W)> {
     let flow = rows.flow().clone();
     let survival = flow.state_writer::<(K, S)>(name, Sharding::by_key::<K>());
     let rows = exchange_by_key(rows).changes_after_snapshot();
-    let changes = build::<First<K>>(&flow, rows, name, survival, logic, timed);
-    let about = About { placed: Placed::by::<First<K>>(), net: true, restorable: true, ..About::default() };
+    // What was dropped, a restart does not give back.
+    let restorable = !asks.retires || flow.lateness().is_none();
+    let changes = build::<First<K>>(&flow, rows, name, survival, logic, asks);
+    let about = About { placed: Placed::by::<First<K>>(), net: true, restorable, ..About::default() };
     Collection::new(flow, changes, about, Snapshot::default())
 }

@@ -10,11 +10,12 @@ use timely::dataflow::operators::{Capability, Operator};
 
 use crate::collection::{About, Collection};
 use crate::flat::{FlatBatch, FlatBuilder};
+use crate::group::Group;
 use crate::key::{First, KeyOf};
 use crate::operators::filter::Filter;
-use crate::operators::map::{ENCODED, Map};
-use crate::operators::stateful::Stateful;
-use crate::rows::{Decimal, Place, Row, Schema};
+use crate::operators::map::{ENCODED, Emit, Map};
+use crate::operators::stateful::{Stateful, stateful_until};
+use crate::rows::{Decimal, Place, Row, Schema, Timestamp};
 use crate::{Diff, Epoch};
 
 /// Sums by key.
@@ -38,6 +39,36 @@ pub trait Sum<'s, K: Row, V: Summand> {
     /// If the dataflow persists another collection under that name.
     #[track_caller]
     fn sum(self, name: &str) -> Collection<'s, (K, V)>;
+
+    /// As [`Sum::sum`], of keys that end: `until` is the event time from which on records do not change a key, the end of its
+    /// window; `None` where it has none.
+    ///
+    /// With a [lateness](crate::Flow::lateness), the sum of a key is dropped once the watermark is so far beyond that time, and
+    /// what was published stays. Changes that come to the key after that are left out. A key that waits for its end costs its bytes
+    /// and about 80 more; an epoch costs the keys that change or end in it.
+    ///
+    /// ```
+    /// # use cutwater_dataflows::prelude::*;
+    /// use std::time::Duration;
+    /// /// Views by page and minute.
+    /// fn views<'s>(views: Collection<'s, (Text, Timestamp)>) -> Collection<'s, ((Text, Option<Timestamp>), i64)> {
+    ///     let minute = Window::tumbling(Duration::from_secs(60));
+    ///     views
+    ///         .flat_map::<((Text, Option<Timestamp>), i64)>(move |(page, at), out| {
+    ///             out.push(((page, minute.start(at)), 1));
+    ///         })
+    ///         .sum_until("views", move |(_page, start)| minute.end(start))
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    /// If the dataflow persists another collection under that name.
+    #[track_caller]
+    fn sum_until(
+        self,
+        name: &str,
+        until: impl for<'a> Fn(K::Ref<'a>) -> Option<Timestamp> + 'static,
+    ) -> Collection<'s, (K, V)>;
 }
 
 /// A value that can be summed, so that the order does not matter and what was added can be taken away: no floating-point
@@ -79,28 +110,51 @@ tuple!(A 0, B 1, C 2, D 3);
 impl<'s, K: Row, V: Summand> Sum<'s, K, V> for Collection<'s, (K, V)> {
     #[track_caller]
     fn sum(self, name: &str) -> Collection<'s, (K, V)> {
-        let flow = self.flow().clone();
-        let about = About { net: true, ..About::default() };
-        let snapshot = self.snapshot().clone();
-        let partial = presum::<K, V>(self.into_changes());
-        let partial: Collection<'s, (K, (i64, V))> = Collection::new(flow, partial, about, snapshot);
-        let columns = Schema::of::<K>().columns.len();
-        partial
-            .stateful::<(i64, V)>(name, |_key, state, updates, out| {
-                let mut sum = <(i64, V)>::default();
-                for (partial, times) in state.iter().chain(updates) {
-                    sum.0 += partial.0 * times;
-                    sum.1.add(partial.1, times);
-                }
-                // Where more is withdrawn than there was, no row may be left, and a sum all the same.
-                if sum != <(i64, V)>::default() {
-                    out.push(sum.borrow());
-                }
-            })
-            .filter(|(_key, (rows, _sum))| *rows != 0)
-            .map::<(K, V)>(|&(key, (_rows, sum))| (key, sum))
-            .unique_by(Some(columns))
+        shown(partial(self).stateful::<(i64, V)>(name, add_up::<K, V>))
     }
+
+    #[track_caller]
+    fn sum_until(
+        self,
+        name: &str,
+        until: impl for<'a> Fn(K::Ref<'a>) -> Option<Timestamp> + 'static,
+    ) -> Collection<'s, (K, V)> {
+        shown(stateful_until(partial(self), name, until, add_up::<K, V>))
+    }
+}
+
+/// The sums of each worker's values, with the numbers of rows.
+fn partial<'s, K: Row, V: Summand>(rows: Collection<'s, (K, V)>) -> Collection<'s, (K, (i64, V))> {
+    let flow = rows.flow().clone();
+    let about = About { net: true, ..About::default() };
+    let snapshot = rows.snapshot().clone();
+    Collection::new(flow, presum::<K, V>(rows.into_changes()), about, snapshot)
+}
+
+/// The sum of a key from now on.
+fn add_up<K: Row, V: Summand>(
+    _key: K::Ref<'_>,
+    state: Group<'_, (i64, V)>,
+    updates: Group<'_, (i64, V)>,
+    out: &mut Emit<'_, (i64, V)>,
+) {
+    let mut sum = <(i64, V)>::default();
+    for (partial, times) in state.iter().chain(updates) {
+        sum.0 += partial.0 * times;
+        sum.1.add(partial.1, times);
+    }
+    // Where more is withdrawn than there was, no row may be left, and a sum all the same.
+    if sum != <(i64, V)>::default() {
+        out.push(sum.borrow());
+    }
+}
+
+/// The sums of keys that have rows.
+fn shown<'s, K: Row, V: Summand>(sums: Collection<'s, (K, (i64, V))>) -> Collection<'s, (K, V)> {
+    let columns = Schema::of::<K>().columns.len();
+    sums.filter(|(_key, (rows, _sum))| *rows != 0)
+        .map::<(K, V)>(|&(key, (_rows, sum))| (key, sum))
+        .unique_by(Some(columns))
 }
 
 /// Sums of an epoch by key, each with the number of rows.

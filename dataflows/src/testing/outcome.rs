@@ -11,6 +11,8 @@ pub struct Outcome {
     pub(super) changes: BTreeMap<String, BTreeMap<Epoch, Vec<(String, i64)>>>,
     /// Dead letters, as JSON.
     pub(super) dead_letters: BTreeSet<String>,
+    /// How many rows each state has in the end.
+    pub(super) states: BTreeMap<String, usize>,
 }
 
 impl Outcome {
@@ -63,6 +65,11 @@ impl Outcome {
             letter["reason"].as_str().unwrap_or_default().to_owned()
         };
         self.dead_letters.iter().map(reason).collect()
+    }
+
+    /// How many distinct rows the state of this name has in the end: what a checkpoint would hold.
+    pub fn state_rows(&self, state: &str) -> usize {
+        self.states.get(state).copied().unwrap_or_default()
     }
 
     fn output(&self, output: &str) -> &BTreeMap<Epoch, Vec<(String, i64)>> {

@@ -29,7 +29,7 @@ type Captured = Arc<Mutex<BTreeMap<(Option<String>, Epoch), Vec<FlatBatch>>>>;
 type Records = BTreeMap<String, Vec<Vec<(usize, Sample)>>>;
 
 pub(super) fn run(test: &Test) -> Outcome {
-    let shape = Shape::of(&*test.dataflow).unwrap_or_else(|error| panic!("{error}"));
+    let shape = test.shape();
     let captured = Captured::default();
     let (mut restored, mut first) = (BTreeMap::new(), 1);
     let mut numbers = BTreeMap::new();
@@ -45,7 +45,8 @@ pub(super) fn run(test: &Test) -> Outcome {
         first += steps.len() as Epoch;
     }
     let captured = std::mem::take(&mut *captured.lock().unwrap_or_else(PoisonError::into_inner));
-    outcome(&shape, captured)
+    let states = restored.iter().map(|(name, rows)| (name.clone(), rows.len())).collect();
+    Outcome { states, ..outcome(&shape, captured) }
 }
 
 fn records(shape: &Shape, steps: &[Step], numbers: &mut BTreeMap<String, usize>) -> Records {
@@ -151,6 +152,7 @@ fn outcome(shape: &Shape, captured: BTreeMap<(Option<String>, Epoch), Vec<FlatBa
     let mut outcome = Outcome {
         changes: renderers.keys().map(|&name| (name.to_owned(), BTreeMap::new())).collect(),
         dead_letters: BTreeSet::new(),
+        states: BTreeMap::new(),
     };
     for ((output, epoch), batches) in captured {
         let Some(output) = output else {

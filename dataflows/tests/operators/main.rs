@@ -10,3 +10,4 @@ mod late;
 mod linear;
 mod stateful;
 mod timed;
+mod windows;
