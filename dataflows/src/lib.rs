@@ -123,11 +123,11 @@ pub mod prelude {
     pub use crate::operators::stateful::{Due, KeyedState};
     pub use crate::operators::sum::Summand;
     pub use crate::operators::{
-        ArrangeBy, Concat, Consolidate, Count, Deduplicate, DeduplicateWithin, Differential, Exchange,
-        Filter, Hysteresis, Inspect, Join, Latest, Map, Negate, Persist, Rate, Reduce, Sequence, Sessions,
-        Stateful, Sum, Threshold, Upsert, Window, Windows,
+        Aggregates, ArrangeBy, Concat, Consolidate, Count, CountDistinct, Deduplicate, DeduplicateWithin,
+        Differential, Exchange, Filter, Hysteresis, Inspect, IntervalJoin, Join, JoinAsOf, Latest, LookUp,
+        Map, Negate, Persist, Quantiles, Rate, Reduce, ReduceOrdered, Sequence, Sessions, Stateful, Sum,
+        Threshold, TopK, Upsert, Window, Windows,
     };
-    pub use crate::operators::{ReduceOrdered, TopK};
     pub use crate::ordered::Ordered;
     pub use crate::record::{Malformed, Record};
     pub use crate::rows::{Bytes, Column, Decimal, DynRow, Float, Kind, Row, Schema, Text, Timestamp, Value};

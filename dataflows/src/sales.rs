@@ -69,11 +69,11 @@ impl Dataflow for Sales {
 impl Sales {
     /// The orders of products that are in the table, added up, with their category.
     fn sold<'s>(&self, flow: &Flow<'s>) -> Collection<'s, Sold> {
-        let size = self.window;
+        let window = Window::tumbling(self.window);
         let orders = flow.input("orders").event_time("at").rows::<Order>();
         // Sums of lines are all that is held of orders: their number does not matter.
         let lines = orders.flat_map::<(Line, Sums)>(move |order, out| {
-            let line = (order.product, order.region, duration::window(order.at, size));
+            let line = (order.product, order.region, window.start(order.at));
             let mut revenue = Decimal::default();
             revenue.add(order.price, order.quantity);
             out.push((line, (order.quantity, revenue, i64::from(order.quantity > 0))));

@@ -25,10 +25,18 @@ pub(crate) struct Came<'a> {
     pub(crate) first: Epoch,
 }
 
+impl Came<'_> {
+    /// True iff some of its changes are wanted. The snapshot's are not, as a rule: it is there for what is remembered.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.batch.last() >= self.first
+    }
+}
+
 /// Sends full batches.
 pub(crate) type Give<'a> = &'a mut dyn FnMut(Epoch, &mut FlatBatch);
 
-/// The changes that `look` makes of each batch. It may leave what is not full in the rows by epoch.
+/// The changes that `look` makes of each batch, the snapshot's included, whether it is wanted or not. It may leave what is not
+/// full in the rows by epoch.
 pub(crate) fn each_batch<'s>(
     arranged: Arranged<'s, RowTrace>,
     name: &str,
@@ -44,7 +52,7 @@ pub(crate) fn each_batch<'s>(
             input.for_each(|capability, spans| {
                 for span in spans.drain(..) {
                     let first = Epoch::from(!snapshot.is_wanted());
-                    if let Some(batch) = span.inner.as_ref().filter(|batch| batch.last() >= first) {
+                    if let Some(batch) = span.inner.as_ref() {
                         let before = trace.batches_through(seen.borrow());
                         let before = before.expect("the trace is compacted to what was seen");
                         let mut give = |epoch: Epoch, batch: &mut FlatBatch| {

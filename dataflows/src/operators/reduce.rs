@@ -51,6 +51,9 @@ impl<'s, K: Row, V: Row> Reduce<'s, K, V> for Arrangement<'s, K, V> {
         let flow = self.flow().clone();
         let snapshot = Snapshot::made();
         let changes = each_batch(self.arranged, name, snapshot.clone(), move |came, changes, give| {
+            if !came.is_wanted() {
+                return;
+            }
             let Came { batch, before, first } = came;
             Groups::<First<K>>::new(batch, before).for_each(|group| {
                 group.changes::<K, V, W>(first, &mut logic, changes);
@@ -218,6 +221,14 @@ impl<'g> Spread<'g> {
         let Part { batch, range: (start, end), .. } = self.changes;
         let row = |index| &batch.update(index).row[self.key.len()..];
         (row(start), row(end - 1))
+    }
+
+    /// The changes: a row, its epoch and its difference, in the order of the rows.
+    pub(crate) fn updates(&self) -> impl Iterator<Item = (Epoch, &'g [u8], Diff)> + use<'g> {
+        let (Part { batch, range, .. }, key) = (self.changes, self.key.len());
+        let update = |update: Update<'g>| (update.time, update.row, update.diff);
+        let updates = (range.0..range.1).map(move |index| update(batch.update(index)));
+        updates.map(move |(time, row, diff)| (time, &row[key..], diff))
     }
 }
 

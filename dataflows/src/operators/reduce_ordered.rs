@@ -19,7 +19,8 @@ use crate::operators::batches::{Came, each_batch};
 use crate::operators::map::{ENCODED, Emit};
 use crate::operators::reduce::{Groups, Spread};
 use crate::operators::timed::Timed;
-use crate::ordered::{Ordered, Reach, View};
+pub(crate) use crate::ordered::View;
+use crate::ordered::{Ordered, Reach};
 use crate::rows::{Place, Row};
 
 /// Makes rows of those rows of a key that are looked at.
@@ -69,6 +70,9 @@ pub(crate) fn reduce_views<'s, K: Row, W: Row>(
     let snapshot = Snapshot::made();
     let mut made = Made::default();
     let changes = each_batch(arranged, name, snapshot.clone(), move |came, changes, give| {
+        if !came.is_wanted() {
+            return;
+        }
         let Came { batch, before, first } = came;
         Groups::<First<K>>::new(batch, before).for_each_spread(|spread| {
             made.of_key(spread, first, &mut logic, changes);
@@ -127,8 +131,14 @@ fn make(
     reach.get().is_short_of(first, last)
 }
 
+/// Shows the rows of a key, of epochs before one.
+pub(crate) fn view<T>(spread: &Spread<'_>, before: Epoch, look: impl FnOnce(View<'_>) -> T) -> T {
+    let (parts, reach) = (spread.parts(before), Cell::new(Reach::default()));
+    look(View::new(&parts, spread.key.len(), &reach))
+}
+
 /// Gives what is new, and takes back what is not there any more.
-fn give_difference(old: &FlatBuilder, new: &FlatBuilder, changes: &mut FlatBuilder) {
+pub(crate) fn give_difference(old: &FlatBuilder, new: &FlatBuilder, changes: &mut FlatBuilder) {
     let (mut olds, mut news) = (old.iter().peekable(), new.iter().peekable());
     // They were made in the same order: often the first ones are the same.
     while let (Some(one), Some(other)) = (olds.peek(), news.peek())

@@ -85,6 +85,9 @@ pub(crate) fn accumulated<'s, H: KeyOf>(
 ) -> Stream<'s, Epoch, FlatBatch> {
     let arranged = arrange::<H>(rows, &format!("Arrange: {name}"));
     each_batch(arranged, name, snapshot, move |came, changes, give| {
+        if !came.is_wanted() {
+            return;
+        }
         let Came { batch, before, first } = came;
         each_change(batch, &before, |row, old, new, epoch| {
             if epoch >= first {

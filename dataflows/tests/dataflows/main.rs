@@ -8,3 +8,23 @@ mod components;
 mod recount;
 mod sales;
 mod top_words;
+
+#[test]
+fn none_forgets_anything_in_a_restart() {
+    use cutwater_dataflows::prelude::{Shape, clap};
+    let entries = cutwater_dataflows::registry();
+    // Those that can do without options.
+    let dataflows = entries.iter().filter_map(|entry| {
+        let command = entry.arguments(clap::Command::new("run"));
+        entry.parse(&command.try_get_matches_from(["run"]).ok()?).ok()
+    });
+    let dataflows: Vec<_> = dataflows.collect();
+    assert!(dataflows.len() >= 5, "{} of {} have been looked at", dataflows.len(), entries.len());
+    for dataflow in dataflows {
+        let shape = Shape::of(&*dataflow).expect("it can be built");
+        assert!(shape.unpersisted_state.is_empty(), "{}: {:?}", dataflow.name(), shape.unpersisted_state);
+        for output in shape.outputs {
+            assert!(output.restorable, "{}: output {}", dataflow.name(), output.name);
+        }
+    }
+}

@@ -3,8 +3,10 @@
 mod proof;
 mod ranked;
 
+mod aggregates;
 mod events;
 mod inputs;
+mod joins;
 mod keyed;
 mod late;
 mod linear;
