@@ -62,6 +62,7 @@ pub mod dead_letter;
 pub mod decode;
 pub mod digest;
 pub mod duration;
+pub mod event_monitor;
 pub mod flat;
 pub mod flow;
 pub mod format;
@@ -142,6 +143,7 @@ pub fn registry() -> Vec<Entry> {
         entry::<balances::Balances>().samples(balances::samples),
         entry::<cleanse::Cleanse>().samples(cleanse::samples),
         entry::<components::Components>().samples(components::samples),
+        entry::<event_monitor::EventMonitor>().samples(event_monitor::samples),
         entry::<sales::Sales>().samples(sales::samples),
         entry::<top_words::TopWords>().samples(top_words::samples),
         entry::<word_count::WordCount>().samples(word_count::samples),

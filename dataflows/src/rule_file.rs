@@ -1,6 +1,10 @@
 //! Files of rules: TOML whose tables are rules. A mistake is told by file, table and key, with what was found and what to do.
 
+use std::time::Duration;
+
 use toml::{Table, Value};
+
+use crate::duration;
 
 /// One table of a file of rules.
 pub(crate) struct Rule {
@@ -112,6 +116,30 @@ impl Rule {
         self.text(key)?.ok_or_else(|| self.wrong(format_args!("it has no {key:?}: add one")))
     }
 
+    /// Takes an integer.
+    pub(crate) fn integer(&mut self, key: &str) -> Result<Option<i64>, String> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::Integer(number)) => Ok(Some(number)),
+            Some(other) => {
+                Err(self.wrong_key(key, format_args!("expected an integer, found {}", kind(&other))))
+            }
+        }
+    }
+
+    /// Takes a duration, as options have them.
+    pub(crate) fn duration(&mut self, key: &str) -> Result<Option<Duration>, String> {
+        const EXPECTED: &str = "expected a duration in quotes, such as \"90s\" or \"1h 30m\"";
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => {
+                let wrong = |why| self.wrong_key(key, format_args!("{EXPECTED}, found {text:?}: {why}"));
+                duration::parse(&text).map(Some).map_err(wrong)
+            }
+            Some(other) => Err(self.wrong_key(key, format_args!("{EXPECTED}, found {}", kind(&other)))),
+        }
+    }
+
     /// Takes a truth value; false where there is none.
     pub(crate) fn flag(&mut self, key: &str) -> Result<bool, String> {
         match self.take(key) {
@@ -120,6 +148,17 @@ impl Rule {
             Some(other) => {
                 Err(self.wrong_key(key, format_args!("expected true or false, found {}", kind(&other))))
             }
+        }
+    }
+
+    /// All keys are some that there may be. Ask before they are taken: what is missing may be there, misspelt.
+    ///
+    /// # Errors
+    /// If there are others.
+    pub(crate) fn is_spelt(&self) -> Result<(), String> {
+        match self.table.keys().find(|key| !self.known.contains(&key.as_str())) {
+            Some(key) => Err(self.wrong(unknown("there is no key", key, self.known))),
+            None => Ok(()),
         }
     }
 

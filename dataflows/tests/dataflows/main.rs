@@ -5,6 +5,7 @@
 mod balances;
 mod cleanse;
 mod components;
+mod event_monitor;
 mod recount;
 mod sales;
 mod top_words;
