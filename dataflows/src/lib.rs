@@ -84,6 +84,7 @@ pub mod source;
 pub mod split;
 pub mod testing;
 pub mod top_words;
+pub mod user_behaviour;
 pub mod waker;
 pub mod watermark;
 pub mod word_count;
@@ -146,6 +147,7 @@ pub fn registry() -> Vec<Entry> {
         entry::<event_monitor::EventMonitor>().samples(event_monitor::samples),
         entry::<sales::Sales>().samples(sales::samples),
         entry::<top_words::TopWords>().samples(top_words::samples),
+        entry::<user_behaviour::UserBehaviour>().samples(user_behaviour::samples),
         entry::<word_count::WordCount>().samples(word_count::samples),
     ]
 }

@@ -169,3 +169,10 @@ fn balances() {
 fn components() {
     Job::new("components", &[], &["components"]).check("ledger-synced");
 }
+
+#[test]
+fn user_behaviour() {
+    let options = ["--funnel", "home,product,paid", "--deduplicate", "id"];
+    let outputs = ["pages", "sessions", "funnel", "visitors"];
+    Job::new("user-behaviour", &options, &outputs).check("transaction-sent");
+}

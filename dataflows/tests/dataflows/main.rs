@@ -9,6 +9,7 @@ mod event_monitor;
 mod recount;
 mod sales;
 mod top_words;
+mod user_behaviour;
 
 #[test]
 fn none_forgets_anything_in_a_restart() {
