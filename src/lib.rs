@@ -14,7 +14,7 @@
 //! - [`job`]: what each worker builds and how it lives
 //! - [`publish`], [`sink`]: one place through which all rows leave, and where they go
 //! - [`state`]: what survives a run, ledger and checkpoints
-//! - [`produce`]: the other way, lines into a topic
+//! - [`produce`]: the other way, records into topics; [`reinject`]: corrected dead letters back to where they came from
 //! - [`status`], [`fault`], [`retry`], [`stopping`], [`signals`], [`exit`]: figures, the first error, what waits for
 //!   better times, the wish to stop, and the end; [`crash`]: an end for tests
 //! - [`address`]: `HOST:PORT`, as typed; [`fold`], [`shown`]: warnings that repeat, and foreign text in messages
@@ -39,6 +39,7 @@ pub mod job;
 pub mod kafka;
 pub mod produce;
 pub mod publish;
+pub mod reinject;
 pub mod retry;
 pub mod shown;
 pub mod signals;

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "bench")]
 mod bench;
+mod check;
 mod config;
 mod emit;
 mod formats;
@@ -15,6 +16,7 @@ mod options;
 pub mod out;
 mod produce;
 mod progress;
+mod reinject;
 mod resume;
 mod run;
 mod state;
@@ -44,6 +46,7 @@ use options::DemoArgs;
 use options::{LogArgs, RunArgs};
 use out::Closed;
 use produce::ProduceArgs;
+use reinject::ReinjectArgs;
 use state::StateArgs;
 use test::TestArgs;
 
@@ -137,6 +140,10 @@ fn serve(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches) -> Result
         #[cfg(feature = "demo")]
         "demo" => run_demo(&DemoArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?),
         "run" => run_dataflow(registry, sinks, matches),
+        "check" => {
+            let (entry, matches) = chosen(registry, matches);
+            check::check(&RunArgs::from_arg_matches(matches)?, entry.parse(matches)?, entry.formats(), sinks)
+        }
         "test" => {
             let (entry, matches) = chosen(registry, matches);
             test::test(&TestArgs::from_arg_matches(matches)?, entry.parse(matches)?, entry.formats())
@@ -149,6 +156,10 @@ fn serve(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches) -> Result
         "produce" => {
             produce::produce(&ProduceArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?)
         }
+        "reinject" => reinject::reinject(
+            &ReinjectArgs::from_arg_matches(matches)?,
+            &LogArgs::from_arg_matches(matches)?,
+        ),
         #[cfg(feature = "bench")]
         "bench" => bench::bench(&BenchArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?),
         "state" => state::state(&StateArgs::from_arg_matches(matches)?),
@@ -160,7 +171,7 @@ fn serve(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches) -> Result
 }
 
 /// The commands whose subcommands are the dataflows.
-const ON_DATAFLOWS: [&str; 2] = ["run", "test"];
+const ON_DATAFLOWS: [&str; 3] = ["run", "test", "check"];
 
 /// A dataflow that is missing or unknown, as a user would call it: not a subcommand.
 fn which_dataflow(error: clap::Error, registry: &[Entry]) -> anyhow::Error {
@@ -254,6 +265,9 @@ fn command(registry: &[Entry]) -> Command {
         "Run a dataflow: read its inputs from Kafka, keep its outputs exact, epoch by epoch.\n\n\
          `cutwater run DATAFLOW --help` lists these options and the dataflow's own.",
     );
+    let check = RunArgs::augment_args(Command::new("check"))
+        .about(check::ABOUT.lines().next())
+        .long_about(check::ABOUT);
     let test = TestArgs::augment_args(Command::new("test"))
         .about(test::ABOUT.lines().next())
         .long_about(test::ABOUT);
@@ -280,12 +294,16 @@ fn command(registry: &[Entry]) -> Command {
             demo,
             on_dataflows(run, registry),
             on_dataflows(test, registry),
+            on_dataflows(check, registry),
             GenerateArgs::augment_args(Command::new("generate"))
                 .about(generate::ABOUT.lines().next())
                 .long_about(generate::ABOUT),
             ProduceArgs::augment_args(Command::new("produce"))
                 .about(produce::ABOUT.lines().next())
                 .long_about(produce::ABOUT),
+            ReinjectArgs::augment_args(Command::new("reinject"))
+                .about(reinject::ABOUT.lines().next())
+                .long_about(reinject::ABOUT),
             #[cfg(feature = "bench")]
             BenchArgs::augment_args(Command::new("bench"))
                 // It fills topics: a cluster that a variable happens to name is not one to be filled.

@@ -14,7 +14,7 @@ use crate::fault::Fault;
 use crate::feed::kafka::{KafkaFeeds, OnDataLoss};
 use crate::job;
 use crate::kafka::client::Settings;
-use crate::kafka::identity::cluster_id;
+use crate::kafka::identity::{Ids, cluster_id};
 use crate::kafka::retry::retry;
 use crate::publish::Cuts;
 use crate::state;
@@ -76,15 +76,15 @@ pub(super) fn cluster_of(settings: &Settings, fault: &Fault) -> Result<Option<St
     retry(fault, || cluster_id(&client))
 }
 
-/// Whose state it is.
+/// Whose state it is: of a run that reads and writes these topics, with their ids where the brokers tell them.
 pub(super) fn identity(
     args: &RunArgs,
     dataflow: &dyn Build,
     shape: &Shape,
     group: &str,
     cluster: Option<String>,
-    feeds: &KafkaFeeds,
-    written: &[String],
+    topics: Ids,
+    outputs: Ids,
 ) -> Result<Identity> {
     let mut inputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for text in &args.topic {
@@ -103,9 +103,8 @@ pub(super) fn identity(
         formats: shape.formats.iter().map(|(input, shape)| (input.clone(), shape.to_string())).collect(),
         lateness: args.lateness.map(|lateness| u64::try_from(lateness.as_micros()).unwrap_or(u64::MAX)),
         cluster,
-        // Those that discovery compares with from now on.
-        topics: feeds.ids().of(feeds.topics().iter().map(String::as_str)),
-        outputs: feeds.ids().of(written.iter().map(String::as_str)),
+        topics,
+        outputs,
         group: group.to_owned(),
     })
 }

@@ -89,7 +89,10 @@ pub(super) fn run(
         (Some(place), Some(state_options)) => {
             let identity = || {
                 let cluster = cluster_of(&plan.settings, &fault)?;
-                identity(args, &*dataflow, &shape, &group, cluster, &feeds, &written)
+                // Those that discovery compares with from now on.
+                let read = feeds.ids().of(feeds.topics().iter().map(String::as_str));
+                let written = feeds.ids().of(written.iter().map(String::as_str));
+                identity(args, &*dataflow, &shape, &group, cluster, read, written)
             };
             let (state, cuts, kept) =
                 go_on(place, state_options, identity, &feeds, &mut connected, args, &fault)?;
@@ -156,23 +159,27 @@ fn obey_signals(args: &RunArgs, stop: &Stop, fault: &Fault, status: Option<Statu
 type Sinks = (Vec<Binding>, Vec<Box<dyn Sink>>);
 
 /// What the options mean for this dataflow.
-struct Plan {
-    settings: Settings,
-    reading: Reading,
-    inputs: BTreeMap<String, Vec<Pattern>>,
+pub(super) struct Plan {
+    pub(super) settings: Settings,
+    pub(super) reading: Reading,
+    pub(super) inputs: BTreeMap<String, Vec<Pattern>>,
     epochs: EpochOptions,
     /// For each output, in order.
-    outputs: Vec<Vec<Target>>,
-    dead_letter: Option<Target>,
+    pub(super) outputs: Vec<Vec<Target>>,
+    pub(super) dead_letter: Option<Target>,
     /// What was typed for each output.
     emits: Vec<Option<Emit>>,
     webhook_max_bytes: usize,
-    create_topics: Option<Making>,
+    pub(super) create_topics: Option<Making>,
     on_too_large: OnTooLarge,
 }
 
 impl Plan {
-    fn new(args: &RunArgs, shape: &Shape, name: &str, sinks: &[SinkKind]) -> Result<Self> {
+    /// Reads the options.
+    ///
+    /// # Errors
+    /// A usage error if they can't be.
+    pub(super) fn new(args: &RunArgs, shape: &Shape, name: &str, sinks: &[SinkKind]) -> Result<Self> {
         let settings = args.kafka.settings()?;
         let mut inputs: BTreeMap<String, Vec<Pattern>> = BTreeMap::new();
         for text in &args.topic {
@@ -258,12 +265,12 @@ impl Plan {
     }
 
     /// The outputs, by their place, whose rows leave after the end.
-    fn finals(&self) -> Vec<bool> {
+    pub(super) fn finals(&self) -> Vec<bool> {
         self.emits.iter().map(|emit| *emit == Some(Emit::Final)).collect()
     }
 
     /// The topics that are written.
-    fn written(&self) -> Vec<String> {
+    pub(super) fn written(&self) -> Vec<String> {
         self.targets().filter_map(Target::topic).map(str::to_owned).collect()
     }
 
@@ -431,7 +438,7 @@ fn check_cluster(args: &RunArgs) -> Result<()> {
 }
 
 /// The addresses of all processes.
-fn hosts(args: &RunArgs) -> Result<Vec<String>> {
+pub(super) fn hosts(args: &RunArgs) -> Result<Vec<String>> {
     let (processes, Some(path)) = (args.processes.get(), &args.hostfile) else { return Ok(Vec::new()) };
     let shown = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("reading --hostfile {shown}"))?;

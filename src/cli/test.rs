@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
+use cutwater_dataflows::lateness::with_lateness;
 use cutwater_dataflows::rows::{Column, Kind, Schema};
 use cutwater_dataflows::testing::{KnownRow, Outcome, RowReader, Sample, Test, difference, read_records};
 use cutwater_dataflows::{Build, Envelope, Format, Shape, format};
 use serde::Deserialize;
 
+use super::kafka::duration;
 use super::options::{number, workers};
 use super::{formats, log, out, run, usage};
 use crate::shown::{count, shown};
@@ -47,6 +50,9 @@ pub(super) struct TestArgs {
     /// How an input is read, as of `run`
     #[arg(short, long, value_name = "INPUT=FORMAT+ENVELOPE", help_heading = "Test")]
     pub format: Vec<String>,
+    /// How late an event may come, as of `run`; later ones are dead letters [default: unlimited]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Test")]
+    pub lateness: Option<Duration>,
     /// Worker threads [default: 1, 2 and 3, one after the other]
     #[arg(short, long, value_name = "N", value_parser = workers, help_heading = "Test")]
     pub workers: Option<NonZeroUsize>,
@@ -62,7 +68,7 @@ pub(super) struct TestArgs {
 /// A usage error if a name or file is not there or can't be read; another if something differs.
 pub(super) fn test(args: &TestArgs, dataflow: Arc<dyn Build>, known: &[Arc<dyn Format>]) -> Result<()> {
     let bindings = formats::bindings(&args.format, &Shape::of(&*dataflow)?, dataflow.name(), known)?;
-    let dataflow = format::bound(dataflow, bindings);
+    let dataflow = with_lateness(format::bound(dataflow, bindings), args.lateness);
     let shape = Shape::of(&*dataflow)?;
     if args.expect.is_empty() && args.expect_dead_letters.is_none() {
         let outputs: Vec<&str> = shape.outputs.iter().map(|output| output.name.as_str()).collect();

@@ -57,6 +57,21 @@ impl Lock {
     }
 }
 
+impl Lock {
+    /// Who has the lock of a folder, if anybody has it now. It is not taken, but for the moment of the look.
+    pub fn holder(folder: &Path) -> Option<String> {
+        let mut file = File::open(folder.join(FILE)).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => {}
+            _ => return None,
+        }
+        let mut holder = String::new();
+        // It may be about to be written.
+        let _ = file.read_to_string(&mut holder);
+        Some(if holder.is_empty() { "another process".to_owned() } else { holder.trim_end().to_owned() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,7 +85,9 @@ mod tests {
         for text in [folder, "in use", &format!("process {}", std::process::id()), "on host "] {
             assert!(error.contains(text), "{text} in {error}");
         }
+        assert!(Lock::holder(Path::new(folder)).unwrap().starts_with("process "));
         drop(lock);
+        assert_eq!(Lock::holder(Path::new(folder)), None);
         Lock::take(folder).unwrap();
     }
 }

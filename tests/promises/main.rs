@@ -7,6 +7,7 @@
 
 #[cfg(feature = "bench")]
 mod quick_bench;
+mod quick_check;
 mod quick_cleanse;
 mod quick_counts;
 mod quick_damage;
@@ -22,6 +23,7 @@ mod quick_ledger;
 mod quick_links;
 mod quick_own;
 mod quick_processes;
+mod quick_reinject;
 mod quick_sinks;
 mod quick_state;
 mod quick_stopping;
@@ -45,6 +47,7 @@ mod real_offsets;
 mod real_outages;
 mod real_produce;
 mod real_recreated;
+mod real_reinject;
 #[cfg(feature = "s3")]
 mod real_s3;
 mod real_sinks;

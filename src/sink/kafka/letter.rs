@@ -20,17 +20,24 @@ pub(super) struct Letter {
     pub(super) partition: i64,
     pub(super) offset: i64,
     pub(super) message: String,
+    /// The record's time, in milliseconds since the Unix epoch: the letter's own record has another.
+    pub(super) timestamp: Option<i64>,
 }
+
+/// The header with the record's time, which Kafka Streams has no name for.
+pub const TIMESTAMP: &str = "__cutwater.timestamp";
 
 impl Letter {
     /// The headers but for `epoch`.
-    pub(super) fn headers(&self) -> [(&'static str, Cow<'_, str>); 4] {
-        [
+    pub(super) fn headers(&self) -> Vec<(&'static str, Cow<'_, str>)> {
+        let mut headers = vec![
             ("__streams.errors.topic", Cow::Borrowed(self.topic.as_str())),
             ("__streams.errors.partition", Cow::Owned(self.partition.to_string())),
             ("__streams.errors.offset", Cow::Owned(self.offset.to_string())),
             ("__streams.errors.message", Cow::Borrowed(self.message.as_str())),
-        ]
+        ];
+        headers.extend(self.timestamp.map(|time| (TIMESTAMP, Cow::Owned(time.to_string()))));
+        headers
     }
 
     /// What goes into a record of up to `most` bytes, all told. Where key and value are larger, the value is cut, then
@@ -79,6 +86,7 @@ pub(super) fn read(row: &[u8]) -> Result<Read> {
         topic: String,
         partition: i64,
         offset: i64,
+        timestamp: Option<i64>,
         reason: String,
         key_base64: Option<String>,
         value_base64: Option<String>,
@@ -90,7 +98,13 @@ pub(super) fn read(row: &[u8]) -> Result<Read> {
         None => row.reason,
     };
     Ok(Read {
-        letter: Letter { topic: row.topic, partition: row.partition, offset: row.offset, message },
+        letter: Letter {
+            topic: row.topic,
+            partition: row.partition,
+            offset: row.offset,
+            message,
+            timestamp: row.timestamp,
+        },
         key: bytes(row.key_base64).context("a dead letter's key")?,
         value: bytes(row.value_base64).context("a dead letter's value")?,
     })
@@ -101,7 +115,7 @@ mod tests {
     use super::*;
 
     fn letter() -> Letter {
-        Letter { topic: "t".into(), partition: 3, offset: 7, message: "bad".into() }
+        Letter { topic: "t".into(), partition: 3, offset: 7, message: "bad".into(), timestamp: Some(5) }
     }
 
     #[test]

@@ -26,6 +26,7 @@ use cutwater_dataflows::Epoch;
 use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::Report;
 
+pub use letter::TIMESTAMP as LETTER_TIMESTAMP;
 pub use transactions::Shared;
 
 use super::too_large::{OnTooLarge, TooLarge};

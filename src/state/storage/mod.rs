@@ -10,6 +10,7 @@ pub mod objects;
 mod tests;
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -46,6 +47,17 @@ pub fn claim(place: &str) -> Result<(Arc<dyn Storage>, Option<Lock>)> {
     let lock = Lock::take(folder)?;
     files.settle()?;
     Ok((Arc::new(files), Some(lock)))
+}
+
+/// The folder that a place is; `None` if it is an object store.
+///
+/// # Errors
+/// If it is neither.
+pub fn folder(place: &str) -> Result<Option<PathBuf>> {
+    Ok(match Place::of(place)? {
+        Place::Folder(folder) => Some(PathBuf::from(folder)),
+        Place::Objects => None,
+    })
 }
 
 #[cfg(feature = "s3")]

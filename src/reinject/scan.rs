@@ -1,0 +1,160 @@
+//! What a topic holds of letters that are to be put back: the records that they were, and what is back already.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _, OwnedHeaders, Timestamp};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::letter::{Letter, Place};
+use super::{HEADER, kept};
+use crate::kafka::client::Settings;
+
+/// The group of the consumer. It commits nothing.
+const GROUP: &str = "cutwater-reinject";
+/// How long a question may take.
+const REQUEST: Duration = Duration::from_secs(10);
+/// How often to look whether a transaction has ended.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long to wait for a record at a time.
+const POLL: Duration = Duration::from_millis(100);
+
+/// A record that a letter was.
+#[derive(Default)]
+pub(super) struct Was {
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) timestamp: Option<i64>,
+    pub(super) headers: OwnedHeaders,
+}
+
+/// What was found of the letters.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Those whose records are there still.
+    pub(super) records: BTreeMap<Place, Was>,
+    /// Those that were put back, and at which offset.
+    pub(super) back: BTreeMap<Place, i64>,
+    /// Those whose key has a newer record.
+    pub(super) newer: BTreeSet<Place>,
+}
+
+/// Reads the partitions of a topic's letters, from the first of them on.
+///
+/// # Errors
+/// If the cluster does not answer, or another's transaction stays open.
+pub(super) fn scan(settings: &Settings, topic: &str, letters: &[Letter]) -> Result<Found> {
+    let mut found = Found::default();
+    let places: BTreeSet<&Place> = letters.iter().map(|letter| &letter.place).collect();
+    let mut first: BTreeMap<i32, i64> = BTreeMap::new();
+    for place in &places {
+        let first = first.entry(place.partition).or_insert(place.offset);
+        *first = place.offset.min(*first);
+    }
+    // The letters of each key by their offsets: in what they say, or else in what their records say.
+    let mut keys: HashMap<(i32, Vec<u8>), BTreeSet<Place>> = HashMap::new();
+    for letter in letters {
+        if let Some(Some(key)) = &letter.key {
+            keys.entry((letter.place.partition, key.clone())).or_default().insert(letter.place.clone());
+        }
+    }
+    each(settings, topic, first, |record| {
+        let here = Place { topic: topic.to_owned(), partition: record.partition(), offset: record.offset() };
+        let key = record.key().map(<[u8]>::to_vec);
+        let tag = tag(record);
+        if places.contains(&here) {
+            if let Some(key) = &key {
+                keys.entry((here.partition, key.clone())).or_default().insert(here.clone());
+            }
+            let timestamp = match record.timestamp() {
+                Timestamp::CreateTime(time) => Some(time),
+                // That of the broker is when it was written.
+                Timestamp::LogAppendTime(time) => Some(time),
+                Timestamp::NotAvailable => None,
+            };
+            let headers = record.headers().map(kept).unwrap_or_default();
+            found.records.insert(here.clone(), Was { key: key.clone(), timestamp, headers });
+        }
+        // It stands where the record stood that it corrects.
+        let stands = tag.clone().unwrap_or_else(|| here.clone());
+        if let Some(of_key) = key.and_then(|key| keys.get(&(here.partition, key))) {
+            found.newer.extend(of_key.iter().filter(|place| place.offset < stands.offset).cloned());
+        }
+        if let Some(tag) = tag.filter(|tag| places.contains(tag)) {
+            found.back.insert(tag, here.offset);
+        }
+    })?;
+    Ok(found)
+}
+
+/// The record that this one corrects.
+fn tag(record: &BorrowedMessage<'_>) -> Option<Place> {
+    let header = record.headers()?.iter().find(|header| header.key == HEADER)?;
+    Place::of_tag(header.value?)
+}
+
+/// Shows each committed record of the partitions, from these offsets on to what is the end now.
+///
+/// # Errors
+/// If the cluster does not answer, or an open transaction holds some back for longer than the connect timeout.
+pub(super) fn each(
+    settings: &Settings,
+    topic: &str,
+    from: impl IntoIterator<Item = (i32, i64)>,
+    mut show: impl FnMut(&BorrowedMessage<'_>),
+) -> Result<()> {
+    let consumer = settings.consumer(GROUP, 1)?;
+    let all = settings.uncommitted(GROUP)?;
+    let mut list = TopicPartitionList::new();
+    let mut open: BTreeMap<i32, i64> = BTreeMap::new();
+    for (partition, from) in from {
+        let asking = || format!("asking for the end of {topic} partition {partition}");
+        let (first, end) = all.fetch_watermarks(topic, partition, REQUEST).with_context(asking)?;
+        let deadline = Instant::now() + settings.connect_timeout;
+        while consumer.fetch_watermarks(topic, partition, REQUEST).with_context(asking)?.1 < end {
+            if Instant::now() > deadline {
+                bail!(
+                    "{topic} partition {partition}: an open transaction of another program holds records back, and what was put \
+                     back may be among them; end that program first"
+                );
+            }
+            std::thread::sleep(PAUSE);
+        }
+        let from = from.max(first);
+        if from < end {
+            list.add_partition_offset(topic, partition, Offset::Offset(from))?;
+            open.insert(partition, end);
+        }
+    }
+    if open.is_empty() {
+        return Ok(());
+    }
+    consumer.assign(&list).with_context(|| format!("reading {topic}"))?;
+    let mut heard = Instant::now();
+    while !open.is_empty() {
+        match consumer.poll(POLL) {
+            Some(Ok(record)) => {
+                heard = Instant::now();
+                let (partition, offset) = (record.partition(), record.offset());
+                if open.get(&partition).is_some_and(|end| offset < *end) {
+                    show(&record);
+                }
+                if open.get(&partition).is_some_and(|end| offset + 1 >= *end) {
+                    open.remove(&partition);
+                }
+            }
+            // The last offsets may be those of no record.
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
+            Some(Err(error)) if heard.elapsed() > settings.connect_timeout => {
+                return Err(error).with_context(|| format!("reading {topic}"));
+            }
+            None if heard.elapsed() > settings.connect_timeout => {
+                bail!("reading {topic}: no record came for {:?}", settings.connect_timeout);
+            }
+            Some(Err(_)) | None => {}
+        }
+    }
+    Ok(())
+}
