@@ -35,6 +35,7 @@ pub mod exit;
 pub mod fault;
 pub mod feed;
 pub mod fold;
+mod http;
 pub mod job;
 pub mod kafka;
 pub mod produce;

@@ -18,20 +18,18 @@ use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::Report;
 use ureq::Agent;
 use ureq::http::{Response, StatusCode};
-use ureq::tls::{RootCerts, TlsConfig};
 
 pub use url::Url;
 
 use super::{Emit, Sink, lines};
 use crate::fault::Fault;
+use crate::http;
 use crate::retry::Retry;
 use crate::shown::{shown, speaks_tls};
 use crate::state::resume::Resume;
 use parts::{Part, parts};
 use url::Place;
 
-/// How long connecting, each read and each write, and the answer may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest wait between tries, where the server asks for no longer one.
 const LONGEST: Duration = Duration::from_secs(30);
 /// The longest wait that a server can ask for.
@@ -71,21 +69,8 @@ impl Webhook {
     /// # Errors
     /// If it is not a URL of http or https.
     pub fn open(url: &Url, emit: Emit, run: Option<&str>, most: usize, fault: &Fault) -> Result<Self> {
-        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("cutwater/", env!("CARGO_PKG_VERSION")))
-            .timeout_resolve(Some(TIMEOUT))
-            .timeout_connect(Some(TIMEOUT))
-            .timeout_per_read(Some(TIMEOUT))
-            .timeout_per_write(Some(TIMEOUT))
-            .timeout_recv_response(Some(TIMEOUT))
-            .build();
         Ok(Webhook {
-            agent: config.new_agent(),
+            agent: http::agent(false),
             url: url.clone(),
             place: url.place().map_err(|error| anyhow!("sink webhook: {error}"))?,
             emit,

@@ -1,5 +1,7 @@
 //! Where state is kept: files by name, each whole or absent.
 
+#[cfg(feature = "s3")]
+mod connector;
 pub mod contract;
 pub mod disk;
 pub mod fake;

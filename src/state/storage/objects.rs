@@ -15,6 +15,7 @@ use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
 use tokio::io::AsyncWriteExt as _;
 use tokio::runtime::Runtime;
 
+use super::connector::Connector;
 use super::{S3, Storage, Writing};
 use crate::address;
 use crate::shown::speaks_tls;
@@ -44,9 +45,7 @@ impl Objects {
     /// If it is no such URL, or the bucket is not there or can't be read.
     pub fn open(place: &str, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self> {
         let (bucket, prefix) = parse(place)?;
-        // Fails where it is done already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = AmazonS3Builder::new();
+        let mut builder = AmazonS3Builder::new().with_http_connector(Connector);
         for (name, value) in variables {
             let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
             if name.starts_with("AWS_") && name.contains("ENDPOINT") {
