@@ -14,7 +14,7 @@ use crate::{Diff, Epoch};
 /// The rows of a key: in order, net, each with its difference. Nothing is read before it is looked at.
 ///
 /// A step costs a comparison for each batch that has rows of the key: a logarithm of their number. Rows that were withdrawn
-/// are passed over until the batches that have both are merged.
+/// are passed over until the batches that have both are merged; those at the ends once, not each time.
 pub struct Ordered<'a, V: Row> {
     rows: View<'a>,
     row: PhantomData<fn() -> V>,
@@ -100,6 +100,10 @@ pub(crate) struct Reach<'a> {
     down: Option<&'a [u8]>,
     /// All of them, or somewhere in the middle.
     all: bool,
+    /// The least row, or the last of those that were withdrawn if there is none, and how many of these came before.
+    pub(crate) low: Option<(&'a [u8], u32)>,
+    /// As much from the greatest on.
+    pub(crate) high: Option<(&'a [u8], u32)>,
 }
 
 impl Reach<'_> {
@@ -122,21 +126,36 @@ pub(crate) struct View<'a> {
     /// Bytes of the key.
     key: usize,
     reach: &'a Cell<Reach<'a>>,
+    low: Option<&'a [u8]>,
+    high: Option<&'a [u8]>,
 }
 
 impl<'a> View<'a> {
     pub(crate) fn new(parts: &'a [Part<'a>], key: usize, reach: &'a Cell<Reach<'a>>) -> Self {
-        View { parts, key, reach }
+        View { parts, key, reach, low: None, high: None }
+    }
+
+    /// The same rows, of which none is below `low` or above `high`.
+    pub(crate) fn within(self, low: Option<&'a [u8]>, high: Option<&'a [u8]>) -> Self {
+        View { low, high, ..self }
     }
 
     /// Rows from the least on.
     pub(crate) fn up(self) -> Walk<'a, true> {
-        self.walk(|_, range| range)
+        let low = |part: &Part<'a>, (start, end)| match self.low {
+            Some(low) => (self.find(part, (start, end), |row| row < low), end),
+            None => (start, end),
+        };
+        Walk { passed: Some((&[], 0)), ..self.walk(low) }
     }
 
     /// Rows from the greatest on.
     pub(crate) fn down(self) -> Walk<'a, false> {
-        self.walk(|_, range| range)
+        let high = |part: &Part<'a>, (start, end)| match self.high {
+            Some(high) => (start, self.find(part, (start, end), |row| row <= high)),
+            None => (start, end),
+        };
+        Walk { passed: Some((&[], 0)), ..self.walk(high) }
     }
 
     /// Rows from the first on that is not less than these bytes.
@@ -191,7 +210,7 @@ impl<'a> View<'a> {
             cursor.part.range = range(part, part.range);
             cursor.step::<UP>(self.key).then_some(cursor)
         };
-        Walk { cursors: self.parts.iter().filter_map(cursor).collect(), view: self }
+        Walk { cursors: self.parts.iter().filter_map(cursor).collect(), view: self, passed: None }
     }
 }
 
@@ -228,6 +247,8 @@ impl Cursor<'_> {
 pub(crate) struct Walk<'a, const UP: bool> {
     cursors: Vec<Cursor<'a>>,
     view: View<'a>,
+    /// From an end, until the first row: the last one that was passed over, and how many were.
+    passed: Option<(&'a [u8], u32)>,
 }
 
 impl<'a, const UP: bool> Iterator for Walk<'a, UP> {
@@ -236,14 +257,17 @@ impl<'a, const UP: bool> Iterator for Walk<'a, UP> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let Some(row) = self.head() else {
+                self.note_end(None);
                 self.view.note_all();
                 return None;
             };
             let diff = self.take(row);
             if diff != 0 {
+                self.note_end(Some(row));
                 self.note(row);
                 return Some((row, diff));
             }
+            self.passed = self.passed.map(|(_, count)| (row, count.saturating_add(1)));
         }
     }
 }
@@ -280,6 +304,20 @@ impl<'a, const UP: bool> Walk<'a, UP> {
             }
         }
         sum
+    }
+
+    /// Notes where the rows begin, when a walk from an end comes to the first one, or to none.
+    #[inline]
+    fn note_end(&mut self, row: Option<&'a [u8]>) {
+        let Some((passed, count)) = self.passed.take() else { return };
+        let mut reach = self.view.reach.get();
+        let end = Some((row.unwrap_or(passed), count));
+        if UP {
+            reach.low = end;
+        } else {
+            reach.high = end;
+        }
+        self.view.reach.set(reach);
     }
 
     /// Notes that somebody looked at a row.

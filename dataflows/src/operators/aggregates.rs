@@ -12,9 +12,10 @@ use crate::flat::FlatBuilder;
 use crate::key::First;
 use crate::operators::batches::each_batch;
 use crate::operators::exchange::Exchange;
+use crate::operators::hints::{Hint, Hints};
 use crate::operators::map::{ENCODED, Map};
 use crate::operators::reduce::{Groups, Reduce, Spread};
-use crate::operators::reduce_ordered::{View, give_difference, view};
+use crate::operators::reduce_ordered::give_difference;
 use crate::operators::sum::Summand;
 use crate::rows::{Decimal, Float, Place, Row, Schema};
 use crate::{Diff, Epoch};
@@ -99,21 +100,25 @@ fn partial<'s, K: Row, V: Number>(
     let arranged = arrange::<First<K>>(rows.exchange().changes(), &format!("Arrange: {name}"));
     let snapshot = Snapshot::made();
     let (mut old, mut new) = (FlatBuilder::default(), FlatBuilder::default());
-    let mut sums = Sums::<V>::default();
+    let (mut sums, mut hints) = (Sums::<V>::default(), Hints::default());
     let changes = each_batch(arranged, name, snapshot.clone(), move |came, changes, give| {
         let first = came.first;
         Groups::<First<K>>::new(came.batch, came.before).for_each_spread(|spread| {
+            let mut hint = hints.take(spread);
+            let mut last = Hint::default();
             for epoch in spread.epochs() {
                 let (before, after) = sums.add(spread, epoch);
                 if epoch >= first {
-                    push(spread, epoch, before, &mut old);
-                    push(spread, epoch + 1, after, &mut new);
+                    push(spread, epoch, &hint, before, &mut old);
+                    last = push(spread, epoch + 1, &hint, after, &mut new);
                     give_difference(&old, &new, changes.of(epoch));
                     old.clear();
                     new.clear();
                     changes.give_full(&mut *give);
                 }
             }
+            hint.learn(last);
+            hints.put(spread, hint);
         });
     });
     flow.made(changes, snapshot)
@@ -149,9 +154,15 @@ fn value<V: Row>(mut row: &[u8]) -> V::Ref<'_> {
     V::read(&mut row, Place::Last).expect(ENCODED)
 }
 
-/// Adds the aggregate of a key's values of epochs before one, if there are some.
-fn push<V: Number>(spread: &Spread<'_>, before: Epoch, (count, sum): (i64, V), out: &mut FlatBuilder) {
-    view(spread, before, |rows: View<'_>| {
+/// Adds the aggregate of a key's values of epochs before one, if there are some. Gives what was learned of them.
+fn push<V: Number>(
+    spread: &Spread<'_>,
+    before: Epoch,
+    hint: &Hint,
+    (count, sum): (i64, V),
+    out: &mut FlatBuilder,
+) -> Hint {
+    let ((), found) = hint.view(spread, before, |key, rows, _| {
         let there = |(_, diff): &(&[u8], Diff)| *diff > 0;
         let ends = rows.up().find(there).zip(rows.down().find(there));
         if ends.is_none() && count == 0 {
@@ -159,10 +170,11 @@ fn push<V: Number>(spread: &Spread<'_>, before: Epoch, (count, sum): (i64, V), o
         }
         let ends = ends.map(|((least, _), (greatest, _))| (value::<V>(least), value::<V>(greatest)));
         out.push_with(1, |bytes| {
-            bytes.extend_from_slice(spread.key);
+            bytes.extend_from_slice(key);
             <Partial<V>>::write((count, sum.borrow(), ends), Place::Last, bytes);
         });
     });
+    found
 }
 
 /// The aggregates of several workers, put together.

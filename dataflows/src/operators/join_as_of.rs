@@ -10,9 +10,10 @@ use crate::flat::FlatBuilder;
 use crate::key::First;
 use crate::operators::batches::{Came, each_batch};
 use crate::operators::concat::Concat;
+use crate::operators::hints::Hint;
 use crate::operators::map::ENCODED;
 use crate::operators::reduce::{Groups, Spread};
-use crate::operators::reduce_ordered::{View, give_difference, view};
+use crate::operators::reduce_ordered::{View, give_difference};
 use crate::rows::{Bytes, Place, Row};
 use crate::{Diff, Epoch};
 
@@ -177,6 +178,11 @@ impl<'g, O: Row, V: Row> Change<'g, O, V> {
         let last = begun.checked_sub(1).map(|last| &self.stretches[last]);
         last.is_some_and(|(_, end)| end.as_ref().is_none_or(|end| order < &**end))
     }
+}
+
+/// Shows the rows of a key, of epochs before one. They are searched, so it does not matter where they begin.
+fn view<T>(spread: &Spread<'_>, before: Epoch, look: impl FnOnce(View<'_>) -> T) -> T {
+    Hint::default().view(spread, before, |_, view, _| look(view)).0
 }
 
 /// The order of the next row on the right after `row` that is there.

@@ -26,6 +26,7 @@ pub mod deduplicate_within;
 pub mod differential;
 pub mod exchange;
 pub mod filter;
+mod hints;
 pub mod hysteresis;
 pub mod inspect;
 pub mod interval_join;

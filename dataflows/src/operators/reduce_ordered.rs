@@ -3,8 +3,6 @@
 //! As [`reduce`](mod@super::reduce), with one difference: rows are read as they are asked for, from either end or from a place in
 //! the middle. What the logic has looked at of a key before a change tells, besides, whether the change can matter to it.
 
-use std::cell::Cell;
-
 use differential_dataflow::operators::arrange::Arranged;
 
 use crate::Epoch;
@@ -16,11 +14,12 @@ use crate::flow::Flow;
 use crate::group::net;
 use crate::key::First;
 use crate::operators::batches::{Came, each_batch};
+use crate::operators::hints::{Hint, Hints};
 use crate::operators::map::{ENCODED, Emit};
 use crate::operators::reduce::{Groups, Spread};
 use crate::operators::timed::Timed;
+use crate::ordered::Ordered;
 pub(crate) use crate::ordered::View;
-use crate::ordered::{Ordered, Reach};
 use crate::rows::{Place, Row};
 
 /// Makes rows of those rows of a key that are looked at.
@@ -87,6 +86,7 @@ pub(crate) fn reduce_views<'s, K: Row, W: Row>(
 struct Made {
     old: FlatBuilder,
     new: FlatBuilder,
+    hints: Hints,
 }
 
 impl Made {
@@ -98,18 +98,24 @@ impl Made {
         logic: &mut impl for<'a> FnMut(&'a [u8], View<'a>, &mut FlatBuilder),
         changes: &mut Timed,
     ) {
+        let mut hint = self.hints.take(spread);
+        let mut last = Hint::default();
         for epoch in spread.epochs() {
             if epoch < first {
                 continue;
             }
-            let untouched = make(spread, epoch, logic, &mut self.old);
+            let (untouched, mut found) = make(spread, epoch, &hint, logic, &mut self.old);
             if !untouched {
-                make(spread, epoch + 1, logic, &mut self.new);
+                (_, found) = make(spread, epoch + 1, &hint, logic, &mut self.new);
                 give_difference(&self.old, &self.new, changes.of(epoch));
             }
+            last = found;
             self.old.clear();
             self.new.clear();
         }
+        // Not before: a later epoch of the batch may bring rows where an earlier one has none.
+        hint.learn(last);
+        self.hints.put(spread, hint);
     }
 }
 
@@ -117,24 +123,19 @@ impl Made {
 fn make(
     spread: &Spread<'_>,
     before: Epoch,
+    hint: &Hint,
     logic: &mut impl for<'a> FnMut(&'a [u8], View<'a>, &mut FlatBuilder),
     out: &mut FlatBuilder,
-) -> bool {
-    let (parts, reach) = (spread.parts(before), Cell::new(Reach::default()));
-    let view = View::new(&parts, spread.key.len(), &reach);
-    logic(spread.key, view, out);
-    // Of a key without rows nothing may be made: after a restart, nobody knows of it.
-    if !out.is_empty() && !reach.get().has_seen() && view.is_empty() {
-        out.clear();
-    }
+) -> (bool, Hint) {
     let (first, last) = spread.ends();
-    reach.get().is_short_of(first, last)
-}
-
-/// Shows the rows of a key, of epochs before one.
-pub(crate) fn view<T>(spread: &Spread<'_>, before: Epoch, look: impl FnOnce(View<'_>) -> T) -> T {
-    let (parts, reach) = (spread.parts(before), Cell::new(Reach::default()));
-    look(View::new(&parts, spread.key.len(), &reach))
+    hint.view(spread, before, |key, view, reach| {
+        logic(key, view, out);
+        // Of a key without rows nothing may be made: after a restart, nobody knows of it.
+        if !out.is_empty() && !reach.get().has_seen() && view.is_empty() {
+            out.clear();
+        }
+        reach.get().is_short_of(first, last)
+    })
 }
 
 /// Gives what is new, and takes back what is not there any more.

@@ -56,7 +56,7 @@ fn times_at_the_ends_of_all_time_are_near_what_is_near() {
 }
 
 #[test]
-fn an_join_as_of_finds_the_newest_row_before() {
+fn an_as_of_join_finds_the_newest_row_before() {
     type Joined = AsOf<Text, Timestamp, Text, Text>;
     prove_two(
         (timed, timed),
@@ -76,7 +76,7 @@ fn an_join_as_of_finds_the_newest_row_before() {
 }
 
 #[test]
-fn an_join_as_of_goes_by_orders_of_any_kind() {
+fn an_as_of_join_goes_by_orders_of_any_kind() {
     type Worded = (Text, (Text, i64));
     let worded = |random: &mut StdRng| -> Worded {
         let order = ["", "a", "a\0", "ab", "b"][random.random_range(0..5)];

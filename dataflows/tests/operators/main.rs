@@ -1,6 +1,7 @@
 //! Operators beside a plain recount, under random insertions and withdrawals, batchings, numbers of workers and restarts.
 
 mod proof;
+mod queues;
 mod ranked;
 
 mod aggregates;
