@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use cutwater::epoch::EpochOptions;
 use cutwater::fault::Fault;
-use cutwater::feed::{Budget, Feed, Feeds, Place, Polled, Waker};
+use cutwater::feed::{Budget, Each, Feed, Feeds, Place, Polled, Waker};
 use cutwater::job::{self, Binding, Job, Stop, Workers};
 use cutwater::state::cut::Topics;
 use cutwater::status::Status;
@@ -137,7 +137,7 @@ struct Share {
 impl Feed for Share {
     fn wake(&mut self, _waker: Waker) {}
 
-    fn poll(&mut self, budget: Budget, each: &mut dyn FnMut(&Record<'_>)) -> Result<Polled> {
+    fn poll(&mut self, budget: Budget, each: &mut Each<'_>) -> Result<Polled> {
         let until = self.end.min(self.next + budget.records);
         for line in &self.lines[self.next..until] {
             each(&Record {

@@ -42,6 +42,7 @@ pub mod produce;
 pub mod publish;
 pub mod reinject;
 pub mod retry;
+mod schema_registry;
 pub mod shown;
 pub mod signals;
 pub mod sink;

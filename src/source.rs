@@ -18,7 +18,7 @@ use cutwater_dataflows::{Activator, Epoch, SyncActivator};
 use crate::epoch::{Clock, Closing};
 use crate::event_time::Partitions;
 use crate::fault::Fault;
-use crate::feed::{Budget, Feed, Polled};
+use crate::feed::{Budget, Feed, Polled, Took};
 use crate::fold::Folded;
 use crate::state::cut::Topics;
 use crate::state::resume::Resume;
@@ -348,13 +348,18 @@ impl Source {
     fn poll(&mut self, budget: Budget, decode: &mut DecodeRecord<'_>) -> anyhow::Result<Polled> {
         let (read, held) = (&mut self.read, &mut self.held);
         let (time, dead_letters, partitions) = (&self.time, &self.dead_letters, &mut self.partitions);
-        self.feed.poll(budget, &mut |record| {
+        let mut early = false;
+        let polled = self.feed.poll(budget, &mut |record| {
+            let decoded = decode(record);
+            if decoded.not_yet {
+                early = true;
+                return Took::NotYet;
+            }
             if read.records == 0 {
                 read.first_read = time.calendar();
             }
             read.records += 1;
             read.bytes += record.size() as u64;
-            let decoded = decode(record);
             *held = decoded.held;
             if let Some(time) = decoded.event_time {
                 partitions.read(record.topic, record.partition, time.micros());
@@ -363,7 +368,13 @@ impl Source {
                 read.dead_letters += 1;
                 log_dead_letter(record, &reason, dead_letters);
             }
-        })
+            Took::Yes
+        })?;
+        if early {
+            // What it lacks is on its way. Nobody says when it has come.
+            self.run_again_in(HOLD_POLL);
+        }
+        Ok(polled)
     }
 
     /// Closes the open epoch.

@@ -28,13 +28,14 @@ pub trait Decode: 'static {
 pub struct Rows<'a, R> {
     combiner: &'a mut Combiner,
     event_time: Option<Timestamp>,
+    is_early: bool,
     row: PhantomData<R>,
 }
 
 impl<'a, R: Row> Rows<'a, R> {
     /// Rows that are summed in `combiner`.
     pub fn new(combiner: &'a mut Combiner) -> Self {
-        Rows { combiner, event_time: None, row: PhantomData }
+        Rows { combiner, event_time: None, is_early: false, row: PhantomData }
     }
 
     /// Adds a row once.
@@ -84,6 +85,17 @@ impl<'a, R: Row> Rows<'a, R> {
     #[inline]
     pub fn event_time(&mut self, time: Timestamp) {
         self.event_time = Some(time);
+    }
+
+    /// Says that the record can't be decoded yet: whatever was pushed of it does not count, and it comes once more, before
+    /// all others of its partition. What it takes must be on its way by then, in another thread.
+    pub fn not_yet(&mut self) {
+        self.is_early = true;
+    }
+
+    /// True iff that was said.
+    pub(crate) fn is_early(&self) -> bool {
+        self.is_early
     }
 
     /// What was said of it.

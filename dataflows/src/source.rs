@@ -99,6 +99,9 @@ pub struct Decoded {
     pub held: usize,
     /// The record's event time, where it has one and could be decoded.
     pub event_time: Option<Timestamp>,
+    /// True iff it can't be decoded yet: it was not read, and is to be handed over once more, before all others of its
+    /// partition.
+    pub not_yet: bool,
 }
 
 /// Decodes a record for the open epoch.
@@ -291,7 +294,12 @@ impl<D: Decode> Intake<D> {
         };
         let (malformed, event_time) = match stage(decoder, record, rows) {
             Ok(event_time) => (limit.and_then(|limit| limit.late(event_time)), event_time),
-            Err(reason) => (Some(reason), None),
+            Err(NotRows::Malformed(reason)) => (Some(reason), None),
+            Err(NotRows::NotYet) => {
+                rows.roll_back();
+                let held = open.bytes() + late.as_ref().map_or(0, |late| late.waiting.bytes());
+                return Decoded { malformed: None, held, event_time: None, not_yet: true };
+            }
         };
         if let Some(reason) = &malformed {
             rows.roll_back();
@@ -303,7 +311,7 @@ impl<D: Decode> Intake<D> {
             }
         }
         let held = open.bytes() + late.as_ref().map_or(0, |late| late.waiting.bytes());
-        Decoded { malformed, held, event_time }
+        Decoded { malformed, held, event_time, not_yet: false }
     }
 
     /// Decides on the records of the open epoch that wait, if its limit has become known.
@@ -361,19 +369,29 @@ pub(crate) fn push_letter(record: &Record<'_>, reason: &Malformed, letters: &mut
     letters.push_row::<DeadLetter>(letter.borrow(), 1);
 }
 
+/// Why a record has come to no rows.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NotRows {
+    /// It is a dead letter.
+    Malformed(Malformed),
+    /// It is to be decoded later.
+    NotYet,
+}
+
 /// Stages the rows of a record. Returns its event time.
 #[inline]
 fn stage<D: Decode>(
     decoder: &mut D,
     record: &Record<'_>,
     open: &mut Combiner,
-) -> Result<Option<Timestamp>, Malformed> {
+) -> Result<Option<Timestamp>, NotRows> {
     let mut rows = Rows::new(open);
     let decoded = caught(|| decoder.decode(record, &mut rows));
     let event_time = rows.told_event_time().or_else(|| record.event_time());
     match decoded {
-        Ok(result) => result.map(|()| event_time),
-        Err(panic) => Err(Malformed(format!("the decoder panicked: {panic}").into())),
+        Ok(Ok(())) if rows.is_early() => Err(NotRows::NotYet),
+        Ok(result) => result.map(|()| event_time).map_err(NotRows::Malformed),
+        Err(panic) => Err(NotRows::Malformed(Malformed(format!("the decoder panicked: {panic}").into()))),
     }
 }
 
@@ -382,7 +400,7 @@ pub(crate) fn decode<D: Decode>(
     decoder: &mut D,
     record: &Record<'_>,
     open: &mut Combiner,
-) -> Result<Option<Timestamp>, Malformed> {
+) -> Result<Option<Timestamp>, NotRows> {
     let staged = stage(decoder, record, open);
     if staged.is_ok() {
         open.commit()
@@ -440,7 +458,7 @@ mod tests {
         assert_eq!(decoded(Some(3), ""), Ok(Some(3000)));
         assert_eq!(decoded(None, "7"), Ok(Some(7)));
         assert_eq!(decoded(None, ""), Ok(None));
-        assert_eq!(decoded(Some(3), "7!"), Err(Malformed::because("refused")));
+        assert_eq!(decoded(Some(3), "7!"), Err(NotRows::Malformed(Malformed::because("refused"))));
     }
 
     #[test]
@@ -451,7 +469,10 @@ mod tests {
             let headers = &NoHeaders;
             let record =
                 Record { topic: "t", partition: 0, offset: 0, timestamp: None, key: None, value, headers };
-            decode(&mut UpTo, &record, &mut open).map(drop).map_err(|reason| reason.0.into_owned())
+            decode(&mut UpTo, &record, &mut open).map(drop).map_err(|not| match not {
+                NotRows::Malformed(reason) => reason.0.into_owned(),
+                NotRows::NotYet => "not yet".to_owned(),
+            })
         };
         let long = "long".repeat(20);
         let many = "many ".repeat(1000);

@@ -35,7 +35,7 @@ use crate::format::{Binding, bound};
 use crate::lateness::with_lateness;
 use crate::record::{Malformed, NoHeaders, Record};
 use crate::rows::{Timestamp, to_row};
-use crate::source::decode;
+use crate::source::{NotRows, decode};
 
 pub use expected::{KnownRow, RowReader, difference};
 pub use fixture::{lines, read_records, records, write_record};
@@ -249,7 +249,11 @@ pub fn decoded<D: Decode>(decoder: &mut D, value: Option<&[u8]>) -> Result<Vec<(
         headers: &NoHeaders,
     };
     let mut combiner = Combiner::default();
-    decode(decoder, &record, &mut combiner)?;
+    match decode(decoder, &record, &mut combiner) {
+        Ok(_) => {}
+        Err(NotRows::Malformed(reason)) => return Err(reason),
+        Err(NotRows::NotYet) => return Err(Malformed::because("it can't be decoded yet")),
+    }
     let mut rows: Vec<_> = combiner.take().iter().map(|(row, count)| (to_row(row), count)).collect();
     rows.sort();
     Ok(rows)

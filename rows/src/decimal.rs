@@ -40,6 +40,17 @@ pub(crate) fn show(units: i128, scale: u8, f: &mut impl fmt::Write) -> fmt::Resu
     write!(f, "{sign}{}.{:0width$}", digits / one, digits % one, width = usize::from(scale))
 }
 
+/// A decimal of a scale that is known at run time, with all digits of that.
+pub fn decimal_text(units: i128, scale: u8) -> String {
+    struct Shown(i128, u8);
+    impl fmt::Display for Shown {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            show(self.0, self.1, f)
+        }
+    }
+    Shown(units, scale).to_string()
+}
+
 /// Why a text is not a decimal of a scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotDecimal {

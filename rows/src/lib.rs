@@ -47,7 +47,7 @@ mod timestamp;
 pub mod value;
 
 pub use cutwater_rows_derive::Row;
-pub use decimal::{Decimal, NotDecimal, decimal_units};
+pub use decimal::{Decimal, NotDecimal, decimal_text, decimal_units};
 pub use dynamic::{DynRef, DynRow};
 pub use json::Json;
 pub use order::{Damaged, Place};

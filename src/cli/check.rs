@@ -5,8 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use cutwater_dataflows::lateness::with_lateness;
-use cutwater_dataflows::{Build, Format, Shape, format};
+use cutwater_dataflows::{Build, Format, Shape};
 use nix::unistd::{AccessFlags, access};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::metadata::Metadata;
@@ -15,6 +14,7 @@ use super::options::RunArgs;
 use super::resume::{identity, state_options};
 use super::run::{Plan, hosts};
 use super::{formats, out};
+use crate::fault::Fault;
 use crate::feed::kafka::{From, OnDataLoss};
 use crate::kafka::client::{Client, Settings};
 use crate::kafka::identity::{cluster_id, topic_ids};
@@ -45,8 +45,7 @@ pub(super) fn check(
     known: &[Arc<dyn Format>],
     sinks: &[SinkKind],
 ) -> Result<()> {
-    let bindings = formats::bindings(&args.format, &Shape::of(&*dataflow)?, dataflow.name(), known)?;
-    let dataflow = with_lateness(format::bound(dataflow, bindings), args.lateness);
+    let dataflow = formats::bound(args, dataflow, known, &Fault::default())?;
     let shape = Shape::of(&*dataflow)?;
     let plan = Plan::new(args, &shape, dataflow.name(), sinks)?;
     let mut findings = Findings::default();

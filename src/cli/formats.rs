@@ -4,10 +4,56 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
-use cutwater_dataflows::{Binding, Format, Shape};
+use cutwater_dataflows::format::Avro;
+use cutwater_dataflows::lateness::with_lateness;
+use cutwater_dataflows::{Binding, Build, Format, Shape, format};
 
+use super::options::RunArgs;
 use super::run::bind;
 use super::usage;
+use crate::fault::Fault;
+use crate::schema_registry::{Asked, Registry};
+
+/// The formats, of which avro knows the registry of `--schema-registry`, where that is given.
+///
+/// # Errors
+/// If that is no URL.
+fn with_registry(args: &RunArgs, known: &[Arc<dyn Format>], fault: &Fault) -> Result<Vec<Arc<dyn Format>>> {
+    let mut formats = known.to_vec();
+    if let Some(url) = &args.schema_registry {
+        let registry = Registry::new(url, args.kafka.connect_timeout, fault);
+        let registry = registry.map_err(|why| usage(format!("--schema-registry: {why}")))?;
+        let avro = Arc::new(Avro::new(Arc::new(Asked(registry))));
+        // In its place, so that it is named once.
+        match formats.iter_mut().find(|format| format.name() == avro.name()) {
+            Some(format) => *format = avro,
+            None => formats.push(avro),
+        }
+    }
+    Ok(formats)
+}
+
+/// The dataflow with its inputs read as the options say, and its lateness. What is fetched for it ends the run by `fault`
+/// where it can't be had.
+///
+/// # Errors
+/// A usage error, if they can't be read so.
+pub(super) fn bound(
+    args: &RunArgs,
+    dataflow: Arc<dyn Build>,
+    known: &[Arc<dyn Format>],
+    fault: &Fault,
+) -> Result<Arc<dyn Build>> {
+    let known = with_registry(args, known, fault)?;
+    let bindings = bindings(&args.format, &Shape::of(&*dataflow)?, dataflow.name(), &known)?;
+    let is_asked = bindings.values().any(|binding| binding.format.name() == Avro::default().name());
+    if args.schema_registry.is_some() && !is_asked {
+        return Err(usage(
+            "--schema-registry has the schemas of avro, but no input is read as that: say which with --format INPUT=avro",
+        ));
+    }
+    Ok(with_lateness(format::bound(dataflow, bindings), args.lateness))
+}
 
 /// What `--format` binds, by input: `shape` is that of the dataflow of this name where nothing is bound.
 ///

@@ -33,7 +33,7 @@ pub(super) struct KafkaArgs {
     /// Any librdkafka property, for consumer and producer; repeatable
     #[arg(short = 'X', long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// How long to wait for the first answer of a broker, and for the other processes
+    /// How long to wait for the first answer of a broker, for the other processes, and for a registry of schemas
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     pub connect_timeout: Duration,
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use cutwater_dataflows::lateness::with_lateness;
-use cutwater_dataflows::{Build, Format, Shape, format};
+use cutwater_dataflows::{Build, Format, Shape};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::emit::emits;
@@ -40,8 +39,8 @@ pub(super) fn run(
     formats: &[Arc<dyn Format>],
     sinks: &[SinkKind],
 ) -> Result<()> {
-    let bindings = formats::bindings(&args.format, &Shape::of(&*dataflow)?, dataflow.name(), formats)?;
-    let dataflow = with_lateness(format::bound(dataflow, bindings), args.lateness);
+    let fault = Fault::default();
+    let dataflow = formats::bound(args, dataflow, formats, &fault)?;
     let shape = Shape::of(&*dataflow)?;
     let plan = Plan::new(args, &shape, dataflow.name(), sinks)?;
     let state_options = args
@@ -57,7 +56,6 @@ pub(super) fn run(
     if args.processes.get() > 1 {
         log::name_process(process);
     }
-    let fault = Fault::default();
     let stop = Stop::default();
     let status = Status::default();
     obey_signals(args, &stop, &fault, (process == 0).then(|| status.clone()))?;

@@ -61,6 +61,18 @@ pub enum Polled {
     Ended,
 }
 
+/// Takes a record that is handed over.
+pub type Each<'a> = dyn FnMut(&Record<'_>) -> Took + 'a;
+
+/// What became of a record that was handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Took {
+    /// It was read.
+    Yes,
+    /// It can't be read yet: it, and those after it in its partition, are to come later.
+    NotYet,
+}
+
 /// Called by a feed, from any thread, when a poll would find something.
 pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
@@ -72,11 +84,12 @@ pub trait Feed {
     /// Says whom to call when records come.
     fn wake(&mut self, waker: Waker);
 
-    /// Hands over records, of each partition in order, until the budget is used up or nothing is there.
+    /// Hands over records, of each partition in order, until the budget is used up or nothing is there. One that is not
+    /// taken was not read, and comes first of its partition in the next call.
     ///
     /// # Errors
     /// What ends the run: it names topic, partition and what to do.
-    fn poll(&mut self, budget: Budget, each: &mut dyn FnMut(&Record<'_>)) -> Result<Polled>;
+    fn poll(&mut self, budget: Budget, each: &mut Each<'_>) -> Result<Polled>;
 
     /// Until the next call, each partition that is named is read up to that offset and no further, and those that are
     /// not named stay where they are; [`Polled::Ended`] says that all named ones of this worker have arrived. A gap

@@ -6,6 +6,7 @@
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable from outside")]
 
 #[cfg(feature = "bench")]
+mod quick_avro;
 mod quick_bench;
 mod quick_check;
 mod quick_cleanse;
@@ -34,6 +35,7 @@ mod quick_unreachable;
 mod quick_usage;
 mod quick_webhook;
 #[cfg(feature = "bench")]
+mod real_avro;
 mod real_bench;
 mod real_counts;
 mod real_cuts;

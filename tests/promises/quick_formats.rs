@@ -185,7 +185,7 @@ fn formats_that_can_not_be_are_wrong_usage() {
     };
     wrong("-f json", &["--format json", "for which input", "orders, products, lines"]);
     wrong("-f order=json", &["--format order=json", "no input \"order\"", "orders, products, lines"]);
-    wrong("-f orders=xml", &["--format orders=xml", "no format \"xml\"", "text, json, csv, bars"]);
+    wrong("-f orders=xml", &["--format orders=xml", "no format \"xml\"", "text, json, csv, avro, bars"]);
     wrong("-f orders=json+replace", &["--format", "no envelope \"replace\"", "append, upsert, debezium"]);
     wrong(
         "-f orders=csv:id",

@@ -7,6 +7,7 @@ use cutwater::sink::{Change, Report, Sink, SinkKind};
 use cutwater_dataflows::prelude::*;
 use cutwater_dataflows::word_count::Tokenizer;
 
+use crate::quick_avro::Sold;
 use crate::quick_emit::Both;
 use crate::quick_formats::{Bars, Shop};
 use crate::quick_test::{Forgetful, Largest};
@@ -61,7 +62,7 @@ fn program() {
     let args = std::iter::once("own").chain(args.split('\u{1f}')).map(OsString::from).collect();
     let shop = entry::<Shop>().format(Bars);
     let contract = [entry::<Forgetful>(), entry::<Largest>()];
-    let dataflows = [entry::<Columns>(), entry::<Panics>(), entry::<Both>(), shop];
+    let dataflows = [entry::<Columns>(), entry::<Panics>(), entry::<Both>(), entry::<Sold>(), shop];
     let dataflows: Vec<_> = dataflows.into_iter().chain(contract).collect();
     let code = cutwater::main_with(&dataflows, &[tell()], args);
     let is = |number: &u8| code == ExitCode::from(*number);

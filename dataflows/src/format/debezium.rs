@@ -126,7 +126,7 @@ impl<R: Row> Decode for Events<R> {
     fn decode(&mut self, record: &Record<'_>, rows: &mut Rows<'_, Self::Row>) -> Result<(), Malformed> {
         const NO_KEY: Malformed = Malformed::because("the key is null, but debezium's changes go by it");
         let Events { payload, event, .. } = self;
-        let key = payload.decoder.unwrapped(record.key.ok_or(NO_KEY)?);
+        let key = payload.decoder.key(record.key.ok_or(NO_KEY)?);
         let mut time = None;
         event.clear();
         let (what, at, row) = match record.value {
@@ -137,6 +137,10 @@ impl<R: Row> Decode for Events<R> {
                 time = match read {
                     Ok(time) => time,
                     Err(Undecoded::NoRow) => return Ok(()),
+                    Err(Undecoded::NotYet) => {
+                        rows.not_yet();
+                        return Ok(());
+                    }
                     Err(Undecoded::Malformed(why)) => return Err(why),
                 };
                 parted(event)?
@@ -165,7 +169,7 @@ impl<R: Row> Decode for Events<R> {
                     Ok(())
                 }
                 Err(Undecoded::Malformed(why)) => Err(why),
-                Ok(()) => Ok(()),
+                Ok(()) | Err(Undecoded::NotYet) => Ok(()),
             }
         })?;
         time.into_iter().for_each(|time| rows.event_time(time));

@@ -58,10 +58,11 @@
 //!   `_headers.NAME`) are left out of the schema with which the format is opened, and filled in by [`RowWriter`].
 //! - A record may be no row and no mistake ([`Undecoded::NoRow`]), and a dataflow may refuse rows that a format has decoded
 //!   ([`Input::refined`](crate::Input::refined)).
-//! - A schema that is not there yet will be one more case of [`Undecoded`], which is open: the source then pauses the
-//!   partition before that record, and a thread of the runtime fetches the schema. No format that exists has to change.
-//!   [`Format`] gets a provided method for what is fetched before the first record.
+//! - A decoder that lacks something, a schema of [`Avro`] say, answers [`Undecoded::NotYet`]: the source then holds the
+//!   partition before that record, and hands the record over once more a moment later. It must have seen to it that what it
+//!   lacks is fetched, by a thread of its own: a worker never waits.
 
+pub mod avro;
 mod bound;
 pub mod csv;
 pub(crate) mod debezium;
@@ -80,6 +81,7 @@ use std::sync::Arc;
 use crate::record::{Malformed, Record};
 use crate::rows::{Kind, Schema};
 
+pub use avro::Avro;
 pub use bound::bound;
 pub use csv::Csv;
 pub use json::Json;
@@ -144,6 +146,12 @@ pub trait Decoder: 'static {
     fn unwrapped<'p>(&self, payload: &'p [u8]) -> &'p [u8] {
         payload
     }
+
+    /// What of a record's key tells it from others, with `debezium`: what is left of [`Decoder::unwrapped`] without what may
+    /// differ between equal keys, the id of a schema say.
+    fn key<'p>(&self, key: &'p [u8]) -> &'p [u8] {
+        self.unwrapped(key)
+    }
 }
 
 /// Why a payload was not decoded.
@@ -154,6 +162,8 @@ pub enum Undecoded {
     Malformed(Malformed),
     /// It is none, and no mistake: the header of a file, say. With `upsert`, its key has no row then.
     NoRow,
+    /// What it takes is being fetched: the record, and those after it in its partition, wait and are decoded later.
+    NotYet,
 }
 
 impl From<Malformed> for Undecoded {
@@ -294,7 +304,7 @@ impl fmt::Display for InputShape {
 
 /// The formats that come with Cutwater.
 pub fn formats() -> Vec<Arc<dyn Format>> {
-    vec![Arc::new(Text), Arc::new(Json), Arc::new(Csv::default())]
+    vec![Arc::new(Text), Arc::new(Json), Arc::new(Csv::default()), Arc::new(Avro::default())]
 }
 
 /// The format of rows of this type where none is bound: `text` for one text, `json` for others.
@@ -318,8 +328,8 @@ mod tests {
         assert_eq!(bound("json+upsert"), "Binding(\"json\", Some(Upsert))");
         let refused = |text: &str| parse(text).unwrap_err();
         assert_eq!(bound("csv:a,b+upsert"), "Binding(\"csv:a,b\", Some(Upsert))");
-        assert_eq!(refused("jsno"), "there is no format \"jsno\", but text, json, csv");
-        assert_eq!(refused(""), "there is no format \"\", but text, json, csv");
+        assert_eq!(refused("jsno"), "there is no format \"jsno\", but text, json, csv, avro");
+        assert_eq!(refused(""), "there is no format \"\", but text, json, csv, avro");
         assert_eq!(refused("json+"), "there is no envelope \"\", but append, upsert, debezium");
         assert_eq!(refused("json+upsrt"), "there is no envelope \"upsrt\", but append, upsert, debezium");
         assert_eq!(refused("json:a"), "format json takes nothing after a colon, but \"a\" is there");

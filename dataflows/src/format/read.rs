@@ -68,6 +68,7 @@ impl<R: Row> Decode for Append<R> {
         match rows.push_written(1, |out| self.payload.write(value, record, out)) {
             Ok(time) => time.into_iter().for_each(|time| rows.event_time(time)),
             Err(Undecoded::NoRow) => {}
+            Err(Undecoded::NotYet) => rows.not_yet(),
             Err(Undecoded::Malformed(why)) => return Err(why),
         }
         Ok(())
@@ -88,8 +89,8 @@ impl<R: Row> Decode for Upserts<R> {
 
     #[inline]
     fn decode(&mut self, record: &Record<'_>, rows: &mut Rows<'_, Self::Row>) -> Result<(), Malformed> {
-        let Some(key) = record.key else { return self.without_key(record) };
-        let time = rows.push_written(1, |out| {
+        let Some(key) = record.key else { return self.without_key(record, rows) };
+        let written = rows.push_written(1, |out| {
             order::write_bytes(key, Place::Inner, out);
             order::write_i64(record.partition.into(), out);
             order::write_i64(record.offset, out);
@@ -105,20 +106,33 @@ impl<R: Row> Decode for Upserts<R> {
                     out.push(0);
                     Ok(None)
                 }
-                Err(Undecoded::Malformed(why)) => Err(why),
+                Err(why) => Err(why),
             }
-        })?;
-        time.into_iter().for_each(|time| rows.event_time(time));
+        });
+        match written {
+            Ok(time) => time.into_iter().for_each(|time| rows.event_time(time)),
+            Err(Undecoded::NotYet) => rows.not_yet(),
+            Err(Undecoded::NoRow) => {}
+            Err(Undecoded::Malformed(why)) => return Err(why),
+        }
         Ok(())
     }
 }
 
-impl<R> Upserts<R> {
+impl<R: Row> Upserts<R> {
     /// A record without a key is a mistake, unless it is no row in any case: the header of a file.
     #[cold]
-    fn without_key(&mut self, record: &Record<'_>) -> Result<(), Malformed> {
+    fn without_key(
+        &mut self,
+        record: &Record<'_>,
+        rows: &mut Rows<'_, <Self as Decode>::Row>,
+    ) -> Result<(), Malformed> {
         match record.value.map(|value| self.payload.write(value, record, &mut Vec::new())) {
             Some(Err(Undecoded::NoRow)) => Ok(()),
+            Some(Err(Undecoded::NotYet)) => {
+                rows.not_yet();
+                Ok(())
+            }
             _ => Err(Malformed::because("the key is null, but an upsert goes by it")),
         }
     }

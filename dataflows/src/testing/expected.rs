@@ -77,6 +77,7 @@ impl RowReader {
             Ok(()) => row.finish().map_err(|why| why.0.into_owned())?,
             Err(Undecoded::Malformed(why)) => return Err(why.0.into_owned()),
             Err(Undecoded::NoRow) => return Err("it is no row".to_owned()),
+            Err(Undecoded::NotYet) => return Err("it can't be decoded yet".to_owned()),
         };
         let (mut key, mut text) = (Vec::new(), Vec::new());
         self.renderer.render(&encoded, &mut key, &mut text);

@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use cutwater_dataflows::record::Record;
-
-use super::super::Budget;
+use super::super::{Budget, Each, Took};
 use super::start::Start;
 use super::watch::Read;
 use crate::kafka::client::Client;
@@ -28,6 +26,8 @@ pub(super) struct Partition {
     stop: i64,
     /// The limit that holds when the partition is no longer halted; `None` while it is not.
     halted: Option<i64>,
+    /// The limit that holds when the record that lies there can be read; `None` while nothing waits for that.
+    early: Option<i64>,
     /// All below was handed over by the client, or is a gap; that may hold for more, up to `next`.
     passed: i64,
     /// The last end that the client has come to; -1 before the first.
@@ -78,6 +78,7 @@ impl Partition {
             limit: stop,
             stop,
             halted: None,
+            early: None,
             passed: first,
             end_reached: -1,
             stash: VecDeque::new(),
@@ -134,7 +135,25 @@ impl Partition {
 
     /// True once it is read as far as it may be for now.
     pub(super) fn arrived(&self) -> bool {
-        self.next >= self.limit
+        self.next >= self.early.unwrap_or(self.limit)
+    }
+
+    /// A record was handed over that can't be read yet: it and what lies beyond are not handed over before
+    /// [`Partition::retry`].
+    pub(super) fn wait(&mut self, offset: i64) {
+        if self.early.is_none() {
+            self.early = Some(std::mem::replace(&mut self.limit, offset));
+        }
+    }
+
+    /// What could not be read is to be handed over once more.
+    pub(super) fn retry(&mut self) {
+        if let Some(limit) = self.early.take() {
+            match &mut self.halted {
+                Some(halted) => *halted = limit,
+                None => self.limit = limit,
+            }
+        }
     }
 
     /// True iff something is stashed.
@@ -154,7 +173,8 @@ impl Partition {
 
     /// Up to where it may be read; `None`: to its stop.
     pub(super) fn bound(&mut self, limit: Option<i64>) {
-        self.limit = limit.map_or(self.stop, |limit| limit.min(self.stop));
+        let limit = limit.map_or(self.stop, |limit| limit.min(self.stop));
+        *self.early.as_mut().unwrap_or(&mut self.limit) = limit;
         self.settle();
     }
 
@@ -234,7 +254,8 @@ impl Partition {
     }
 
     /// Hands over what was stashed and lies below the limit by now.
-    pub(super) fn serve(&mut self, left: &mut Budget, each: &mut dyn FnMut(&Record<'_>)) {
+    pub(super) fn serve(&mut self, left: &mut Budget, each: &mut Each<'_>) {
+        self.retry();
         while left.records > 0
             && left.bytes > 0
             && let Some(first) = self.stash.pop_front()
@@ -245,12 +266,20 @@ impl Partition {
             }
             if let Event::Record(record) = first.message.event() {
                 let size = record.size();
-                each(&record);
+                if each(&record) == Took::NotYet {
+                    self.wait(first.offset);
+                    self.stash.push_front(first);
+                    break;
+                }
                 self.bytes -= size;
                 left.records -= 1;
                 left.bytes = left.bytes.saturating_sub(size);
             }
             self.advance(first.offset + 1);
+        }
+        // What is left of it comes before what the client hands over.
+        if let Some(first) = self.stash.front().filter(|first| first.offset < self.limit) {
+            self.wait(first.offset);
         }
         self.settle();
     }

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use crossbeam_channel::{Receiver, TryRecvError};
-use cutwater_dataflows::record::Record;
 use cutwater_dataflows::source::Moved;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -17,7 +16,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::super::{Budget, Feed, Place, Polled, Waker};
+use super::super::{Budget, Each, Feed, Place, Polled, Took, Waker};
 use super::ask::{Asker, Ends};
 use super::damage::{self, Damage, Trouble, is_of_a_place};
 use super::discovery::Found;
@@ -558,7 +557,7 @@ impl Feed for KafkaFeed {
         let _ = self.waker.set(waker);
     }
 
-    fn poll(&mut self, budget: Budget, each: &mut dyn FnMut(&Record<'_>)) -> Result<Polled> {
+    fn poll(&mut self, budget: Budget, each: &mut Each<'_>) -> Result<Polled> {
         if self.has_ended() {
             return Ok(Polled::Ended);
         }
@@ -588,6 +587,7 @@ impl Feed for KafkaFeed {
             let mut troubles = Vec::new();
             let mut bytes = 0;
             let mut answered = Vec::new();
+            let mut early = false;
             let failing = client.consumer().context().is_failing();
             let most = left.records.min(BATCH);
             let check = |client: &Client| KafkaFeed::verify(client, self.found.ids());
@@ -603,11 +603,15 @@ impl Feed for KafkaFeed {
                     Event::Record(record) => {
                         let Some(partition) = partition else { return };
                         match partition.place(record.offset) {
-                            Spot::Here => {
-                                each(&record);
+                            Spot::Here if each(&record) == Took::Yes => {
                                 bytes += record.size();
                                 partition.advance(record.offset + 1);
                                 return;
+                            }
+                            Spot::Here => {
+                                partition.wait(record.offset);
+                                early = true;
+                                (partition, record.offset, record.size())
                             }
                             Spot::Behind => return,
                             Spot::Beyond => (partition, record.offset, record.size()),
@@ -630,7 +634,7 @@ impl Feed for KafkaFeed {
                 let (partition, offset, size) = beyond;
                 partition.stash(offset, size, lent);
             })?;
-            if self.bounded {
+            if self.bounded || early {
                 self.throttle()?;
             }
             for trouble in troubles {

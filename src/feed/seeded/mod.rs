@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::{Budget, Feed, Feeds, Place, Polled, Waker};
+use super::{Budget, Each, Feed, Feeds, Place, Polled, Took, Waker};
 use crate::state::cut::Topics;
 pub use world::{Cut, Key, Log, Stored, World};
 
@@ -228,7 +228,7 @@ impl SeededFeed {
     }
 
     /// Hands over the next record of a slot, or takes note of the gap at its end. Returns the bytes.
-    fn step(&mut self, slot: usize, each: &mut dyn FnMut(&Record<'_>)) -> Result<usize> {
+    fn step(&mut self, slot: usize, each: &mut Each<'_>) -> Result<usize> {
         let limit = self.limit(&self.slots[slot]);
         let SeededFeed { shared, slots, rng, .. } = self;
         let slot = &mut slots[slot];
@@ -254,7 +254,9 @@ impl SeededFeed {
             value: record.value.as_deref(),
             headers: &NoHeaders,
         };
-        each(&record);
+        if each(&record) == Took::NotYet {
+            return Ok(0);
+        }
         slot.index += 1;
         // Whether a gap that follows is known at once is up to the broker.
         let gap = log.records.get(slot.index).map_or(log.end, |next| next.offset).min(limit);
@@ -335,7 +337,7 @@ impl Feed for SeededFeed {
         self.waker = Some(waker);
     }
 
-    fn poll(&mut self, budget: Budget, each: &mut dyn FnMut(&Record<'_>)) -> Result<Polled> {
+    fn poll(&mut self, budget: Budget, each: &mut Each<'_>) -> Result<Polled> {
         assert!(self.waker.is_some(), "the feed was polled before it knew whom to wake");
         if let Some(reason) = self.over {
             panic!("the feed was polled although {reason}");

@@ -28,7 +28,7 @@ use crate::retry::Retry;
 use crate::shown::{shown, speaks_tls};
 use crate::state::resume::Resume;
 use parts::{Part, parts};
-use url::Place;
+pub(crate) use url::Place;
 
 /// The longest wait between tries, where the server asks for no longer one.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -154,7 +154,7 @@ impl Webhook {
 
 /// Why there was no answer. Where the scheme seems to be the wrong one it says so: what the libraries say of that is of
 /// their insides.
-fn failure(error: &ureq::Error) -> String {
+pub(crate) fn failure(error: &ureq::Error) -> String {
     let text = error.to_string();
     if !speaks_tls(&text) {
         return "the server does not speak TLS there: is it http:// instead of https://?".to_owned();

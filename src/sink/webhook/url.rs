@@ -15,11 +15,11 @@ pub struct Url(String);
 
 /// Where to send requests.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Without user and password.
-    pub(super) uri: Uri,
+    pub(crate) uri: Uri,
     /// The header `Authorization`, where the URL names a user.
-    pub(super) authorization: Option<String>,
+    pub(crate) authorization: Option<String>,
 }
 
 impl Url {
@@ -36,7 +36,7 @@ impl Url {
         self.place().map(drop)
     }
 
-    pub(super) fn place(&self) -> Result<Place, String> {
+    pub(crate) fn place(&self) -> Result<Place, String> {
         let (scheme, user, rest) = self.parts();
         if !["http", "https"].contains(&scheme) {
             return Err(format!("{self} is not a URL that begins with http:// or https://"));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use cutwater::fault::Fault;
 use cutwater::feed::kafka::{From, KafkaFeeds, OnDataLoss, Reading};
-use cutwater::feed::{Budget, Feed, Feeds, Place, Polled};
+use cutwater::feed::{Budget, Feed, Feeds, Place, Polled, Took};
 use cutwater::kafka::client::Settings;
 use cutwater::kafka::topics::Pattern;
 use cutwater::state::cut::Topics;
@@ -81,6 +81,7 @@ impl Opened {
                 let polled = feed.poll(Budget { records, bytes: usize::MAX }, &mut |record| {
                     let of = offsets.entry((record.topic.to_owned(), record.partition)).or_default();
                     of.push(record.offset);
+                    Took::Yes
                 })?;
                 match polled {
                     Polled::Ended => break,

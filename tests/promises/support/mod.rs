@@ -10,6 +10,7 @@ pub mod link;
 pub mod load;
 pub mod ports;
 pub mod program;
+pub mod registry;
 pub mod rows;
 #[cfg(feature = "s3")]
 pub mod s3;

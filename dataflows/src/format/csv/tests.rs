@@ -46,6 +46,7 @@ fn read<R: Row>(header: &str, line: &[u8]) -> Result<Option<R>, String> {
         }
         Err(Undecoded::NoRow) => Ok(None),
         Err(Undecoded::Malformed(why)) => Err(why.0.into_owned()),
+        Err(Undecoded::NotYet) => Err("not yet".to_owned()),
     }
 }
 
