@@ -79,7 +79,7 @@ impl Job {
         self.program()
             .args(outputs)
             .args(["--state", state])
-            .with("--create-topics 2 -e 30ms --checkpoint 300ms --idle-after 1s")
+            .with("--create-topics 2 -e 30ms --checkpoint 300ms")
             .with(shape)
     }
 
@@ -135,7 +135,7 @@ impl Job {
         for output in self.outputs.keys() {
             let others = self.outputs.keys().filter(|other| *other != output);
             let others = others.flat_map(|other| ["-o".to_owned(), format!("{other}=none")]);
-            let program = self.program().args(others).with("--until-end --idle-after 1s");
+            let program = self.program().args(others).with("--until-end");
             let expected = program.args(["--emit", &format!("{output}=final")]).rows();
             let (found, expected) = (self.committed(output), sorted(expected));
             assert!(!expected.is_empty(), "{output} has rows");
@@ -160,9 +160,40 @@ fn sorted(rows: Vec<String>) -> Vec<Value> {
     rows
 }
 
+/// A file of a dataflow's fixtures.
+fn fixture(name: &str) -> String {
+    format!("{}/dataflows/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
 #[test]
-fn balances() {
-    Job::new("balances", &[], &["balances", "total"]).check("transaction-sent");
+fn top_words() {
+    Job::new("top-words", &["--normalise", "--min-length", "3"], &["top"]).check("ledger-written");
+}
+
+#[test]
+fn cleanse() {
+    let rules = fixture("cleanse/rules.toml");
+    Job::new("cleanse", &["--rules", &rules], &["clean"]).check("transaction-offsets");
+}
+
+#[test]
+fn user_behaviour() {
+    let outputs = ["pages", "sessions", "funnel", "visitors"];
+    Job::new("user-behaviour", &["--funnel", FUNNEL], &outputs).check("transaction-committed");
+}
+
+/// Pages of the samples.
+const FUNNEL: &str = "/,/cart,/buy";
+
+#[test]
+fn sales() {
+    Job::new("sales", &["--window", "1d"], &["revenue", "top-sellers"]).check("sink-committed");
+}
+
+#[test]
+fn event_monitor() {
+    let rules = fixture("event-monitor/rules.toml");
+    Job::new("event-monitor", &["--rules", &rules], &["alarms"]).check("published");
 }
 
 #[test]
@@ -170,9 +201,30 @@ fn components() {
     Job::new("components", &[], &["components"]).check("ledger-synced");
 }
 
+/// The sum of all balances is 0 in what each epoch has changed, as it was committed, whatever is killed.
 #[test]
-fn user_behaviour() {
-    let options = ["--funnel", "home,product,paid", "--deduplicate", "id"];
-    let outputs = ["pages", "sessions", "funnel", "visitors"];
-    Job::new("user-behaviour", &options, &outputs).check("transaction-sent");
+fn balances_keep_their_total_in_every_epoch() {
+    for point in ["transaction-sent", "transaction-committed", "run-written", "manifest-written"] {
+        let job = Job::new("balances", &[], &["balances", "total"]);
+        job.check(point);
+        let topic = Kafka::at(job.address()).known_topic(&job.outputs["balances"], 2);
+        let mut epochs: BTreeMap<u64, Vec<(String, String)>> = BTreeMap::new();
+        for record in read(&topic) {
+            let (key, value) = (record.key.expect("a key"), record.value.expect("no account goes"));
+            epochs.entry(record.epoch.expect("an epoch")).or_default().push((key, value));
+        }
+        assert!(epochs.len() > 1, "{} epochs", epochs.len());
+        let mut balances = BTreeMap::new();
+        for (epoch, rows) in epochs {
+            balances.extend(rows.iter().map(|(key, row)| (key.clone(), cents(row))));
+            assert_eq!(balances.values().sum::<i64>(), 0, "{point}, epoch {epoch}");
+        }
+    }
+}
+
+/// The balance of a row, in cents.
+fn cents(row: &str) -> i64 {
+    let row: Value = serde_json::from_str(row).expect("JSON");
+    let text = row["balance"].as_str().expect("a decimal is text");
+    text.replace('.', "").parse().expect("two digits after the point")
 }
