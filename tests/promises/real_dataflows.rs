@@ -183,7 +183,7 @@ fn user_behaviour() {
 }
 
 /// Pages of the samples.
-const FUNNEL: &str = "/,/cart,/buy";
+const FUNNEL: &str = "home,product,cart";
 
 #[test]
 fn sales() {
