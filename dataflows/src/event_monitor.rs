@@ -12,28 +12,29 @@ pub use samples::samples;
 
 /// Watches events, and raises an alarm where a source has too many of a kind
 ///
-/// Input events: {source, kind, at}; other fields are ignored. --rules names a file of rules, in TOML:
+/// Input events: {source, kind, at}; other fields are ignored. The rules are a file in TOML:
 ///
 ///   [[rule]]
 ///   name = "logins"
-///   kind = "login-failed|login-denied"  # a regular expression; it has to match the whole kind
-///   window = "5m"                       # the sliding window in which the events of a source are counted
-///   raise-above = 10                    # raised when there are more than that,
-///   hold = "30s"                        # and have been for so long without a break [default: 0s]
-///   clear-below = 3                     # cleared when there are fewer than that [default: raise-above + 1]
+///   kind = "login-failed|login-denied" # a regular expression that matches the whole kind
+///   window = "5m"                      # for how long an event of a source counts
+///   raise-above = 10                   # raised when there are more than that,
+///   hold = "30s"                       # and have been for so long (0s if nothing is said)
+///   clear-below = 3                    # cleared when there are fewer; raise-above + 1 without it
 ///
-/// Output alarms has a row for each rule and source whose alarm stands: raised is true; since is the time from which on there
-/// were too many events; count is how many are in the window that ends at the watermark. With --emit changes, an alarm that is
-/// raised is a row with diff 1, one that is cleared a row with diff -1, and a count that moves meanwhile both in one epoch.
+/// Output alarms has a row for each rule and source whose alarm stands: raised is true, since is
+/// the time from which on there were too many events, and count is how many are in the window
+/// that ends at the watermark. With --emit changes, a raise is a row with diff 1, a clear is one
+/// with diff -1, and where the count has moved there are both in one epoch.
 ///
-/// An event may be late by as much as the rule's window, or as --lateness says, and is taken as if it had come in time; a
-/// later one raises and clears nothing in hindsight.
+/// An event may be late by as much as the rule's window, or as --lateness says: it is taken as if
+/// it had come in time. One that comes later raises and clears nothing in hindsight.
 ///
-/// Example: cutwater run event-monitor -t events --rules rules.toml -o webhook:https://example.com/alarms --state /var/lib/cutwater/alarms
+/// Example: cutwater run event-monitor --rules rules.toml -t events -o webhook:https://host/alarms
 #[derive(clap::Args, Clone, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct EventMonitor {
-    /// The file of rules, in TOML: [[rule]] with name, kind, window, raise-above, clear-below, hold
+    /// The file of rules
     #[arg(long, value_name = "FILE", value_parser = Rules::read)]
     pub rules: Rules,
 }

@@ -81,7 +81,7 @@ fn line(entry: &Entry, before: &Cut) -> String {
     let Entry { epoch, records, times, .. } = entry;
     let watermark = times.watermark.map_or_else(|| "-".to_owned(), time);
     let mut line = format!("{epoch:>10}  {:<24}  {watermark:<24}  {records:>10}  ", time(times.closed));
-    line += &moved(entry, before);
+    line += &entry.moved(before);
     if times.watermarks.len() > 1 {
         let of = times.watermarks.iter().map(|(input, &watermark)| format!("{input} {}", time(watermark)));
         let _ = write!(line, "; watermarks {}", of.collect::<Vec<_>>().join(", "));
@@ -102,27 +102,6 @@ fn time(micros: i64) -> String {
         // It is before 1970, or beyond the year 9999.
         _ => Timestamp::from_micros(micros).to_string(),
     }
-}
-
-/// The partitions that an entry moves: `lines=words 0: 100-120, 1: 7-9`.
-fn moved(entry: &Entry, before: &Cut) -> String {
-    let mut shown = String::new();
-    let mut last = None;
-    for (input, topic, partition, next) in entry.cut.iter() {
-        if last == Some((input, topic)) {
-            shown.push_str(", ");
-        } else {
-            let gap = if shown.is_empty() { "" } else { "; " };
-            let _ = write!(shown, "{gap}{input}={topic} ");
-            last = Some((input, topic));
-        }
-        let from = before.get(input, topic, partition);
-        let _ = match from.or_else(|| entry.starts.get(input, topic, partition)) {
-            Some(from) => write!(shown, "{partition}: {from}-{next}"),
-            None => write!(shown, "{partition}: -{next}"),
-        };
-    }
-    shown
 }
 
 /// Writes every problem, and counts them. One that can't be written is counted as well.

@@ -1,6 +1,7 @@
 //! What a run resumes from. The process with worker 0 finds it out and tells the others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::persist::SortedRun;
@@ -74,6 +75,27 @@ impl Entry {
         entry
     }
 
+    /// The partitions that the epoch moves, each from the offset of the cut before it: `lines=words 0: 100-120, 1: 7-9`.
+    pub fn moved(&self, before: &Cut) -> String {
+        let mut shown = String::new();
+        let mut last = None;
+        for (input, topic, partition, next) in self.cut.iter() {
+            if last == Some((input, topic)) {
+                shown.push_str(", ");
+            } else {
+                let gap = if shown.is_empty() { "" } else { "; " };
+                let _ = write!(shown, "{gap}{input}={topic} ");
+                last = Some((input, topic));
+            }
+            let from = before.get(input, topic, partition);
+            let _ = match from.or_else(|| self.starts.get(input, topic, partition)) {
+                Some(from) => write!(shown, "{partition}: {from}-{next}"),
+                None => write!(shown, "{partition}: -{next}"),
+            };
+        }
+        shown
+    }
+
     /// What a replay of the epoch says of time in an input.
     pub fn replayed(&self, input: &str) -> TimeReport {
         let Times { closed, watermark, watermarks } = &self.times;
@@ -94,6 +116,14 @@ impl Resume {
         let mut begin = self.cut.clone();
         self.replay.iter().for_each(|entry| begin.advance(&entry.starts));
         begin
+    }
+
+    /// The cut of the last epoch that is known to be published. Partitions that join after it are at their starts.
+    pub fn published_cut(&self) -> Cut {
+        let mut cut = self.begin();
+        let published = self.replay.iter().filter(|entry| entry.epoch <= self.published);
+        published.for_each(|entry| cut.advance(&entry.cut));
+        cut
     }
 
     /// Up to where an input is read in an epoch, for epochs that the ledger knows: partitions that are not named

@@ -5,6 +5,7 @@
 //! process. `scripts/test` runs both.
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable from outside")]
 
+mod quick_alarms;
 #[cfg(feature = "bench")]
 mod quick_avro;
 mod quick_bench;

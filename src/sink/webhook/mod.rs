@@ -16,6 +16,7 @@ use cutwater_dataflows::Epoch;
 use cutwater_dataflows::operators::accumulate::END;
 use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::Report;
+use cutwater_dataflows::watermark::Times;
 use ureq::Agent;
 use ureq::http::{Response, StatusCode};
 
@@ -26,7 +27,8 @@ use crate::fault::Fault;
 use crate::http;
 use crate::retry::Retry;
 use crate::shown::{shown, speaks_tls};
-use crate::state::resume::Resume;
+use crate::state::cut::Cut;
+use crate::state::resume::{Entry, Resume};
 use parts::{Part, parts};
 pub(crate) use url::Place;
 
@@ -34,6 +36,8 @@ pub(crate) use url::Place;
 const LONGEST: Duration = Duration::from_secs(30);
 /// The longest wait that a server can ask for.
 const ASKED: Duration = Duration::from_secs(600);
+/// So many bytes of offsets are in a header at most.
+const OFFSETS: usize = 2000;
 /// As many bytes of an answer are shown.
 const SHOWN: u64 = 200;
 
@@ -47,6 +51,10 @@ pub struct Webhook {
     job: String,
     output: String,
     body: Vec<u8>,
+    /// The cut of what was committed.
+    cut: Cut,
+    /// The offsets that the epoch was read from, as a header has them; empty where only time has moved.
+    offsets: String,
     /// Bytes of a POST at most.
     most: usize,
     /// The last epoch that was committed.
@@ -77,6 +85,8 @@ impl Webhook {
             job: run.unwrap_or_default().to_owned(),
             output: String::new(),
             body: Vec::new(),
+            cut: Cut::default(),
+            offsets: String::new(),
             most,
             last: 0,
             fault: fault.clone(),
@@ -123,6 +133,9 @@ impl Webhook {
             .header("Cutwater-Parts", part.of.to_string());
         if epoch != END {
             request = request.header("Cutwater-Epoch", epoch.to_string());
+        }
+        if !self.offsets.is_empty() {
+            request = request.header("Cutwater-Offsets", &self.offsets);
         }
         if let Some(authorization) = &self.place.authorization {
             request = request.header("Authorization", authorization);
@@ -177,6 +190,20 @@ fn key(job: &str, output: &str, epoch: Epoch, last: Epoch, part: &Part<'_>) -> S
     }
 }
 
+/// Offsets as a header may have them: in visible ASCII, and no longer than servers take.
+fn header(offsets: &str) -> String {
+    // Topics are, and inputs nearly always.
+    let shown: String =
+        offsets.chars().map(|c| if c.is_ascii() && !c.is_ascii_control() { c } else { '?' }).collect();
+    match shown.len() {
+        ..=OFFSETS => shown,
+        _ => {
+            let whole = shown[..OFFSETS].rfind(", ").unwrap_or(OFFSETS);
+            format!("{}, ...", &shown[..whole])
+        }
+    }
+}
+
 /// What to do about a POST that is too large for the server.
 fn too_large(part: &Part<'_>, most: usize) -> String {
     let bytes = part.body.len();
@@ -217,7 +244,11 @@ impl Sink for Webhook {
         Ok(())
     }
 
-    fn commit(&mut self, epoch: Epoch, _reports: &[Report]) -> Result<()> {
+    fn commit(&mut self, epoch: Epoch, reports: &[Report]) -> Result<()> {
+        let moved = Entry::new(epoch, reports, &Times::default(), 0, 0);
+        self.offsets = header(&moved.moved(&self.cut));
+        self.cut.advance(&moved.starts);
+        self.cut.advance(&moved.cut);
         if !self.body.is_empty() {
             let what = || format!("output {} of epoch {epoch}", self.output);
             for part in parts(&self.body, self.most) {
@@ -234,6 +265,7 @@ impl Sink for Webhook {
     fn resume(&mut self, from: &Resume) -> Result<Epoch> {
         self.job.clone_from(&from.job);
         self.last = from.published;
+        self.cut = from.published_cut();
         Ok(from.published)
     }
 }
@@ -247,6 +279,15 @@ mod tests {
         let part = Part { body: b"", number: 2, of: 2, first: 5, last: 9 };
         assert_eq!(key("j", "counts", 7, 6, &part), "j/counts/7/5-9");
         assert_eq!(key("j", "counts", END, 7, &part), "j/counts/end-7/5-9");
+    }
+
+    #[test]
+    fn offsets_are_a_header_of_a_bounded_length() {
+        assert_eq!(header("events=a 0: 1-2, 1: 3-4"), "events=a 0: 1-2, 1: 3-4");
+        assert_eq!(header("\u{e4}=a 0: 1-2"), "?=a 0: 1-2");
+        let many: Vec<String> = (0..500).map(|partition| format!("{partition}: 100-200")).collect();
+        let shown = header(&format!("events=a {}", many.join(", ")));
+        assert!(shown.len() <= OFFSETS + 5 && shown.ends_with("-200, ..."), "{shown}");
     }
 
     #[test]
