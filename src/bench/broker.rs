@@ -76,14 +76,25 @@ impl Broker {
     /// # Errors
     /// If the cluster refuses.
     pub(super) fn topic(&self, what: &str, partitions: i32) -> Result<Topic> {
+        self.topic_with(what, partitions, &[("message.timestamp.type", "LogAppendTime")])
+    }
+
+    /// Makes a topic for `what`, whose records have the times that their writer says, and stay whatever those are.
+    ///
+    /// # Errors
+    /// If the cluster refuses.
+    pub(super) fn topic_of_samples(&self, what: &str, partitions: i32) -> Result<Topic> {
+        self.topic_with(what, partitions, &[("retention.ms", "-1")])
+    }
+
+    fn topic_with(&self, what: &str, partitions: i32, properties: &[(&str, &str)]) -> Result<Topic> {
         let number = self.made.get();
         self.made.set(number + 1);
         let name = format!("{}-{number}-{what}", self.prefix);
         let delete = match &self.kind {
             Kind::Real(client) => {
-                let properties = [("message.timestamp.type", "LogAppendTime")];
                 let making = Making { partitions, replication: None };
-                topics::create(client, &self.settings, &name, making, &properties)?;
+                topics::create(client, &self.settings, &name, making, properties)?;
                 Some(self.settings.clone())
             }
             Kind::InProcess(broker) => {

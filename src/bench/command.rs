@@ -1,4 +1,4 @@
-//! `cutwater run word-count`, as a user starts it.
+//! `cutwater run`, as a user starts it.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -11,22 +11,23 @@ use super::rows::Row;
 use crate::job::Stop;
 use crate::kafka::client::Settings;
 
-/// A command line of `cutwater run word-count`.
-pub(super) struct WordCount {
+/// A command line of `cutwater run`.
+pub(super) struct Run {
+    dataflow: String,
     args: Vec<String>,
     /// The user's properties: not among the arguments, which all users of the machine can see.
     properties: PrivateFile,
 }
 
-impl WordCount {
-    /// Counts `topic`, with so many workers in each of so many processes.
+impl Run {
+    /// Runs a dataflow, with so many workers in each of so many processes. Its topics are to be added.
     ///
     /// # Errors
     /// If the file for the properties can't be written.
-    pub(super) fn new(
+    pub(super) fn of(
         settings: &Settings,
         group: &str,
-        topic: &str,
+        dataflow: &str,
         (workers, processes): (usize, usize),
     ) -> Result<Self> {
         let properties: Vec<String> =
@@ -35,13 +36,11 @@ impl WordCount {
         let properties = PrivateFile::new(&format!("{group}.toml"), &toml::to_string(&table)?)?;
         let args = [
             "run",
-            "word-count",
+            dataflow,
             "--config",
             &properties.0.to_string_lossy(),
             "--brokers",
             &settings.brokers,
-            "--topic",
-            topic,
             "--workers",
             &workers.to_string(),
             "--processes",
@@ -49,8 +48,22 @@ impl WordCount {
             "--log",
             "warn,librdkafka=error",
         ];
-        Ok(WordCount { args: args.map(str::to_owned).to_vec(), properties }
+        let args = args.map(str::to_owned).to_vec();
+        Ok(Run { dataflow: dataflow.to_owned(), args, properties }
             .with(&["--set", &format!("group.id={group}")]))
+    }
+
+    /// Counts the words of `topic`, as [`Run::of`].
+    ///
+    /// # Errors
+    /// As [`Run::of`].
+    pub(super) fn word_count(
+        settings: &Settings,
+        group: &str,
+        topic: &str,
+        shape: (usize, usize),
+    ) -> Result<Self> {
+        Ok(Run::of(settings, group, "word-count", shape)?.with(&["--topic", topic]))
     }
 
     /// With more arguments.
@@ -65,7 +78,7 @@ impl WordCount {
     /// If it can't be started.
     pub(super) fn start(&self) -> Result<Process> {
         debug_assert!(self.properties.0.is_file());
-        Process::start("cutwater run word-count", &self.args, b"")
+        Process::start(&format!("cutwater run {}", self.dataflow), &self.args, b"")
     }
 
     /// Counts until the end.
@@ -93,6 +106,36 @@ impl WordCount {
     }
 }
 
+/// What a run until the end took.
+pub(super) struct Took {
+    /// Records a second, by its own summary.
+    pub(super) rate: f64,
+    /// How many records it has read, by its own summary.
+    pub(super) records: u64,
+    /// Processor time, in seconds.
+    pub(super) cpu_seconds: f64,
+    /// The most memory that it had resident, in bytes.
+    pub(super) peak_bytes: u64,
+}
+
+impl Run {
+    /// Runs it until the end; its rows go where its arguments say.
+    ///
+    /// # Errors
+    /// If it fails, or `stop` was requested.
+    pub(super) fn until_end(self, stop: &Stop) -> Result<Took> {
+        // Its file lives as long as this does.
+        let run = self.with(&["--until-end"]);
+        let process = run.start()?;
+        let mut peak_bytes = 0;
+        let (cpu_seconds, stderr) =
+            process.wait_and(stop, |process| peak_bytes = process.peak().max(peak_bytes))?;
+        let summary = || stderr.lines().find_map(|line| Some((records(line)?, rate(line)?)));
+        let (records, rate) = summary().context("cutwater run has printed no summary")?;
+        Ok(Took { rate, records, cpu_seconds, peak_bytes })
+    }
+}
+
 /// What a command that counted until the end has told.
 pub(super) struct Counted {
     /// Records a second, by its own summary.
@@ -104,6 +147,11 @@ pub(super) struct Counted {
 fn rate(line: &str) -> Option<f64> {
     let (_, rest) = line.split_once("done: ")?.1.split_once(" record")?;
     rest.trim_start_matches('s').strip_prefix(" (")?.split_once("/s)")?.0.replace(',', "").parse().ok()
+}
+
+/// The records in that line.
+fn records(line: &str) -> Option<u64> {
+    line.split_once("done: ")?.1.split_once(" record")?.0.replace(',', "").parse().ok()
 }
 
 /// A file that only this user can read. It is removed when this is dropped.
@@ -143,6 +191,7 @@ mod tests {
         assert_eq!(rate(&line), Some(0.0), "{line}");
         assert_eq!(rate("done: 5,000,000 records (2,311,969/s), 33 MiB"), Some(2_311_969.0));
         assert_eq!(rate("done: 1 record (7/s), 33 B"), Some(7.0));
+        assert_eq!(records("done: 5,000,000 records (2,311,969/s), 33 MiB"), Some(5_000_000));
         assert_eq!(rate("error: no records (1/s)"), None);
     }
 
@@ -150,7 +199,7 @@ mod tests {
     fn properties_are_private_and_do_not_stay() {
         let settings =
             Settings { properties: vec![("a".into(), "b=\"${c}\"".into())], ..Settings::default() };
-        let command = WordCount::new(&settings, "group", "topic", (1, 2)).unwrap();
+        let command = Run::word_count(&settings, "group", "topic", (1, 2)).unwrap();
         let path = command.properties.0.clone();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!command.args.iter().any(|arg| arg.contains("a=b")), "{:?}", command.args);

@@ -8,8 +8,10 @@
 //! - `contestant`, `bare`, `single`: what reads to the end, each in a process of its own; `command`: `cutwater run` as a
 //!   user starts it; `process`: processes, what they took
 //! - `offered`, `reader`, `latency`, `sweep`: an offered rate, and which ones
+//! - `any`: another dataflow, on its samples
 //! - `report`, `plot`: what was measured, as JSON, table and picture
 
+mod any;
 mod bare;
 mod broker;
 mod command;
@@ -39,8 +41,9 @@ use crate::job::Stop;
 use crate::kafka::client::Settings;
 use crate::shown::count;
 use crate::signals;
+pub use any::{AnyOptions, run as run_any};
 use broker::{Broker, Topic};
-use command::{Counted, WordCount};
+use command::{Counted, Run};
 use contestant::{Contestant, Order, Told};
 use load::Load;
 use offered::Offer;
@@ -286,7 +289,7 @@ impl Bench<'_> {
         let (workers, processes) = (self.options.workers.get(), self.options.processes.get());
         let count = |shape: (usize, usize)| -> Result<f64> {
             let prefix = self.broker.prefix();
-            let command = WordCount::new(self.broker.settings(), prefix, &topic.name, shape)?;
+            let command = Run::word_count(self.broker.settings(), prefix, &topic.name, shape)?;
             let Counted { rate, counts } = command.count(&self.stop)?;
             if let Some(wrong) = text.differs_from(&counts) {
                 bail!("cutwater run -w {} -n {}: {wrong}", shape.0, shape.1);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::broker::Broker;
-use super::command::WordCount;
+use super::command::Run;
 use super::latency::{Seen, Sent, latencies};
 use super::load::Load;
 use super::process::Process;
@@ -52,7 +52,7 @@ pub(super) fn offer(broker: &Broker, spec: &Spec, offer: &Offer, stop: &Stop) ->
     let mut reader = Reader::start(broker.settings(), &counts, text.words().clone())?;
     let shape = (offer.workers, offer.processes);
     let epoch = humantime::format_duration(offer.epoch).to_string().replace(' ', "");
-    let mut command = WordCount::new(broker.settings(), &lines.name, &lines.name, shape)?.with(&[
+    let mut command = Run::word_count(broker.settings(), &lines.name, &lines.name, shape)?.with(&[
         "--to",
         &format!("kafka:{}", counts.name),
         "--epoch",

@@ -94,9 +94,18 @@ impl Process {
     ///
     /// # Errors
     /// If it failed: what it said last; or if `stop` was requested.
-    pub(super) fn wait(mut self, stop: &Stop) -> Result<(f64, String)> {
+    pub(super) fn wait(self, stop: &Stop) -> Result<(f64, String)> {
+        self.wait_and(stop, |_| {})
+    }
+
+    /// As [`Process::wait`]; meanwhile, it is looked at.
+    ///
+    /// # Errors
+    /// As [`Process::wait`].
+    pub(super) fn wait_and(mut self, stop: &Stop, mut look: impl FnMut(&Process)) -> Result<(f64, String)> {
         let mut deadline = None;
         let status = loop {
+            look(&self);
             if let Some(status) = self.child.try_wait().context("waiting for a process")? {
                 break status;
             }

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
+use clap::Command;
+use cutwater_dataflows::{Entry, Shape};
 use indicatif::HumanCount;
 
 use super::kafka::{KafkaArgs, duration};
 use super::options::{LogArgs, MOST_WORKERS, number, workers};
-use super::usage;
-use crate::bench::{self, Law, Options, Rates, Spec};
+use super::{find_entry, generate, usage};
+use crate::bench::{self, AnyOptions, Law, Options, Rates, Spec};
+use crate::kafka::client::Settings;
 
 /// What `--help` says above the options.
 pub(super) const ABOUT: &str = "Measure word-count's throughput and latency, beside a bare consumer\n\n\
@@ -24,6 +27,9 @@ pub(super) const ABOUT: &str = "Measure word-count's throughput and latency, bes
      Every count is checked.\n\n\
      Without --brokers it takes librdkafka's in-process broker, made for tests, for a quick look: the figures are that \
      broker's more than anything else's.\n\n\
+     With --dataflow NAME it measures another dataflow, on its samples (`cutwater generate`): to the end, with one worker and with several, \
+     beside one bare consumer, with processor time and memory; and it fails where the final rows depend on the number of \
+     workers. The dataflow's own options follow `--`.\n\n\
      The table goes to standard output. Producer, reader and broker take processor time as well: where they share a \
      machine with word-count, compare figures of one run with each other, not with those of another machine.";
 
@@ -32,6 +38,13 @@ pub(super) const ABOUT: &str = "Measure word-count's throughput and latency, bes
 pub(super) struct BenchArgs {
     #[command(flatten)]
     pub kafka: KafkaArgs,
+
+    /// Which dataflow to measure; another than word-count on its samples
+    #[arg(long, value_name = "NAME", default_value = "word-count", help_heading = "Workload")]
+    pub dataflow: String,
+    /// Options of that dataflow, after `--`
+    #[arg(last = true, value_name = "OPTION")]
+    pub options: Vec<String>,
 
     /// How often words come
     #[arg(long, value_enum, default_value_t = Law::Uniform, help_heading = "Workload")]
@@ -92,9 +105,16 @@ const RECORDS: u64 = 10_000_000;
 const MOST: f64 = 1e8;
 
 /// Measures as the options say.
-pub(super) fn bench(args: &BenchArgs, general: &LogArgs) -> Result<()> {
+pub(super) fn bench(args: &BenchArgs, general: &LogArgs, registry: &[Entry]) -> Result<()> {
     if args.contestant {
         return bench::serve_contestant();
+    }
+    if args.dataflow != WORD_COUNT {
+        let entry = find_entry(registry, &args.dataflow)?;
+        return bench::run_any(entry, &any(args, entry, registry, general.quiet)?);
+    }
+    if !args.options.is_empty() {
+        return Err(usage("options after `--` are those of another dataflow: name it with --dataflow NAME"));
     }
     let options = options(args, general.quiet)?;
     if options.cluster.is_none() && std::env::var_os("CUTWATER_BROKERS").is_some_and(|name| !name.is_empty())
@@ -104,14 +124,63 @@ pub(super) fn bench(args: &BenchArgs, general: &LogArgs) -> Result<()> {
     bench::run(&options)
 }
 
-fn options(args: &BenchArgs, quiet: bool) -> Result<Options> {
-    let cluster = match args.kafka.brokers.as_deref() {
-        Some(brokers) if !brokers.is_empty() => Some(args.kafka.settings()?),
+/// The dataflow that has a workload of its own.
+const WORD_COUNT: &str = "word-count";
+
+/// How to measure another dataflow.
+fn any(args: &BenchArgs, entry: &Entry, registry: &[Entry], quiet: bool) -> Result<AnyOptions> {
+    let of_words = [
+        ("--words", args.words.is_some()),
+        ("--vocabulary", args.vocabulary.is_some()),
+        ("--svg", args.svg.is_some()),
+        ("--state", args.state.is_some()),
+        ("--rates", matches!(args.rates, Rates::These(_))),
+    ];
+    if let Some((option, _)) = of_words.iter().find(|(_, typed)| *typed) {
+        return Err(usage(format!(
+            "{option} is for word-count's own workload, not for --dataflow {}",
+            entry.name()
+        )));
+    }
+    if entry.sampled(args.seed).is_none() {
+        return Err(generate::none(entry, registry));
+    }
+    let command = entry.arguments(Command::new(entry.name()).no_binary_name(true));
+    let matches = command.try_get_matches_from(&args.options).map_err(|error| {
+        let error = error.to_string();
+        let why = error.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        usage(format!("--dataflow {}: its options, which follow `--`: {why}", entry.name()))
+    })?;
+    let shape = Shape::of(&*entry.parse(&matches)?)?;
+    Ok(AnyOptions {
+        cluster: cluster(args)?,
+        args: args.options.clone(),
+        inputs: shape.inputs,
+        outputs: shape.outputs.into_iter().map(|output| output.name).collect(),
+        records: args.records,
+        seed: args.seed,
+        partitions: args.partitions,
+        rounds: args.rounds,
+        workers: args.workers,
+        processes: args.processes,
+        json: args.json.clone(),
+        quiet,
+    })
+}
+
+/// The cluster that was typed, if one was.
+fn cluster(args: &BenchArgs) -> Result<Option<Settings>> {
+    match args.kafka.brokers.as_deref() {
+        Some(brokers) if !brokers.is_empty() => Ok(Some(args.kafka.settings()?)),
         _ if !args.kafka.set.is_empty() => {
-            return Err(usage("--set is for a cluster: name its brokers with --brokers HOST:PORT"));
+            Err(usage("--set is for a cluster: name its brokers with --brokers HOST:PORT"))
         }
-        _ => None,
-    };
+        _ => Ok(None),
+    }
+}
+
+fn options(args: &BenchArgs, quiet: bool) -> Result<Options> {
+    let cluster = cluster(args)?;
     if args.workers.get() * args.processes.get() > MOST_WORKERS {
         return Err(usage(format!(
             "--workers {} of --processes {}: more than {MOST_WORKERS} workers in all",

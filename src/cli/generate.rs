@@ -160,7 +160,7 @@ fn folder(typed: &str) -> Result<PathBuf> {
 }
 
 /// What to say of a dataflow without samples.
-fn none(entry: &Entry, registry: &[Entry]) -> anyhow::Error {
+pub(super) fn none(entry: &Entry, registry: &[Entry]) -> anyhow::Error {
     let has = registry.iter().filter(|entry| entry.sampled(0).is_some()).map(Entry::name);
     let has = match has.collect::<Vec<_>>().join(", ") {
         names if names.is_empty() => "nor has any other".to_owned(),

@@ -161,7 +161,11 @@ fn serve(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches) -> Result
             &LogArgs::from_arg_matches(matches)?,
         ),
         #[cfg(feature = "bench")]
-        "bench" => bench::bench(&BenchArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?),
+        "bench" => bench::bench(
+            &BenchArgs::from_arg_matches(matches)?,
+            &LogArgs::from_arg_matches(matches)?,
+            registry,
+        ),
         "state" => state::state(&StateArgs::from_arg_matches(matches)?),
         "ledger" => ledger::ledger(&LedgerArgs::from_arg_matches(matches)?),
         "new" => new::new(&NewArgs::from_arg_matches(matches)?),

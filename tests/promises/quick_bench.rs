@@ -108,6 +108,48 @@ fn what_the_in_process_broker_cannot_keep_is_refused() {
 }
 
 #[test]
+fn another_dataflow_is_measured_on_its_samples() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let json = folder.path().join("report.json");
+    let ended = cutwater(["bench"])
+        .with("--dataflow top-words --records 2000 --rounds 1 --json")
+        .args([json.as_os_str()])
+        .with("-- --top 3")
+        .run()
+        .expect(0);
+    let table = ended.stdout.join("\n");
+    for text in [
+        "top-words, until the end of 2,000 samples of seed 1",
+        "bare consumer ",
+        "top-words, 1 worker ",
+        "top-words, 2 workers ",
+        "the final rows are the same for all: top (3 rows)",
+    ] {
+        assert!(table.contains(text), "{text}:\n{table}");
+    }
+    let report: Value =
+        serde_json::from_slice(&std::fs::read(&json).expect("a report")).expect("the report is JSON");
+    assert_eq!(number(&report, "/records"), 2000.0);
+    for row in ["/runs/0", "/runs/1"] {
+        for figure in ["records_per_second", "cpu_seconds_per_million", "peak_bytes", "of_bare_consumer"] {
+            assert!(number(&report, &format!("{row}/{figure}")) > 0.0, "{figure} of {report:#}");
+        }
+    }
+    // Several inputs, a table among them.
+    let sales =
+        cutwater(["bench"]).with("--dataflow sales --records 1000 --rounds 1 --partitions 2").run().expect(0);
+    assert!(sales.stdout.iter().any(|line| line.contains("top-sellers (")), "{:?}", sales.stdout);
+
+    let wrong = |args: &str, texts: &[&str]| {
+        cutwater(["bench"]).with(args).run().fails(2, texts);
+    };
+    wrong("--dataflow top-wrods", &["top-wrods", "did you mean top-words?"]);
+    wrong("--dataflow sales --words 3", &["--words", "word-count's own workload"]);
+    wrong("--dataflow sales -- --tpo 3", &["--dataflow sales", "--tpo"]);
+    wrong("-- --top 3", &["--dataflow NAME"]);
+}
+
+#[test]
 fn asked_to_stop_it_tells_what_it_has() {
     let running = cutwater(["bench"]).with("--records 1000 --rounds 1 --rates 100,200 --seconds 600").start();
     running.wait_stderr("word-count, 1 worker");
