@@ -27,6 +27,9 @@ fn none_forgets_anything_in_a_restart() {
         assert!(shape.unpersisted_state.is_empty(), "{}: {:?}", dataflow.name(), shape.unpersisted_state);
         for output in shape.outputs {
             assert!(output.restorable, "{}: output {}", dataflow.name(), output.name);
+            // Else each of its keys would be held once more, to see whether it has one row.
+            let known = ["balances", "components", "sales", "top-words"].contains(&dataflow.name());
+            assert!(output.unique || !known, "{}: output {}", dataflow.name(), output.name);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A keyed operator: it looks at all rows of a key, which an arrangement holds.
+//! A keyed operator: it looks at all rows of a key, which an arrangement holds. The library's own `greatest` looks at the first
+//! ones alone, by `reduce_ordered`, and needs no worker that has all rows of a key.
 
 use cutwater::prelude::*;
 
