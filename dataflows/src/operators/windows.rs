@@ -75,7 +75,7 @@ pub trait Windows<'s, R: Row> {
     /// # let test = Test::building("lately", |flow| {
     /// #     lately(flow.input("views").decode(Given::new())).output("lately", &["window"], &["views"]);
     /// # });
-    /// # let view = |second| ("views", given(&(Timestamp::from_micros(second * 1_000_000), Text::from("home")), 1));
+    /// # let view = |second: i64| ("views", given(&(Timestamp::from_micros(second * 1_000_000), Text::from("home")), 1));
     /// # let outcome = test.epoch([view(60), view(65), view(119)]).check();
     /// # assert_eq!(outcome.rows("lately")[4], r#"{"window":"1970-01-01T00:00:50Z","views":2}"#);
     /// # assert_eq!(outcome.rows("lately")[5], r#"{"window":"1970-01-01T00:01:00Z","views":3}"#);
