@@ -3,7 +3,7 @@
 //! - Row by row, and nothing remembered: [`mod@map`], [`filter`], [`negate`], [`mod@concat`], [`inspect`],
 //!   [`mod@windows`]
 //! - Summed or moved: [`consolidate`], [`exchange`]
-//! - Of arrangements, which hold the rows by key: [`arrange_by`], [`count`], [`threshold`], [`join`], [`reduce`], [`sequence`],
+//! - Of arrangements, which hold the rows by key: [`arrange_by`], [`count`], [`count_windows`], [`threshold`], [`join`], [`reduce`], [`sequence`],
 //!   [`reduce_ordered`], and made of it [`top_k`], [`aggregates`], [`quantiles`]; [`count_distinct`]; [`look_up`],
 //!   [`interval_join`], [`join_as_of`]
 //! - With a state that survives: [`persist`], [`stateful`], and made of it [`upsert`], [`latest`], [`deduplicate`],
@@ -21,6 +21,7 @@ pub mod concat;
 pub mod consolidate;
 pub mod count;
 pub mod count_distinct;
+pub mod count_windows;
 pub mod deduplicate;
 pub mod deduplicate_within;
 pub mod differential;
@@ -64,6 +65,7 @@ pub use concat::Concat;
 pub use consolidate::Consolidate;
 pub use count::Count;
 pub use count_distinct::CountDistinct;
+pub use count_windows::CountWindows;
 pub use deduplicate::Deduplicate;
 pub use deduplicate_within::DeduplicateWithin;
 pub use differential::Differential;

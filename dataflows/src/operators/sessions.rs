@@ -23,8 +23,8 @@ pub trait Sessions<'s, K: Row> {
     /// further than the gap before the watermark less the lateness; the session stays published. An event that is withdrawn
     /// from before the watermark less the lateness stays as well: it is too late for that.
     ///
-    /// An epoch costs, for each key with events in it, the sessions that these touch, and eight bytes of reading for each
-    /// other time that is held of the key. A time costs its bytes, the key's and 24 more.
+    /// An epoch costs, for each key with events in it, a walk through the sessions that these touch, and a glance at each other
+    /// time that is held of the key. A time costs its bytes, the key's and 24 more.
     ///
     /// ```
     /// # use cutwater_dataflows::prelude::*;

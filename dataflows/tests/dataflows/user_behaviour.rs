@@ -45,7 +45,8 @@ fn sorted(rows: impl IntoIterator<Item = String>) -> Vec<String> {
 }
 
 fn pages(views: &[View], size: i64) -> Vec<String> {
-    let mut pages: BTreeMap<(&str, Option<i64>), (usize, BTreeSet<&str>)> = BTreeMap::new();
+    type Of<'a> = (&'a str, Option<i64>);
+    let mut pages: BTreeMap<Of<'_>, (usize, BTreeSet<&str>)> = BTreeMap::new();
     for (user, page, at) in views {
         let start = (size > 0).then(|| at - at.rem_euclid(size));
         let (views, users) = pages.entry((page, start)).or_default();

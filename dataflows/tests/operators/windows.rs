@@ -1,6 +1,7 @@
 //! Windows and sessions, and what becomes of their state with a lateness.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use cutwater_dataflows::prelude::*;
@@ -73,6 +74,32 @@ fn windows_have_the_rows_whose_times_are_in_them() {
                     }
                     if size == 0 {
                         windows.insert((None, (key, at)), count);
+                    }
+                }
+                windows
+            },
+        );
+    }
+}
+
+#[test]
+fn count_windows_have_so_many_rows_in_their_order() {
+    for (size, sound) in [(1, true), (2, false), (5, true)] {
+        prove(
+            sound,
+            event,
+            move |events: Collection<'_, Event>| {
+                let size = NonZeroU32::new(size).expect("it is not 0");
+                events.persist("events").arrange("events").count_windows("windows", size)
+            },
+            |changes| {
+                let mut places: BTreeMap<Text, i64> = BTreeMap::new();
+                let mut windows = Rows::new();
+                for ((key, at), count) in rows(changes) {
+                    for _ in 0..count {
+                        let place = places.entry(key.clone()).or_default();
+                        *windows.entry((key.clone(), (*place / i64::from(size), at))).or_default() += 1;
+                        *place += 1;
                     }
                 }
                 windows
