@@ -1,6 +1,5 @@
 //! Alarms: raised when a key has had too many events for a while, cleared when it has few.
 
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -123,20 +122,18 @@ impl<K: Row, L: for<'a> Fn(K::Ref<'a>) -> Levels + 'static> KeyedState for Alarm
         out: &mut Emit<'_, Held>,
     ) {
         let levels = Micros::from((self.levels)(key));
-        let (mut events, mut settled) = (BTreeMap::new(), None);
+        let (mut events, mut settled) = (Vec::new(), None);
         for ((what, at, since, number), times) in state {
             match what {
-                EVENT => drop(events.insert(at, times)),
+                EVENT => events.push((at, times)),
                 SETTLED => settled = Some((at, Phase::of(since, number))),
                 _ => {}
             }
         }
         // No window after what is settled has an event that is older than this.
         let open = |at: Timestamp| settled.is_none_or(|(settled, _)| after(at, levels.window) > settled);
-        for (at, times) in updates.iter().filter(|&(at, _)| open(at)) {
-            *events.entry(at).or_default() += times;
-        }
-        let events: Vec<(Timestamp, i64)> = events.into_iter().filter(|(_, times)| *times != 0).collect();
+        events.extend(updates.iter().filter(|&(at, _)| open(at)));
+        sum(&mut events);
         match now.watermark {
             Some(now) => Course::new(&events, levels, settled).follow(now, out),
             None => {
@@ -152,6 +149,19 @@ impl<K: Row, L: for<'a> Fn(K::Ref<'a>) -> Levels + 'static> KeyedState for Alarm
             _ => Due::never(),
         }
     }
+}
+
+/// Sorts events, and sums those of the same time. They are two runs in order, which this sort merges.
+fn sum(events: &mut Vec<(Timestamp, i64)>) {
+    events.sort_by_key(|&(at, _)| at);
+    events.dedup_by(|next, sum| {
+        let same = next.0 == sum.0;
+        if same {
+            sum.1 += next.1;
+        }
+        same
+    });
+    events.retain(|&(_, times)| times != 0);
 }
 
 /// [`Levels`] in microseconds.
