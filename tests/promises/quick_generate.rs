@@ -11,11 +11,28 @@ use crate::support::broker::mock;
 use crate::support::committed::each;
 use crate::support::program::{cutwater, own};
 
-/// The inputs and outputs of a dataflow, where it needs no options.
-fn shape(entry: &Entry) -> Option<Shape> {
+/// The folder of the fixtures of a dataflow.
+fn fixtures(name: &str) -> String {
+    format!("{}/dataflows/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The options that the fixtures of a dataflow are of.
+fn options(name: &str) -> Vec<String> {
+    let rules = || format!("{}/rules.toml", fixtures(name));
+    match name {
+        "cleanse" | "event-monitor" => vec!["--rules".to_owned(), rules()],
+        "user-behaviour" => {
+            "--funnel home,cart,paid --deduplicate id".split(' ').map(str::to_owned).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The inputs and outputs of a dataflow, with the options of its fixtures.
+fn shape(entry: &Entry) -> Shape {
     let command = entry.arguments(Command::new(entry.name()).no_binary_name(true));
-    let dataflow = entry.parse(&command.try_get_matches_from([""; 0]).ok()?).ok()?;
-    Some(Shape::of(&*dataflow).expect("it can be built"))
+    let matches = command.try_get_matches_from(options(entry.name())).expect("its options");
+    Shape::of(&*entry.parse(&matches).expect("its options")).expect("it can be built")
 }
 
 #[test]
@@ -80,13 +97,13 @@ fn records_have_the_keys_and_times_of_the_samples() {
 #[test]
 fn the_samples_and_fixtures_of_every_dataflow_can_be_tested() {
     for entry in registry() {
-        let Some(shape) = shape(&entry) else { continue };
+        let (shape, options) = (shape(&entry), options(entry.name()));
         let folder = tempfile::tempdir().expect("a temporary folder");
         let to = format!("file:{}", folder.path().display());
         cutwater(["generate", entry.name(), "--records", "300", "--to", &to]).run().expect(0);
-        let mut test = cutwater(["test", entry.name()]);
-        let mut fixture = cutwater(["test", entry.name()]);
-        let fixtures = format!("{}/dataflows/fixtures/{}", env!("CARGO_MANIFEST_DIR"), entry.name());
+        let mut test = cutwater(["test", entry.name()]).args(&options);
+        let mut fixture = cutwater(["test", entry.name()]).args(&options);
+        let fixtures = fixtures(entry.name());
         for input in &shape.inputs {
             test = test.args(["--input", &format!("{input}={}/{input}.jsonl", folder.path().display())]);
             fixture = fixture.args(["--input", &format!("{input}={fixtures}/{input}.jsonl")]);
