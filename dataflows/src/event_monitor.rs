@@ -33,6 +33,8 @@ pub use samples::samples;
 /// Example: cutwater run event-monitor --rules rules.toml -t events -o webhook:https://host/alarms
 #[derive(clap::Args, Clone, Debug)]
 #[command(verbatim_doc_comment)]
+// The rules stand as they are typed: the help shows the same text.
+#[allow(rustdoc::broken_intra_doc_links, rustdoc::private_intra_doc_links)]
 pub struct EventMonitor {
     /// The file of rules
     #[arg(long, value_name = "FILE", value_parser = Rules::read)]

@@ -45,6 +45,8 @@ pub use rules::Rules;
 /// Example: cutwater run cleanse --rules rules.toml -t records -o kafka:clean --dead-letter kafka:dirty
 #[derive(clap::Args, Clone, Debug)]
 #[command(verbatim_doc_comment)]
+// The rules stand as they are typed: the help shows the same text.
+#[allow(rustdoc::broken_intra_doc_links, rustdoc::private_intra_doc_links)]
 pub struct Cleanse {
     /// The file of rules
     #[arg(long, value_name = "FILE", value_parser = Rules::read)]
