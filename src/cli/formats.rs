@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
-use cutwater_dataflows::format::Avro;
+use cutwater_dataflows::format::{Avro, Protobuf};
 use cutwater_dataflows::lateness::with_lateness;
 use cutwater_dataflows::{Binding, Build, Format, Shape, format};
 
@@ -14,23 +14,32 @@ use super::usage;
 use crate::fault::Fault;
 use crate::schema_registry::{Asked, Registry};
 
-/// The formats, of which avro knows the registry of `--schema-registry`, where that is given.
+/// The formats, of which avro knows the registry of `--schema-registry`, and protobuf the descriptors of `--descriptor`, where
+/// these are given.
 ///
 /// # Errors
-/// If that is no URL.
-fn with_registry(args: &RunArgs, known: &[Arc<dyn Format>], fault: &Fault) -> Result<Vec<Arc<dyn Format>>> {
+/// If that is no URL, or no file of descriptors.
+fn with_schemas(args: &RunArgs, known: &[Arc<dyn Format>], fault: &Fault) -> Result<Vec<Arc<dyn Format>>> {
     let mut formats = known.to_vec();
     if let Some(url) = &args.schema_registry {
         let registry = Registry::new(url, args.kafka.connect_timeout, fault);
         let registry = registry.map_err(|why| usage(format!("--schema-registry: {why}")))?;
-        let avro = Arc::new(Avro::new(Arc::new(Asked(registry))));
-        // In its place, so that it is named once.
-        match formats.iter_mut().find(|format| format.name() == avro.name()) {
-            Some(format) => *format = avro,
-            None => formats.push(avro),
-        }
+        replace(&mut formats, Arc::new(Avro::new(Arc::new(Asked(registry)))));
+    }
+    if let Some(path) = &args.descriptor {
+        let wrong = |why: &dyn std::fmt::Display| usage(format!("--descriptor {}: {why}", path.display()));
+        let descriptors = std::fs::read(path).map_err(|error| wrong(&error))?;
+        replace(&mut formats, Arc::new(Protobuf::new(&descriptors).map_err(|why| wrong(&why))?));
     }
     Ok(formats)
+}
+
+/// Puts a format in the place of that of its name, so that it is named once.
+fn replace(formats: &mut Vec<Arc<dyn Format>>, format: Arc<dyn Format>) {
+    match formats.iter_mut().find(|other| other.name() == format.name()) {
+        Some(other) => *other = format,
+        None => formats.push(format),
+    }
 }
 
 /// The dataflow with its inputs read as the options say, and its lateness. What is fetched for it ends the run by `fault`
@@ -44,12 +53,20 @@ pub(super) fn bound(
     known: &[Arc<dyn Format>],
     fault: &Fault,
 ) -> Result<Arc<dyn Build>> {
-    let known = with_registry(args, known, fault)?;
+    let known = with_schemas(args, known, fault)?;
     let bindings = bindings(&args.format, &Shape::of(&*dataflow)?, dataflow.name(), &known)?;
     let is_asked = bindings.values().any(|binding| binding.format.name() == Avro::default().name());
     if args.schema_registry.is_some() && !is_asked {
         return Err(usage(
             "--schema-registry has the schemas of avro, but no input is read as that: say which with --format INPUT=avro",
+        ));
+    }
+    if args.descriptor.is_some()
+        && !bindings.values().any(|binding| binding.format.name().starts_with("protobuf:"))
+    {
+        return Err(usage(
+            "--descriptor has the messages of protobuf, but no input is read as that: say which with --format \
+             INPUT=protobuf:MESSAGE",
         ));
     }
     Ok(with_lateness(format::bound(dataflow, bindings), args.lateness))

@@ -20,7 +20,7 @@ pub(super) struct RunArgs {
     /// Bind an input to a topic; TOPIC alone binds the only input; ^REGEX is allowed; repeatable
     #[arg(short, long, value_name = "NAME=TOPIC", help_heading = "Input")]
     pub topic: Vec<String>,
-    /// How an input is read, as text, json, csv (csv:HEADER names its fields, with the delimiter between them) or avro, and what
+    /// How an input is read, as text, json, csv (csv:HEADER names its fields, with the delimiter between them), avro or protobuf:MESSAGE, and what
     /// a record means, append, upsert or debezium; FORMAT alone binds the only input; repeatable [default: text for rows
     /// of one text, json for others]
     #[arg(short, long, value_name = "INPUT=FORMAT+ENVELOPE", help_heading = "Input")]
@@ -28,6 +28,9 @@ pub(super) struct RunArgs {
     /// The registry that has the schemas of avro's records: http:// or https://, with user and password where it asks for them
     #[arg(long, value_name = "URL", help_heading = "Input")]
     pub schema_registry: Option<String>,
+    /// The descriptors of protobuf's messages, as protoc --include_imports --descriptor_set_out writes them
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    pub descriptor: Option<PathBuf>,
     /// Where to start: earliest, latest, committed, timestamp:MS or offset:N
     #[arg(long, value_name = "WHERE", default_value = "earliest", help_heading = "Input")]
     pub from: From,

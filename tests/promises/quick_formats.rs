@@ -185,12 +185,20 @@ fn formats_that_can_not_be_are_wrong_usage() {
     };
     wrong("-f json", &["--format json", "for which input", "orders, products, lines"]);
     wrong("-f order=json", &["--format order=json", "no input \"order\"", "orders, products, lines"]);
-    wrong("-f orders=xml", &["--format orders=xml", "no format \"xml\"", "text, json, csv, avro, bars"]);
+    wrong(
+        "-f orders=xml",
+        &["--format orders=xml", "no format \"xml\"", "text, json, csv, avro, protobuf, bars"],
+    );
     wrong("-f orders=json+replace", &["--format", "no envelope \"replace\"", "append, upsert, debezium"]);
     wrong(
         "-f orders=csv:id",
         &["--format", "input \"orders\"", "column \"price\" is not among the fields: id"],
     );
+    wrong("-f orders=protobuf:shop.Order", &["--format", "--descriptor FILE"]);
+    wrong("--descriptor /nowhere", &["--descriptor /nowhere", "No such file"]);
+    wrong("--descriptor /etc/passwd", &["--descriptor /etc/passwd", "it is no set of descriptors"]);
+    wrong("--descriptor /dev/null", &["--descriptor has the messages of protobuf", "protobuf:MESSAGE"]);
+    wrong("--descriptor /dev/null -f orders=protobuf", &["--format", "which message is it?"]);
     wrong("-f orders=json:id", &["--format", "format json takes nothing after a colon"]);
     wrong("-f orders=text+debezium", &["--format", "input \"orders\"", "text fills one column"]);
     wrong("-f orders=text", &["--format", "input \"orders\"", "text fills one column", "Order has 2"]);

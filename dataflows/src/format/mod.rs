@@ -69,6 +69,8 @@ pub(crate) mod debezium;
 mod fields;
 pub mod json;
 mod own;
+pub mod protobuf;
+mod raw;
 mod read;
 mod row_writer;
 pub(crate) mod scalar;
@@ -86,6 +88,7 @@ pub use bound::bound;
 pub use csv::Csv;
 pub use json::Json;
 pub(crate) use own::{is_own, without};
+pub use protobuf::Protobuf;
 pub(crate) use read::{Append, Payload, Refine, Upserts};
 pub use row_writer::{Layout, RowWriter};
 pub use text::Text;
@@ -304,7 +307,13 @@ impl fmt::Display for InputShape {
 
 /// The formats that come with Cutwater.
 pub fn formats() -> Vec<Arc<dyn Format>> {
-    vec![Arc::new(Text), Arc::new(Json), Arc::new(Csv::default()), Arc::new(Avro::default())]
+    vec![
+        Arc::new(Text),
+        Arc::new(Json),
+        Arc::new(Csv::default()),
+        Arc::new(Avro::default()),
+        Arc::new(Protobuf::default()),
+    ]
 }
 
 /// The format of rows of this type where none is bound: `text` for one text, `json` for others.
@@ -328,8 +337,8 @@ mod tests {
         assert_eq!(bound("json+upsert"), "Binding(\"json\", Some(Upsert))");
         let refused = |text: &str| parse(text).unwrap_err();
         assert_eq!(bound("csv:a,b+upsert"), "Binding(\"csv:a,b\", Some(Upsert))");
-        assert_eq!(refused("jsno"), "there is no format \"jsno\", but text, json, csv, avro");
-        assert_eq!(refused(""), "there is no format \"\", but text, json, csv, avro");
+        assert_eq!(refused("jsno"), "there is no format \"jsno\", but text, json, csv, avro, protobuf");
+        assert_eq!(refused(""), "there is no format \"\", but text, json, csv, avro, protobuf");
         assert_eq!(refused("json+"), "there is no envelope \"\", but append, upsert, debezium");
         assert_eq!(refused("json+upsrt"), "there is no envelope \"upsrt\", but append, upsert, debezium");
         assert_eq!(refused("json:a"), "format json takes nothing after a colon, but \"a\" is there");

@@ -1,7 +1,6 @@
 //! Avro, in Confluent's wire format: a zero, the id of the writer's schema in four bytes, and the datum.
 
 mod plan;
-mod raw;
 mod read;
 
 use std::collections::HashMap;

@@ -1,8 +1,8 @@
 //! Reads a datum by its plan.
 
 use super::plan::{Plan, Scalar, Shape, Target, TargetNode};
-use super::raw::{Raw, Slot, Why};
 use crate::format::RowWriter;
+use crate::format::raw::{Raw, Slot, Why};
 use crate::record::Malformed;
 use crate::rows::{Kind, Timestamp, Value};
 

@@ -1,11 +1,11 @@
-//! Values as they are written, and as columns have them.
+//! Values as formats write them that say their types, and as columns have them.
 
 use std::borrow::Cow;
 
 use crate::rows::{Kind, Timestamp, Value, decimal_text, decimal_units};
 
 /// A value as it is written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Raw<'p> {
     Null,
     Bool(bool),
@@ -13,6 +13,8 @@ pub(crate) enum Raw<'p> {
     Double(f64),
     Bytes(&'p [u8]),
     Text(&'p str),
+    /// A text that is not in the payload as it is.
+    Symbol(String),
     Decimal(i128, u8),
     Time(Timestamp),
 }
@@ -37,6 +39,10 @@ impl<'p> Raw<'p> {
     pub(crate) fn into_slot(self, kind: &Kind, as_text: bool) -> Result<Slot<'p>, Why> {
         let value = match (kind, self) {
             (_, Raw::Null) => Value::Null,
+            (Kind::Text | Kind::Any, Raw::Symbol(text)) => return Ok(Slot::Text(text)),
+            (Kind::Timestamp, Raw::Symbol(text)) => {
+                Value::Timestamp(text.parse().map_err(|_| "it is not an RFC 3339 time")?)
+            }
             (Kind::Text | Kind::Any, Raw::Text(text)) => Value::Text(text),
             (Kind::Text, raw) if as_text => return raw.text().map(Slot::Text),
             (Kind::Int | Kind::Any, Raw::Long(number)) => Value::Int(number),
@@ -65,7 +71,7 @@ impl<'p> Raw<'p> {
             Raw::Long(_) => "an integer",
             Raw::Double(_) => "a floating-point number",
             Raw::Bytes(_) => "bytes",
-            Raw::Text(_) => "text",
+            Raw::Text(_) | Raw::Symbol(_) => "text",
             Raw::Decimal(..) => "a decimal",
             Raw::Time(_) => "a time",
         };
@@ -77,6 +83,7 @@ impl<'p> Raw<'p> {
             Raw::Decimal(units, from) => (units, from),
             Raw::Long(number) => (number.into(), 0),
             Raw::Text(text) => return decimal_units(text, scale).map_err(|why| why.to_string().into()),
+            Raw::Symbol(text) => return decimal_units(&text, scale).map_err(|why| why.to_string().into()),
             Raw::Double(number) => {
                 return decimal_units(&number.to_string(), scale).map_err(|why| why.to_string().into());
             }
@@ -102,6 +109,7 @@ impl<'p> Raw<'p> {
             Raw::Long(number) => number.to_string(),
             Raw::Double(number) => number.to_string(),
             Raw::Text(text) => text.to_owned(),
+            Raw::Symbol(text) => text,
             Raw::Time(time) => time.to_string(),
             Raw::Decimal(units, scale) => decimal_text(units, scale),
             Raw::Bytes(bytes) => std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?.to_owned(),
