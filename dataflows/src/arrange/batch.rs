@@ -1,25 +1,17 @@
 //! A batch of an arrangement: rows in the order of their hashes, with times and differences.
 
 use super::directory::Directory;
+use super::entries::{Entries, Entry};
 use crate::{Diff, Epoch};
 
 /// Rows in the order of hash, bytes and time. No row is there twice at a time, and no difference is zero.
 ///
 /// Rows with the same key are side by side, in the order of their bytes.
 pub struct Batch {
-    entries: Vec<Entry>,
+    entries: Entries,
     bytes: Vec<u8>,
     times: Times,
     directory: Directory,
-}
-
-/// What is known of a row without looking at its bytes; together, for one miss of the cache.
-#[derive(Clone, Copy)]
-struct Entry {
-    hash: u64,
-    diff: Diff,
-    /// Where the row's bytes end; they begin where those of the row before end.
-    end: u64,
 }
 
 /// The times of the rows of a batch.
@@ -60,12 +52,12 @@ pub(crate) const TOGETHER: usize = 32;
 impl Batch {
     /// How many updates it holds.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.entries().len()
     }
 
     /// True iff it holds none. Those of a trace hold some.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.entries().is_empty()
     }
 
     /// The update at `index`.
@@ -74,7 +66,7 @@ impl Batch {
     /// If there is none.
     #[inline]
     pub fn update(&self, index: usize) -> Update<'_> {
-        let Entry { hash, diff, .. } = self.entries[index];
+        let (hash, diff) = (self.entries.entries()[index].hash, self.entries.diff(index));
         let time = match &self.times {
             Times::One(time) => *time,
             Times::Each(times) => times[index],
@@ -93,12 +85,13 @@ impl Batch {
     /// The hash of the row at `index`; none after the last.
     #[inline]
     pub(super) fn hash(&self, index: usize) -> Option<u64> {
-        self.entries.get(index).map(|entry| entry.hash)
+        self.entries.entries().get(index).map(|entry| entry.hash)
     }
 
     /// The hashes of the first and the last row.
     pub(super) fn ends(&self) -> (u64, u64) {
-        (self.entries[0].hash, self.entries[self.entries.len() - 1].hash)
+        let entries = self.entries.entries();
+        (entries[0].hash, entries[entries.len() - 1].hash)
     }
 
     /// Bytes of all rows.
@@ -108,8 +101,8 @@ impl Batch {
 
     #[inline]
     fn row(&self, index: usize) -> &[u8] {
-        let start = if index == 0 { 0 } else { self.entries[index - 1].end };
-        &self.bytes[start as usize..self.entries[index].end as usize]
+        let start = if index == 0 { 0 } else { self.entries.end(index - 1) };
+        &self.bytes[start..self.entries.end(index)]
     }
 
     /// Adds to each of `sums` the differences, of all times, of the row that is looked for at its place.
@@ -124,7 +117,7 @@ impl Batch {
                 *candidates = self.directory.candidates(probe.hash);
             }
             for (probe, (start, end)) in probes.iter().zip(&mut candidates) {
-                let entries = &self.entries[*start as usize..*end as usize];
+                let entries = &self.entries.entries()[*start as usize..*end as usize];
                 let before = |entry: &Entry| entry.hash < probe.hash;
                 *start += match entries.len() {
                     ..=FEW => entries.iter().take_while(|entry| before(entry)).count() as u32,
@@ -134,12 +127,11 @@ impl Batch {
             for ((probe, &(start, end)), sum) in probes.iter().zip(&candidates).zip(sums) {
                 let start = self.first(probe, start as usize, end as usize);
                 for index in start..end as usize {
-                    let Entry { hash, diff, .. } = self.entries[index];
-                    if hash != probe.hash {
+                    if self.entries.entries()[index].hash != probe.hash {
                         break;
                     }
                     if self.row(index) == probe.row {
-                        *sum += diff;
+                        *sum += self.entries.diff(index);
                     } else if index >= start + FEW {
                         break;
                     }
@@ -159,7 +151,7 @@ impl Batch {
         }
         for (hash, range) in hashes.iter().zip(ranges) {
             let (start, end) = *range;
-            let entries = &self.entries[start..end];
+            let entries = &self.entries.entries()[start..end];
             let first = partition(entries, |entry| entry.hash < *hash);
             let count = partition(&entries[first..], |entry| entry.hash == *hash);
             *range = (start + first, start + first + count);
@@ -188,10 +180,10 @@ impl Batch {
     /// Where to begin to look for a row, of which `start` is the first entry with its hash, if there is one.
     #[inline]
     fn first(&self, probe: &Probe<'_>, start: usize, end: usize) -> usize {
-        if end - start <= FEW || self.entries[start + FEW].hash != probe.hash {
+        if end - start <= FEW || self.entries.entries()[start + FEW].hash != probe.hash {
             return start;
         }
-        let same = self.entries[start..end].partition_point(|entry| entry.hash == probe.hash);
+        let same = self.entries.entries()[start..end].partition_point(|entry| entry.hash == probe.hash);
         let (mut first, mut last) = (start, start + same);
         while first < last {
             let middle = first.midpoint(last);
@@ -224,7 +216,7 @@ impl Building {
     pub(super) fn new(rows: usize, bytes: usize, (first, last): (u64, u64)) -> Self {
         Building {
             batch: Batch {
-                entries: Vec::with_capacity(rows),
+                entries: Entries::with_capacity(rows),
                 bytes: Vec::with_capacity(bytes),
                 times: Times::One(Epoch::MIN),
                 directory: Directory::new(rows, first, last),
@@ -237,20 +229,20 @@ impl Building {
     pub(super) fn push(&mut self, update: Update<'_>) {
         let Update { hash, row, time, diff } = update;
         let batch = &mut self.batch;
-        if let Some(last) = batch.entries.last()
+        if let Some(last) = batch.entries.entries().last()
             && last.hash == hash
         {
-            let last = batch.entries.len() - 1;
+            let last = batch.len() - 1;
             let before = batch.update(last);
             if before.time == time && before.row == row {
-                batch.entries[last].diff += diff;
-                if batch.entries[last].diff == 0 {
-                    self.pop();
+                match before.diff + diff {
+                    0 => self.pop(),
+                    diff => batch.entries.set_last(diff),
                 }
                 return;
             }
         }
-        let index = batch.entries.len();
+        let index = batch.len();
         match &mut batch.times {
             Times::Each(times) => times.push(time),
             Times::One(one) if index == 0 => *one = time,
@@ -264,14 +256,14 @@ impl Building {
         // Where the row before was taken back, the slot has its start already, and it is the same.
         batch.directory.push(index, hash);
         batch.bytes.extend_from_slice(row);
-        batch.entries.push(Entry { hash, diff, end: batch.bytes.len() as u64 });
+        batch.entries.push(hash, diff, batch.bytes.len());
     }
 
     /// Takes the last update back.
     fn pop(&mut self) {
         let batch = &mut self.batch;
         batch.entries.pop();
-        batch.bytes.truncate(batch.entries.last().map_or(0, |entry| entry.end) as usize);
+        batch.bytes.truncate(batch.len().checked_sub(1).map_or(0, |last| batch.entries.end(last)));
         if let Times::Each(times) = &mut batch.times {
             times.pop();
         }
@@ -280,10 +272,10 @@ impl Building {
     /// The batch; none if all cancelled out.
     pub(super) fn done(self) -> Option<Batch> {
         let mut batch = self.batch;
-        if batch.entries.is_empty() {
+        if batch.is_empty() {
             return None;
         }
-        batch.directory.finish(batch.entries.len());
+        batch.directory.finish(batch.len());
         batch.entries.shrink_to_fit();
         batch.bytes.shrink_to_fit();
         Some(batch)

@@ -7,6 +7,7 @@
 
 mod batch;
 mod directory;
+mod entries;
 mod merge;
 mod sort;
 
