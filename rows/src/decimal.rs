@@ -74,37 +74,54 @@ impl fmt::Display for NotDecimal {
 
 impl std::error::Error for NotDecimal {}
 
+/// The most units that are read: 28 digits are sure to be. It leaves room for sums of thousands of millions of them.
+const MOST: u128 = (1 << 96) - 1;
+
 /// Reads a decimal number as units of the last of `scale` digits after the point.
 ///
 /// # Errors
 /// If it is not a number, has more digits than that (it is never rounded), or is too large: 28 digits are sure to be read.
 pub fn decimal_units(text: &str, scale: u8) -> Result<i128, NotDecimal> {
-    use rust_decimal::Error::{
-        ExceedsMaximumPossibleValue, LessThanMinimumPossibleValue, ScaleExceedsMaximumPrecision, Underflow,
+    let (number, exponent) = match text.split_once(['e', 'E']) {
+        Some((number, exponent)) => (number, read_exponent(exponent)?),
+        None => (text, 0),
     };
-    // It reads underscores as well.
-    if !text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte)) {
+    let digits = number.strip_prefix(['+', '-']).unwrap_or(number);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let digits = || whole.bytes().chain(fraction.bytes());
+    if digits().next().is_none() || !digits().all(|digit| digit.is_ascii_digit()) {
         return Err(NotDecimal::NotANumber);
     }
-    let number = if text.contains(['e', 'E']) {
-        rust_decimal::Decimal::from_scientific(text)
-    } else {
-        rust_decimal::Decimal::from_str_exact(text)
-    };
-    let number = number.map_err(|error| match error {
-        Underflow | ScaleExceedsMaximumPrecision(_) => NotDecimal::TooFine(scale),
-        ExceedsMaximumPossibleValue | LessThanMinimumPossibleValue => NotDecimal::TooLarge(scale),
-        _ => NotDecimal::NotANumber,
-    })?;
-    let mut number = number.normalize();
-    if number.scale() > u32::from(scale) {
-        return Err(NotDecimal::TooFine(scale));
+    let too_large = || NotDecimal::TooLarge(scale);
+    // So many of the digits are whole units; zeros follow, where there are fewer.
+    let mut places = (whole.len() as i64).saturating_add(exponent).saturating_add(scale.into());
+    let mut units = 0u128;
+    for digit in digits().map(|digit| u128::from(digit - b'0')) {
+        if places > 0 {
+            units = units.checked_mul(10).and_then(|units| units.checked_add(digit)).ok_or_else(too_large)?;
+        } else if digit != 0 {
+            return Err(NotDecimal::TooFine(scale));
+        }
+        places = places.saturating_sub(1);
     }
-    number.rescale(u32::from(scale));
-    if number.scale() != u32::from(scale) {
-        return Err(NotDecimal::TooLarge(scale));
+    if units != 0 && places > 0 {
+        let zeros = u32::try_from(places).ok().and_then(|places| 10u128.checked_pow(places));
+        units = zeros.and_then(|zeros| units.checked_mul(zeros)).ok_or_else(too_large)?;
     }
-    Ok(number.mantissa())
+    match i128::try_from(units) {
+        Ok(signed) if units <= MOST => Ok(if number.starts_with('-') { -signed } else { signed }),
+        _ => Err(too_large()),
+    }
+}
+
+/// One that no number of digits makes up for is as good as any other such.
+fn read_exponent(text: &str) -> Result<i64, NotDecimal> {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+    text.parse().or_else(|error: std::num::ParseIntError| match error.kind() {
+        PosOverflow => Ok(i64::MAX),
+        NegOverflow => Ok(i64::MIN),
+        _ => Err(NotDecimal::NotANumber),
+    })
 }
 
 impl<const SCALE: u8> fmt::Display for Decimal<SCALE> {
@@ -211,5 +228,43 @@ mod tests {
         assert_eq!((cents * -3 - cents).to_string(), "-0.08");
         assert_eq!(Decimal::<2>::from_units(i128::MAX).checked_add(Decimal::from_units(1)), None);
         assert!(Decimal::<38>::from_units(i128::MIN).to_string().starts_with("-1.70"));
+    }
+
+    #[test]
+    fn what_is_no_decimal_of_a_scale_is_told_apart() {
+        use NotDecimal::{NotANumber, TooFine, TooLarge};
+        let zeros = "0".repeat(60);
+        for (text, units) in [
+            ("+.5", 50),
+            ("5.", 500),
+            ("-0", 0),
+            ("0e400", 0),
+            ("1E+2", 10_000),
+            ("120e-1", 1200),
+            ("-792281625142643375935439503.35", 1 - (1 << 96)),
+        ] {
+            assert_eq!(decimal_units(text, 2), Ok(units), "{text}");
+        }
+        for text in [format!("1.{zeros}"), format!("{zeros}1"), format!("1{zeros}e-60")] {
+            assert_eq!(decimal_units(&text, 2), Ok(100), "{text}");
+        }
+        for (text, why) in [
+            ("792281625142643375935439503.36", TooLarge(2)),
+            ("12345678901234567890123456789012345678", TooLarge(2)),
+            ("1700000000000000000000000000000000000.00", TooLarge(2)),
+            ("1e99999999999999999999", TooLarge(2)),
+            ("1e-99999999999999999999", TooFine(2)),
+            ("0.001", TooFine(2)),
+            ("", NotANumber),
+            (".", NotANumber),
+            ("-", NotANumber),
+            ("--5", NotANumber),
+            ("1e", NotANumber),
+            ("1e1e1", NotANumber),
+            ("e5", NotANumber),
+            ("１", NotANumber),
+        ] {
+            assert_eq!(decimal_units(text, 2), Err(why), "{text}");
+        }
     }
 }
