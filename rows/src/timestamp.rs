@@ -10,6 +10,10 @@ use crate::row::Row;
 use crate::scalar::scalar;
 use crate::schema::Kind;
 
+/// The first and the last time that RFC 3339 can show: 0000-01-01T00:00:00Z and 9999-12-31T23:59:59.999999Z.
+const FIRST: i64 = -62_167_219_200_000_000;
+const LAST: i64 = 253_402_300_799_999_999;
+
 /// A point in time: microseconds since the Unix epoch, UTC, without leap seconds. Shown and read as RFC 3339.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -20,12 +24,17 @@ impl Timestamp {
         Timestamp(micros)
     }
 
-    /// So many milliseconds after the Unix epoch; `None` where that is beyond 290,000 years.
+    /// So many milliseconds after the Unix epoch; `None` where RFC 3339 can't show that.
     pub const fn from_millis(millis: i64) -> Option<Self> {
         match millis.checked_mul(1000) {
-            Some(micros) => Some(Timestamp(micros)),
+            Some(micros) => Timestamp(micros).shown(),
             None => None,
         }
+    }
+
+    /// The same, if RFC 3339 can show it: from the year 0 to 9999. What is read is to be written, so formats take no other.
+    pub const fn shown(self) -> Option<Self> {
+        if FIRST <= self.0 && self.0 <= LAST { Some(self) } else { None }
     }
 
     /// Microseconds since the Unix epoch.
@@ -56,7 +65,10 @@ impl FromStr for Timestamp {
     /// Reads RFC 3339; of finer digits than microseconds, the rest is cut off.
     fn from_str(text: &str) -> Result<Self, String> {
         match DateTime::parse_from_rfc3339(text) {
-            Ok(time) => Ok(Timestamp(time.timestamp_micros())),
+            // In UTC, it may be in another year.
+            Ok(time) => Timestamp(time.timestamp_micros())
+                .shown()
+                .ok_or_else(|| format!("{text:?} is not in the years from 0 to 9999 of UTC")),
             Err(error) => Err(format!("{text:?} is not an RFC 3339 time: {error}")),
         }
     }
@@ -94,5 +106,19 @@ mod tests {
             assert!(!Timestamp::from_micros(micros).to_string().is_empty());
         }
         assert_eq!(Timestamp::from_millis(i64::MAX), None);
+    }
+
+    #[test]
+    fn what_rfc_3339_can_not_show_is_not_read() {
+        for (micros, shown) in [(FIRST, "0000-01-01T00:00:00Z"), (LAST, "9999-12-31T23:59:59.999999Z")] {
+            assert_eq!(Timestamp(micros).shown().unwrap().to_string(), shown);
+        }
+        for (millis, is_read) in
+            [(FIRST / 1000, true), (FIRST / 1000 - 1, false), (LAST / 1000, true), (LAST / 1000 + 1, false)]
+        {
+            assert_eq!(Timestamp::from_millis(millis).is_some(), is_read, "{millis}");
+        }
+        assert!("0000-01-01T00:00:00+01:00".parse::<Timestamp>().is_err());
+        assert!("9999-12-31T23:59:59-01:00".parse::<Timestamp>().is_err());
     }
 }

@@ -145,13 +145,13 @@ impl<'p> Reading<'p> {
                     1_000_000 => Some(number),
                     _ => Some(number.div_euclid(1_000)),
                 };
-                match micros {
-                    Some(micros) => Raw::Time(Timestamp::from_micros(micros)),
+                match micros.and_then(|micros| Timestamp::from_micros(micros).shown()) {
+                    Some(time) => Raw::Time(time),
                     None => return Ok(Err(OUT_OF_RANGE.into())),
                 }
             }
-            Scalar::Days => match self.long()?.checked_mul(86_400_000_000) {
-                Some(micros) => Raw::Time(Timestamp::from_micros(micros)),
+            Scalar::Days => match self.long()?.checked_mul(86_400_000).and_then(Timestamp::from_millis) {
+                Some(time) => Raw::Time(time),
                 None => return Ok(Err(OUT_OF_RANGE.into())),
             },
         }))

@@ -217,6 +217,10 @@ fn what_can_not_be_read_is_told_with_its_column() {
     assert_eq!(why::<Decimal<2>>("\"double\"", Avro::Double(f64::NAN)), "a: it is not a decimal number");
     assert_eq!(why::<Decimal<2>>("\"double\"", Avro::Double(0.1)), "it is read");
     assert_eq!(why::<Timestamp>(millis, Avro::TimestampMillis(i64::MAX)), "a: it is out of range");
+    assert_eq!(why::<Timestamp>(millis, Avro::TimestampMillis(253_402_300_800_000)), "a: it is out of range");
+    let date = r#"{"type":"int","logicalType":"date"}"#;
+    assert_eq!(why::<Timestamp>(date, Avro::Date(2_932_897)), "a: it is out of range");
+    assert_eq!(why::<Timestamp>(date, Avro::Date(2_932_896)), "it is read");
     assert_eq!(
         why::<Timestamp>("\"string\"", Avro::String("secret".into())),
         "a: it is not an RFC 3339 time"

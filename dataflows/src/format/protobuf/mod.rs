@@ -255,7 +255,8 @@ fn known(message: &DynamicMessage) -> Result<Raw<'_>, Cow<'static, str>> {
         Some("Timestamp") => {
             let micros = number("seconds").checked_mul(1_000_000);
             let micros = micros.and_then(|micros| micros.checked_add(number("nanos").div_euclid(1_000)));
-            Ok(Raw::Time(Timestamp::from_micros(micros.ok_or("it is out of range")?)))
+            let time = micros.and_then(|micros| Timestamp::from_micros(micros).shown());
+            Ok(Raw::Time(time.ok_or("it is out of range")?))
         }
         Some(name) if name.ends_with("Value") && name != "Value" && name != "ListValue" => {
             let value = message.get_field_by_name("value").ok_or(OTHER)?;

@@ -185,6 +185,12 @@ fn what_can_not_be_read_is_told_with_its_column() {
     let big = [&[7 << 3][..], &[0xff; 9], &[1]].concat();
     assert_eq!(read::<Big>(&big), Err("big: it is out of range of 64 bits".to_owned()));
     #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    struct At {
+        at: Timestamp,
+    }
+    // The first second of the year 10000.
+    assert_eq!(read::<At>(&[42, 7, 8, 128, 131, 209, 255, 175, 7]), Err("at: it is out of range".to_owned()));
+    #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     struct Tags {
         tags: Text,
     }
