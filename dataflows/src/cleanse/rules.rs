@@ -131,6 +131,9 @@ impl Tree {
         // What is the record's own has a dot in its name.
         let parts: Vec<&str> =
             if crate::format::is_own(path) { vec![path] } else { path.split('.').collect() };
+        if parts.len() > 1 && crate::format::is_own(parts[0]) {
+            return Err(format!("in {path:?}, {:?} is the record's own, which has nothing within", parts[0]));
+        }
         let (mut parts, mut is_new) = (parts.into_iter().peekable(), false);
         while let Some(part) = parts.next() {
             let index = at.children.iter().position(|(name, _)| name == part);

@@ -123,6 +123,11 @@ fn mistakes_of_rules_are_told_by_table_and_key() {
             "[[field]]\nname = \"b\"\nfrom = \"a.b\"",
             "key \"from\": in \"a.b\", \"a\" is a value for one field",
         ),
+        ("from = \"_offset.x\"", "key \"from\": in \"_offset.x\", \"_offset\" is the record's own, which"),
+        (
+            "type = \"decimal(20)\"\nmin = 0.12345678901234567891",
+            "key \"min\": 0.12345678901234568 may have been rounded",
+        ),
         (
             "[[keep]]\nfield = \"b\"",
             "rules.toml: [[keep]] 1 (\"b\"), key \"field\": there is no field \"b\", but a",

@@ -45,6 +45,9 @@ impl Owned {
                     crate::rule_file::kind(value)
                 ));
             }
+            Toml::Float(number) if matches!(kind, Kind::Decimal(_)) && digits(&number.to_string()) > 15 => {
+                return Err(format!("{number} may have been rounded by TOML: write it in quotes"));
+            }
             other => other.to_string(),
         };
         let mut bytes = Vec::new();
@@ -79,4 +82,10 @@ impl Owned {
             _ => return None,
         })
     }
+}
+
+/// How many digits a number has but for zeros before and behind them: 15 are sure to be what was written.
+fn digits(number: &str) -> usize {
+    let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+    digits.trim_matches('0').len()
 }
