@@ -73,7 +73,7 @@ struct Object {
 
 impl Object {
     fn open(schema: &Schema, as_text: bool) -> Result<Box<dyn Decoder>, String> {
-        Layout::new(schema)?;
+        Layout::without_own(schema)?;
         let fields = fields(&schema.columns);
         Ok(Box::new(Object { fields, as_text, found: Vec::new(), bytes: Vec::new() }))
     }

@@ -40,12 +40,18 @@ impl Layout {
     /// If two columns have the same name, or what may be missing is itself something that may be missing, or one that is the
     /// record's own has another type.
     pub fn new(schema: &Schema) -> Result<Self, String> {
-        let mut layout = Layout { columns: Vec::new(), event_time: None, has_own: false };
-        layout.add_named("", &schema.columns)?;
+        let mut layout = Layout::without_own(schema)?;
         for column in &mut layout.columns {
             column.own = Own::of(&column.path, &column.kind, column.optional)?;
             layout.has_own |= column.own.is_some();
         }
+        Ok(layout)
+    }
+
+    /// As [`Layout::new`], where the format fills all columns, whatever their names.
+    pub(crate) fn without_own(schema: &Schema) -> Result<Self, String> {
+        let mut layout = Layout { columns: Vec::new(), event_time: None, has_own: false };
+        layout.add_named("", &schema.columns)?;
         Ok(layout)
     }
 

@@ -35,7 +35,8 @@ impl RowReader {
     /// # Errors
     /// If no JSON can be such a row.
     pub fn new(schema: &Schema) -> Result<Self, String> {
-        let (layout, decoder) = (Layout::new(schema)?, Json.open(schema)?);
+        // `_offset`, say, is a column here, and not of a record.
+        let (layout, decoder) = (Layout::without_own(schema)?, Json.open(schema)?);
         Ok(RowReader { schema: schema.clone(), layout, decoder, renderer: json()(schema) })
     }
 
@@ -112,6 +113,13 @@ pub fn difference(
 mod tests {
     use super::*;
     use crate::prelude::*;
+
+    #[test]
+    fn columns_may_have_the_names_of_what_is_a_records_own() {
+        let schema = Schema::of::<(i64, Text)>().named(&["_offset"], &["_key"]).unwrap();
+        let text = r#"{"_offset":7,"_key":"k"}"#;
+        assert_eq!(RowReader::new(&schema).unwrap().read(text).unwrap().text, text);
+    }
 
     #[test]
     fn rows_are_compared_by_value_and_differences_come_by_key() {
