@@ -16,7 +16,7 @@ use crate::testing::Sample;
 /// Output balances has a row for each account that took part, also where its balance is "0.00". Output total has the sum of all
 /// balances in one row: it is "0.00" from the first transfer on, whatever epoch is looked at.
 ///
-/// Example: cutwater run balances -t transfers -o kafka:bank --emit upserts --state /var/lib/cutwater/balances
+/// Example: cutwater run balances -t transfers -o balances=kafka:bank -o total=none --emit upserts --state /var/lib/cutwater/balances
 #[derive(clap::Args, Clone, Debug)]
 pub struct Balances {}
 

@@ -21,14 +21,15 @@ pub use samples::samples;
 /// is one for all time, and the column is null. Output top-sellers ranks the products of each category by the sum of
 /// their quantities, where that is above 0; those of the same sum by their bytes.
 ///
-/// Example: cutwater run sales -t orders=shop-orders -t products=shop-products --window 1d -o kafka:sales --emit upserts
+/// Example: cutwater run sales -t orders=shop-orders -t products=shop-products --window 1d -o revenue=kafka:revenue -o
+/// top-sellers=kafka:top-sellers --emit upserts
 #[derive(clap::Args, Clone, Debug)]
 pub struct Sales {
     /// How long a window is; 0 is one for all time
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "1h")]
     pub window: Duration,
     /// How many products of a category are ranked
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 10)]
     pub top: u32,
 }
 

@@ -19,7 +19,7 @@ pub struct TopWords {
     #[command(flatten)]
     pub words: Words,
     /// How many words are ranked
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 10)]
     pub top: u32,
 }
 
@@ -80,5 +80,12 @@ mod tests {
         assert_eq!(outcome.changes_of("top", 3), passed);
         // It has as many as the second one, and ranks before it by its bytes.
         assert_eq!(outcome.changes_of("top", 4), [row("+1", 2, "a", 2), row("-1", 2, "b", 2)]);
+    }
+
+    #[test]
+    fn options_that_leave_nothing_to_do_are_wrong_usage() {
+        let command = <TopWords as clap::Args>::augment_args(clap::Command::new("run"));
+        assert!(command.clone().try_get_matches_from(["run", "--top", "1"]).is_ok());
+        assert!(command.try_get_matches_from(["run", "--top", "0"]).is_err());
     }
 }

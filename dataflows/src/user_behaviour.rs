@@ -24,7 +24,8 @@ pub use samples::samples;
 /// A view that comes late corrects all of it, whatever its time. With --lateness D, one that is further behind the watermark is a
 /// dead letter, and windows and sessions that nothing can change any more leave the state.
 ///
-/// Example: cutwater run user-behaviour -t views=clicks --funnel home,cart,paid --lateness 1h -o kafka:behaviour --emit upserts
+/// Example: cutwater run user-behaviour -t views=clicks --funnel home,cart,paid --lateness 1h -o
+/// pages=kafka:pages -o sessions=kafka:sessions -o funnel=none -o visitors=none --emit upserts
 #[derive(clap::Args, Clone, Debug)]
 pub struct UserBehaviour {
     /// How long a window of pages is; 0 is one for all time
@@ -37,7 +38,7 @@ pub struct UserBehaviour {
     #[arg(long, value_name = "PAGE,PAGE,…", value_delimiter = ',', value_parser = page)]
     pub funnel: Vec<String>,
     /// Count a record once whose FIELD has a value that came before; one whose FIELD is null always counts
-    #[arg(long, value_name = "FIELD")]
+    #[arg(long, value_name = "FIELD", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub deduplicate: Option<String>,
 }
 

@@ -104,3 +104,10 @@ fn what_is_too_much_for_a_number_ends_nothing() {
         .check();
     assert_eq!(outcome.rows("revenue").len(), 1);
 }
+
+#[test]
+fn options_that_leave_nothing_to_do_are_wrong_usage() {
+    let command = <Sales as clap::Args>::augment_args(clap::Command::new("run"));
+    assert!(command.clone().try_get_matches_from(["run", "--top", "1"]).is_ok());
+    assert!(command.try_get_matches_from(["run", "--top", "0"]).is_err());
+}

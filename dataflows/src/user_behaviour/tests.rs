@@ -176,3 +176,10 @@ fn a_table_of_views_withdraws() {
     assert_eq!(outcome.rows("pages").len(), 2);
     assert_eq!(outcome.rows("sessions").len(), 2);
 }
+
+#[test]
+fn options_that_leave_nothing_to_do_are_wrong_usage() {
+    let command = <UserBehaviour as clap::Args>::augment_args(clap::Command::new("run"));
+    assert!(command.clone().try_get_matches_from(["run", "--deduplicate", "id"]).is_ok());
+    assert!(command.try_get_matches_from(["run", "--deduplicate", ""]).is_err());
+}
