@@ -151,8 +151,9 @@ impl Kinds {
     pub fn new(pattern: &str) -> Result<Self, String> {
         let regex = pattern.contains(|c| r"\.+*?()|[]{}^$".contains(c));
         let regex = regex.then(|| {
-            // What is wrong is said of what was written.
-            Regex::new(pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$")))
+            let whole = |end: &str| Regex::new(&format!("^(?:{pattern}{end})$"));
+            // What is wrong is said of what was written. With (?x), it may end in a comment, and that with its line.
+            Regex::new(pattern).and_then(|_| whole("").or_else(|_| whole("\n")))
         });
         let regex = regex.transpose().map_err(|error| {
             let text = error.to_string();
@@ -200,6 +201,7 @@ mod tests {
         assert!(is_match("a|bc", "bc") && !is_match("a|bc", "abc"));
         assert!(is_match("login-.*", "login-failed") && !is_match("login-.*", "no-login-failed"));
         assert!(is_match("^x$", "x") && is_match(".*", ""));
+        assert!(is_match("(?x) a b # in short", "ab") && !is_match("(?x) a b # in short", "abc"));
     }
 
     #[test]
