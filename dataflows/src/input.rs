@@ -110,6 +110,41 @@ impl<'s> Input<'s> {
         self.read(schema, layout, || usual(&R::kind()), false, None)
     }
 
+    /// As [`Input::rows`], of rows that pass a check. A record whose row does not is a dead letter, with the reason that the
+    /// check gives: one that begins with the column's name is best.
+    ///
+    /// ```
+    /// # use cutwater_dataflows::prelude::*;
+    /// # use cutwater_dataflows::testing::Test;
+    /// let test = Test::building("votes", |flow| {
+    ///     let votes = flow.input("votes").checked_rows::<(Text, i64)>(|(_party, votes)| match votes {
+    ///         0.. => Ok(()),
+    ///         _ => Err(Malformed::because("votes: it is below 0")),
+    ///     });
+    ///     votes.output("votes", &["party"], &["votes"]);
+    /// });
+    /// let outcome = test.epoch(["[\"a\",5]", "[\"b\",-5]"].map(|record| ("votes", record))).check();
+    /// assert_eq!(outcome.rows("votes"), [r#"{"party":"a","votes":5}"#]);
+    /// assert!(outcome.dead_letters()[0].contains("votes: it is below 0"));
+    /// ```
+    ///
+    /// # Panics
+    /// If the format can't fill the row's columns.
+    #[track_caller]
+    pub fn checked_rows<R: Row>(
+        self,
+        mut check: impl for<'a> FnMut(R::Ref<'a>) -> Result<(), Malformed> + 'static,
+    ) -> Collection<'s, R> {
+        let refine: Refine = Box::new(move |row, out| {
+            check(decode::<R>(row).map_err(|_| Malformed::because("the decoder has written another row"))?)?;
+            out.extend_from_slice(row);
+            Ok(())
+        });
+        let schema = Schema::of::<R>();
+        let layout = Layout::new(&schema);
+        self.read(schema, layout, || usual(&R::kind()), false, Some(refine))
+    }
+
     /// As [`Input::rows`], for rows whose columns are known at run time: one value for each column of the schema, and those
     /// of structs within in their place.
     ///

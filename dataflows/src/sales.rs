@@ -67,11 +67,27 @@ impl Dataflow for Sales {
     }
 }
 
+/// Refuses what would have sums wrap around.
+fn can_be_added_up(order: OrderRef<'_>) -> Result<(), Malformed> {
+    if order.quantity.unsigned_abs() > MOST_PIECES {
+        return Err(Malformed::because("quantity: it is beyond 1000000000000, what an order can have"));
+    }
+    match order.price.units().checked_mul(order.quantity.into()) {
+        Some(cents) if cents.unsigned_abs() < MOST_CENTS => Ok(()),
+        _ => Err(Malformed::because("price: times the quantity, it is too large to be added up")),
+    }
+}
+
+/// Millions of such orders can be added up in 64 bits.
+const MOST_PIECES: u64 = 1_000_000_000_000;
+/// What a decimal can have at most where it is read. Billions of such orders can be added up.
+const MOST_CENTS: u128 = 1 << 96;
+
 impl Sales {
     /// The orders of products that are in the table, added up, with their category.
     fn sold<'s>(&self, flow: &Flow<'s>) -> Collection<'s, Sold> {
         let window = Window::tumbling(self.window);
-        let orders = flow.input("orders").event_time("at").rows::<Order>();
+        let orders = flow.input("orders").event_time("at").checked_rows::<Order>(can_be_added_up);
         // Sums of lines are all that is held of orders: their number does not matter.
         let lines = orders.flat_map::<(Line, Sums)>(move |order, out| {
             let line = (order.product, order.region, window.start(order.at));

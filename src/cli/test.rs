@@ -14,7 +14,7 @@ use cutwater_dataflows::{Build, Envelope, Format, Shape, format};
 use serde::Deserialize;
 
 use super::kafka::duration;
-use super::options::{number, workers};
+use super::options::workers;
 use super::{formats, log, out, run, usage};
 use crate::shown::{count, shown};
 
@@ -58,8 +58,16 @@ pub(super) struct TestArgs {
     pub workers: Option<NonZeroUsize>,
     /// Read each input in N epochs, of as many records each, with restarts between them: for answers that depend on that, by
     /// --lateness or by the time of day [default: 1, and 3]
-    #[arg(long, value_name = "N", value_parser = number, help_heading = "Test")]
+    #[arg(long, value_name = "N", value_parser = epochs, help_heading = "Test")]
     pub epochs: Option<NonZeroUsize>,
+}
+
+/// Reads a number of epochs: each is a restart, in which the dataflow is built.
+fn epochs(text: &str) -> Result<NonZeroUsize, String> {
+    match text.parse::<NonZeroUsize>() {
+        Ok(number) if number.get() <= 10_000 => Ok(number),
+        _ => Err("expected a whole number from 1 to 10000".to_owned()),
+    }
 }
 
 /// Tests as the options say.

@@ -97,17 +97,40 @@ fn a_product_that_two_records_name_has_one_category() {
 }
 
 #[test]
-fn what_is_too_much_for_a_number_ends_nothing() {
-    let outcome = sales(0, 10)
-        .epoch([product("nut", "iron"), order("nut", i64::MAX, "99999999999999999999999999.00", 0)])
-        .epoch([order("nut", i64::MIN, "0.01", 0)])
-        .check();
-    assert_eq!(outcome.rows("revenue").len(), 1);
-}
-
-#[test]
 fn options_that_leave_nothing_to_do_are_wrong_usage() {
     let command = <Sales as clap::Args>::augment_args(clap::Command::new("run"));
     assert!(command.clone().try_get_matches_from(["run", "--top", "1"]).is_ok());
     assert!(command.try_get_matches_from(["run", "--top", "0"]).is_err());
+}
+
+#[test]
+fn orders_that_would_wrap_sums_around_are_dead_letters() {
+    let order = |quantity: &str, price: &str| {
+        let fields = r#""product":"a","region":"r","at":0"#;
+        (
+            "orders",
+            Sample::from(format!(r#"{{{fields},"quantity":{quantity},"price":"{price}"}}"#).into_bytes()),
+        )
+    };
+    let product = Sample::from(("1", r#"{"product":"a","category":"c"}"#));
+    let outcome = Test::of(Sales { window: Duration::ZERO, top: 1 })
+        .epoch([("products", product), order("1000000000000", "0.01"), order("-1000000000001", "0.01")])
+        .epoch([order("9223372036854775807", "1.00"), order("1000000", "792281625142643375935439503.35")])
+        .check();
+    assert_eq!(
+        outcome.rows("revenue"),
+        [r#"{"category":"c","region":"r","window":null,"revenue":"10000000000.00","orders":1}"#]
+    );
+    let letters = outcome.dead_letters();
+    assert_eq!(letters.len(), 3, "{letters:#?}");
+    assert_eq!(
+        letters.iter().filter(|letter| letter.contains("quantity: it is beyond")).count(),
+        2,
+        "{letters:#?}"
+    );
+    assert_eq!(
+        letters.iter().filter(|letter| letter.contains("price: times the quantity")).count(),
+        1,
+        "{letters:#?}"
+    );
 }
