@@ -125,7 +125,7 @@ impl<'s> Input<'s> {
     /// });
     /// let outcome = test.epoch(["[\"a\",5]", "[\"b\",-5]"].map(|record| ("votes", record))).check();
     /// assert_eq!(outcome.rows("votes"), [r#"{"party":"a","votes":5}"#]);
-    /// assert!(outcome.dead_letters()[0].contains("votes: it is below 0"));
+    /// assert!(outcome.dead_letters().first().unwrap().contains("votes: it is below 0"));
     /// ```
     ///
     /// # Panics
