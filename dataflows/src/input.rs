@@ -116,14 +116,20 @@ impl<'s> Input<'s> {
     /// ```
     /// # use cutwater_dataflows::prelude::*;
     /// # use cutwater_dataflows::testing::Test;
+    /// #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    /// struct Ballot {
+    ///     party: Text,
+    ///     votes: i64,
+    /// }
+    ///
     /// let test = Test::building("votes", |flow| {
-    ///     let votes = flow.input("votes").checked_rows::<(Text, i64)>(|(_party, votes)| match votes {
+    ///     let votes = flow.input("votes").checked_rows::<Ballot>(|ballot| match ballot.votes {
     ///         0.. => Ok(()),
     ///         _ => Err(Malformed::because("votes: it is below 0")),
     ///     });
     ///     votes.output("votes", &["party"], &["votes"]);
     /// });
-    /// let outcome = test.epoch(["[\"a\",5]", "[\"b\",-5]"].map(|record| ("votes", record))).check();
+    /// let outcome = test.epoch([("votes", r#"{"party":"a","votes":5}"#), ("votes", r#"{"party":"b","votes":-5}"#)]).check();
     /// assert_eq!(outcome.rows("votes"), [r#"{"party":"a","votes":5}"#]);
     /// assert!(outcome.dead_letters().first().unwrap().contains("votes: it is below 0"));
     /// ```
