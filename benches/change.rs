@@ -4,6 +4,8 @@
 //!
 //! `cargo bench --bench change [-- SIZE...] [--json FILE]`
 
+#[path = "support/child.rs"]
+mod child;
 #[path = "support/figures.rs"]
 mod figures;
 #[path = "support/memory.rs"]
@@ -12,13 +14,13 @@ mod memory;
 mod words;
 
 use std::cell::{Cell, RefCell};
-use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+use child::child;
 use cutwater_dataflows::clock::FlowTime;
-use cutwater_dataflows::record::{NoHeaders, Record};
+use cutwater_dataflows::record::Record;
 use cutwater_dataflows::source::{DecodeRecord, Driver, Report, Turn};
 use cutwater_dataflows::word_count::WordCount;
 use cutwater_dataflows::{Activator, Epoch, Flow, SyncActivator};
@@ -87,7 +89,8 @@ fn main() -> Result<()> {
     );
     let mut measured = Vec::new();
     for size in sizes {
-        let (dataflow, hash_map) = (child("dataflow", size)?, child("hash-map", size)?);
+        let (dataflow, hash_map): (Figures, Figures) =
+            (child(&["dataflow", &size.to_string()])?, child(&["hash-map", &size.to_string()])?);
         let of_hash_map = dataflow.micros_a_word / hash_map.micros_a_word;
         for (name, figures, ratio) in
             [("word-count", &dataflow, format!("{of_hash_map:.1}")), ("hash map", &hash_map, String::new())]
@@ -110,16 +113,6 @@ fn main() -> Result<()> {
         );
     }
     figures::write(&measured)
-}
-
-/// Measures in a process of its own.
-fn child(who: &str, words: u64) -> Result<Figures> {
-    let output = Command::new(std::env::current_exe()?)
-        .args([who, &words.to_string()])
-        .stderr(Stdio::inherit())
-        .output()?;
-    ensure!(output.status.success(), "{who} of {words} words: {}", output.status);
-    serde_json::from_slice(&output.stdout).context("reading figures")
 }
 
 /// Draws numbers of words.
@@ -273,15 +266,7 @@ impl Driver for Turns {
         let Some(line) = next.line.take() else {
             return if next.ended { Turn::Done(Report::default()) } else { Turn::Yield };
         };
-        let record = Record {
-            topic: "memory",
-            partition: 0,
-            offset: 0,
-            timestamp: None,
-            key: None,
-            value: Some(line.as_bytes()),
-            headers: &NoHeaders,
-        };
+        let record = Record::of_value(Some(line.as_bytes()));
         assert_eq!(decode(&record).malformed, None, "words are UTF-8");
         Turn::Close(Report { records: 1, ..Report::default() })
     }

@@ -17,7 +17,6 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use cutwater_dataflows::format::avro::{Found, Schemas};
 use cutwater_dataflows::format::{Avro, Csv, Format, Json, Layout, RowWriter};
 use cutwater_dataflows::prelude::*;
-use cutwater_dataflows::record::NoHeaders;
 use serde::{Deserialize, Serialize};
 
 /// Records of a round.
@@ -194,15 +193,7 @@ fn rows(format: &dyn Format, records: &[Vec<u8>]) -> Result<(Figure, Vec<u8>)> {
     let mut decoder = format.open(&schema).map_err(|why| anyhow!(why))?;
     let mut read = |out: &mut Vec<u8>| -> Result<()> {
         for (offset, payload) in records.iter().enumerate() {
-            let record = Record {
-                topic: "orders",
-                partition: 0,
-                offset: offset as i64,
-                timestamp: None,
-                key: None,
-                value: Some(payload),
-                headers: &NoHeaders,
-            };
+            let record = Record { offset: offset as i64, ..Record::of_value(Some(payload)) };
             let mut row = RowWriter::of(&record, &layout, out);
             decoder.decode(payload, &record, &mut row).map_err(|why| anyhow!("{why:?}"))?;
             row.finish().map_err(|why| anyhow!("{why:?}"))?;

@@ -4,6 +4,8 @@
 //!
 //! `cargo bench --bench operators [-- ROWS] [--json FILE]`
 
+#[path = "support/child.rs"]
+mod child;
 #[path = "support/figures.rs"]
 mod figures;
 #[path = "support/given.rs"]
@@ -14,11 +16,11 @@ mod memory;
 mod plain;
 
 use std::cell::Cell;
-use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
+use child::child;
 use cutwater_dataflows::prelude::*;
 use given::Cutwater;
 use memory::resident;
@@ -96,7 +98,8 @@ fn main() -> Result<()> {
     println!("{:<6} {:<13} {:>12} {:>12} {:>8}", "", "", "µs an update", "bytes a row", "load s");
     let mut pairs = Vec::new();
     for what in ["join", "top"] {
-        let (cutwater, differential) = (child(what, "cutwater", rows)?, child(what, "differential", rows)?);
+        let measured = |who| child(&[what, who, &rows.to_string()]);
+        let (cutwater, differential): (Figures, Figures) = (measured("cutwater")?, measured("differential")?);
         for (who, figures) in [("cutwater", &cutwater), ("differential", &differential)] {
             println!(
                 "{what:<6} {who:<13} {:>12.3} {:>12.0} {:>8.1}",
@@ -111,16 +114,6 @@ fn main() -> Result<()> {
     let map_and_filter_rows_a_second = map_and_filter();
     println!("map and filter: {:.1} M rows/s", map_and_filter_rows_a_second / 1e6);
     figures::write(&All { pairs, map_and_filter_rows_a_second })
-}
-
-/// Measures in a process of its own.
-fn child(what: &str, who: &str, rows: i64) -> Result<Figures> {
-    let output = Command::new(std::env::current_exe()?)
-        .args([what, who, &rows.to_string()])
-        .stderr(Stdio::inherit())
-        .output()?;
-    ensure!(output.status.success(), "{what} by {who}: {}", output.status);
-    serde_json::from_slice(&output.stdout).context("reading figures")
 }
 
 fn measure(what: &str, who: &str, rows: i64) -> Result<Figures> {

@@ -3,6 +3,8 @@
 //!
 //! `cargo bench --bench upserts [-- KEYS TIMES] [--json FILE]`; 1 million keys, 100 times, unless told.
 
+#[path = "support/child.rs"]
+mod child;
 #[path = "support/figures.rs"]
 mod figures;
 #[path = "support/memory.rs"]
@@ -10,12 +12,12 @@ mod memory;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+use child::child;
 use cutwater::fault::Fault;
 use cutwater::feed::Place;
 use cutwater::state::checkpoint::StateWriters as _;
@@ -26,7 +28,6 @@ use cutwater_dataflows::clock::FlowTime;
 use cutwater_dataflows::flow::Persistence;
 use cutwater_dataflows::persist::CheckpointPart;
 use cutwater_dataflows::prelude::*;
-use cutwater_dataflows::record::NoHeaders;
 use cutwater_dataflows::source::{DecodeRecord, Driver, Moved, Report, Turn};
 use cutwater_dataflows::{Activator, SyncActivator};
 use rand::rngs::SmallRng;
@@ -73,7 +74,8 @@ fn main() -> Result<()> {
         [keys, times] => (keys, times),
         _ => (KEYS, TIMES),
     };
-    let (once, often) = (child(keys, 1)?, child(keys, times)?);
+    let measured = |times: u64| child(&["one", &keys.to_string(), &times.to_string()]);
+    let (once, often): (Figures, Figures) = (measured(1)?, measured(times)?);
     for Figures { updates, bytes, rows, seconds, resident } in [&once, &often] {
         println!(
             "{updates:>11} updates of {keys} keys  {rows:>9} rows  {:>6.1} MiB  {:>6.2} M updates/s  {:>5} MiB of memory",
@@ -85,15 +87,6 @@ fn main() -> Result<()> {
     let of_bytes = often.bytes as f64 / once.bytes as f64;
     println!("a checkpoint after {times} updates a key is {of_bytes:.2} times as large as after one");
     figures::write(&Pair { once, often, of_bytes })
-}
-
-fn child(keys: u64, times: u64) -> Result<Figures> {
-    let output = Command::new(std::env::current_exe()?)
-        .args(["one", &keys.to_string(), &times.to_string()])
-        .stderr(Stdio::inherit())
-        .output()?;
-    ensure!(output.status.success(), "{times} times: {}", output.status);
-    serde_json::from_slice(&output.stdout).context("reading figures")
 }
 
 /// A table of text by number.
@@ -126,29 +119,31 @@ struct Updates {
     updates: u64,
     next: u64,
     random: SmallRng,
+    here: Option<Activator>,
+    /// The epoch before is to go through the dataflow first: there is no other bound on what is in flight.
+    rests: bool,
 }
 
 impl Driver for Updates {
     fn first(&self) -> Epoch {
         1
     }
-    fn attach(&mut self, _here: Activator, _anywhere: SyncActivator) {}
+    fn attach(&mut self, here: Activator, _anywhere: SyncActivator) {
+        self.here = Some(here);
+    }
     fn turn(&mut self, decode: &mut DecodeRecord<'_>) -> Turn {
+        self.rests = !self.rests;
+        if !self.rests {
+            self.here.iter().for_each(Activator::activate);
+            return Turn::Yield;
+        }
         let begin = self.next;
         while self.next < self.updates && self.next < begin + EPOCH {
             // Each key is there from the first round on.
             let key = if self.next < self.keys { self.next } else { self.random.random_range(0..self.keys) };
             let value = format!("update {:012} of all", self.next);
-            let record = Record {
-                topic: "updates",
-                partition: 0,
-                offset: self.next as i64,
-                timestamp: None,
-                key: Some(&key.to_be_bytes()),
-                value: Some(value.as_bytes()),
-                headers: &NoHeaders,
-            };
-            decode(&record);
+            let (offset, key) = (self.next as i64, key.to_be_bytes());
+            decode(&Record { offset, key: Some(&key), ..Record::of_value(Some(value.as_bytes())) });
             self.next += 1;
         }
         let next = self.next as i64;
@@ -176,7 +171,8 @@ fn measure(keys: u64, times: u64) -> Result<Figures> {
             let writers = Box::new(move |name: &str, sharding| writers.writer(name, place, sharding));
             let persistence = Persistence { writers, barriers: empty(scope) };
             let drivers = Box::new(move |_: &str| -> Box<dyn Driver> {
-                Box::new(Updates { keys, updates, next: 0, random: SmallRng::seed_from_u64(1) })
+                let random = SmallRng::seed_from_u64(1);
+                Box::new(Updates { keys, updates, next: 0, random, here: None, rests: false })
             });
             let mut parts = Flow::build(scope, &Table {}, drivers, Some(persistence), FlowTime::default());
             let output = parts.outputs.pop().expect("it has an output");

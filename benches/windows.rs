@@ -4,22 +4,23 @@
 //!
 //! `cargo bench --bench windows [-- SIZE...] [--json FILE]`
 
+#[path = "support/child.rs"]
+mod child;
 #[path = "support/figures.rs"]
 mod figures;
 #[path = "support/memory.rs"]
 mod memory;
 
 use std::cell::{Cell, RefCell};
-use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+use child::child;
 use cutwater_dataflows::clock::FlowTime;
 use cutwater_dataflows::lateness::with_lateness;
 use cutwater_dataflows::prelude::*;
-use cutwater_dataflows::record::NoHeaders;
 use cutwater_dataflows::source::{DecodeRecord, Driver, Report, Turn};
 use cutwater_dataflows::watermark::{EventTimes, Known, TimeReport};
 use cutwater_dataflows::{Activator, Build, SyncActivator};
@@ -119,7 +120,8 @@ fn main() -> Result<()> {
     );
     let mut all = Vec::new();
     for size in sizes {
-        let (windows, sessions) = (child("windows", size)?, child("sessions", size)?);
+        let (windows, sessions): (Figures, Figures) =
+            (child(&["windows", &size.to_string()])?, child(&["sessions", &size.to_string()])?);
         for (name, figures) in [("windows", &windows), ("sessions", &sessions)] {
             let Figures { open, median_micros, p99_micros, micros_a_change, bytes_a_window } = figures;
             println!(
@@ -129,16 +131,6 @@ fn main() -> Result<()> {
         all.push(Size { windows, sessions });
     }
     figures::write(&all)
-}
-
-/// Measures in a process of its own.
-fn child(who: &str, open: u64) -> Result<Figures> {
-    let output = Command::new(std::env::current_exe()?)
-        .args([who, &open.to_string()])
-        .stderr(Stdio::inherit())
-        .output()?;
-    ensure!(output.status.success(), "{who} of {open}: {}", output.status);
-    serde_json::from_slice(&output.stdout).context("reading figures")
 }
 
 fn measured(kind: Kind, open: u64) -> Result<Figures> {
@@ -243,15 +235,7 @@ impl Driver for Turns {
             value.extend((key * 1000).to_le_bytes());
         }
         next.high = next.high.max(events.iter().max().map_or(0, |key| key * 1000));
-        let record = Record {
-            topic: "memory",
-            partition: 0,
-            offset: 0,
-            timestamp: None,
-            key: None,
-            value: Some(&value),
-            headers: &NoHeaders,
-        };
+        let record = Record::of_value(Some(&value));
         assert_eq!(decode(&record).malformed, None, "they are events");
         let known = Known::Read(EventTimes { low: None, high: Some(next.high) });
         let time = Some(TimeReport { worker: 0, forced: true, closed: 0, known });

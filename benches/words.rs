@@ -17,7 +17,7 @@ use cutwater::feed::{Budget, Each, Feed, Feeds, Place, Polled, Waker};
 use cutwater::job::{self, Binding, Job, Stop, Workers};
 use cutwater::state::cut::Topics;
 use cutwater::status::Status;
-use cutwater_dataflows::record::{NoHeaders, Record};
+use cutwater_dataflows::record::Record;
 use cutwater_dataflows::source::Moved;
 use cutwater_dataflows::word_count::WordCount;
 use hashbrown::HashMap;
@@ -140,15 +140,7 @@ impl Feed for Share {
     fn poll(&mut self, budget: Budget, each: &mut Each<'_>) -> Result<Polled> {
         let until = self.end.min(self.next + budget.records);
         for line in &self.lines[self.next..until] {
-            each(&Record {
-                topic: "memory",
-                partition: 0,
-                offset: 0,
-                timestamp: None,
-                key: None,
-                value: Some(line),
-                headers: &NoHeaders,
-            });
+            each(&Record::of_value(Some(line)));
         }
         self.next = until;
         Ok(if until == self.end { Polled::Ended } else { Polled::More })

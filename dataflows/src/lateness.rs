@@ -281,15 +281,7 @@ mod tests {
         for (offset, time) in [(0, at(4)), (1, at(5)), (2, None)] {
             let mut rows = Combiner::default();
             [b"a", b"a", b"b"].into_iter().for_each(|row| rows.add(row, 1));
-            let record = Record {
-                topic: "t",
-                partition: 0,
-                offset,
-                timestamp: None,
-                key: None,
-                value: Some(b"aab"),
-                headers: &NoHeaders,
-            };
+            let record = Record { offset, ..Record::of_value(Some(b"aab")) };
             waiting.push(&record, time, &mut rows);
         }
         assert!(waiting.bytes() > 3 * 3);

@@ -23,7 +23,26 @@ pub struct Record<'a> {
     pub headers: &'a dyn Headers,
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
+    /// A record of a value alone, for who has no topic: tests and benches of what reads records.
+    ///
+    /// ```
+    /// # use cutwater_dataflows::prelude::*;
+    /// let record = Record { offset: 7, ..Record::of_value(Some(b"a line")) };
+    /// assert_eq!((record.offset, record.size()), (7, 6));
+    /// ```
+    pub fn of_value(value: Option<&'a [u8]>) -> Self {
+        Record {
+            topic: "test",
+            partition: 0,
+            offset: 0,
+            timestamp: None,
+            key: None,
+            value,
+            headers: &NoHeaders,
+        }
+    }
+
     /// Key and value, in bytes: what caps on an epoch's bytes count at least.
     pub fn size(&self) -> usize {
         self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len)

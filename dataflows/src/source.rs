@@ -413,7 +413,6 @@ pub(crate) fn decode<D: Decode>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::NoHeaders;
     use crate::rows::Text;
 
     /// Pushes the words of a line up to one that is bad, or that it panics at.
@@ -450,8 +449,7 @@ mod tests {
     fn the_event_time_is_the_decoders_or_the_timestamp() {
         let mut open = Combiner::default();
         let mut decoded = |timestamp, value: &str| {
-            let (value, headers) = (Some(value.as_bytes()), &NoHeaders);
-            let record = Record { topic: "t", partition: 0, offset: 0, timestamp, key: None, value, headers };
+            let record = Record { timestamp, ..Record::of_value(Some(value.as_bytes())) };
             decode(&mut At, &record, &mut open).map(|time| time.map(Timestamp::micros))
         };
         assert_eq!(decoded(Some(3), "7"), Ok(Some(7)));
@@ -465,10 +463,7 @@ mod tests {
     fn half_a_record_is_none() {
         let mut open = Combiner::default();
         let mut decoded = |value: &str| {
-            let value = Some(value.as_bytes());
-            let headers = &NoHeaders;
-            let record =
-                Record { topic: "t", partition: 0, offset: 0, timestamp: None, key: None, value, headers };
+            let record = Record::of_value(Some(value.as_bytes()));
             decode(&mut UpTo, &record, &mut open).map(drop).map_err(|not| match not {
                 NotRows::Malformed(reason) => reason.0.into_owned(),
                 NotRows::NotYet => "not yet".to_owned(),

@@ -31,9 +31,9 @@ use crate::combine::Combiner;
 use crate::dataflow::{Build, Dataflow, Shape};
 use crate::decode::Decode;
 use crate::flow::Flow;
-use crate::format::{Binding, bound};
+use crate::format::{Binding, Decoder, Layout, RowWriter, Undecoded, bound};
 use crate::lateness::with_lateness;
-use crate::record::{Malformed, NoHeaders, Record};
+use crate::record::{Malformed, Record};
 use crate::rows::{Timestamp, to_row};
 use crate::source::{NotRows, decode};
 
@@ -239,15 +239,7 @@ impl<F: Fn(&Flow<'_>) + Send + Sync> Build for Building<F> {
 /// # Errors
 /// Those of the decoder, a panic included.
 pub fn decoded<D: Decode>(decoder: &mut D, value: Option<&[u8]>) -> Result<Vec<(D::Row, i64)>, Malformed> {
-    let record = Record {
-        topic: "test",
-        partition: 0,
-        offset: 0,
-        timestamp: None,
-        key: None,
-        value,
-        headers: &NoHeaders,
-    };
+    let record = Record::of_value(value);
     let mut combiner = Combiner::default();
     match decode(decoder, &record, &mut combiner) {
         Ok(_) => {}
@@ -257,4 +249,28 @@ pub fn decoded<D: Decode>(decoder: &mut D, value: Option<&[u8]>) -> Result<Vec<(
     let mut rows: Vec<_> = combiner.take().iter().map(|(row, count)| (to_row(row), count)).collect();
     rows.sort();
     Ok(rows)
+}
+
+/// The encoded row that a format's decoder makes of one payload.
+///
+/// ```
+/// use cutwater_dataflows::format::{Format as _, Json, Layout};
+/// use cutwater_dataflows::prelude::*;
+/// use cutwater_dataflows::rows::decode;
+/// use cutwater_dataflows::testing::decoded_row;
+///
+/// let schema = Schema::of::<(Text, i64)>().named(&["product"], &["pieces"]).unwrap();
+/// let (mut decoder, layout) = (Json.open(&schema).unwrap(), Layout::new(&schema).unwrap());
+/// let row = decoded_row(&mut *decoder, &layout, br#"{"pieces":7,"product":"bolt"}"#).unwrap();
+/// assert_eq!(decode::<(Text, i64)>(&row), Ok(("bolt", 7)));
+/// ```
+///
+/// # Errors
+/// Those of the decoder.
+pub fn decoded_row(decoder: &mut dyn Decoder, layout: &Layout, payload: &[u8]) -> Result<Vec<u8>, Undecoded> {
+    let mut encoded = Vec::new();
+    let mut row = RowWriter::new(layout, &mut encoded);
+    decoder.decode(payload, &Record::of_value(Some(payload)), &mut row)?;
+    row.finish()?;
+    Ok(encoded)
 }

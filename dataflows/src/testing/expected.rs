@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 
-use crate::format::{Decoder, Format as _, Json, Layout, RowWriter, Undecoded};
-use crate::record::{NoHeaders, Record};
+use super::decoded_row;
+use crate::format::{Decoder, Format as _, Json, Layout, Undecoded};
 use crate::render::{Renderer, json};
 use crate::rows::Schema;
 
@@ -63,23 +63,12 @@ impl RowReader {
             let columns = columns().collect::<Vec<_>>().join(", ");
             return Err(format!("there is no column {unknown:?}, but {columns}"));
         }
-        let record = Record {
-            topic: "",
-            partition: 0,
-            offset: 0,
-            timestamp: None,
-            key: None,
-            value: Some(line.as_bytes()),
-            headers: &NoHeaders,
-        };
-        let mut encoded = Vec::new();
-        let mut row = RowWriter::new(&self.layout, &mut encoded);
-        match self.decoder.decode(line.as_bytes(), &record, &mut row) {
-            Ok(()) => row.finish().map_err(|why| why.0.into_owned())?,
-            Err(Undecoded::Malformed(why)) => return Err(why.0.into_owned()),
-            Err(Undecoded::NoRow) => return Err("it is no row".to_owned()),
-            Err(Undecoded::NotYet) => return Err("it can't be decoded yet".to_owned()),
-        };
+        let encoded = decoded_row(&mut *self.decoder, &self.layout, line.as_bytes());
+        let encoded = encoded.map_err(|why| match why {
+            Undecoded::Malformed(why) => why.0.into_owned(),
+            Undecoded::NoRow => "it is no row".to_owned(),
+            Undecoded::NotYet => "it can't be decoded yet".to_owned(),
+        })?;
         let (mut key, mut text) = (Vec::new(), Vec::new());
         self.renderer.render(&encoded, &mut key, &mut text);
         let shown = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();

@@ -8,9 +8,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::*;
 use crate::format::Binding;
 use crate::prelude::{Envelope, Flow};
-use crate::record::NoHeaders;
 use crate::rows::{Bytes, Column, Decimal, Float, Kind, Row, Text, Timestamp, decode};
-use crate::testing::{Sample, Test};
+use crate::testing::{Sample, Test, decoded_row};
 
 /// Schemas that are there, by their ids.
 #[derive(Default)]
@@ -57,24 +56,11 @@ fn column<R: Row>(name: &str) -> Schema {
 
 fn read_columns<R: Row>(schemas: Arc<dyn Schemas>, schema: &Schema, payload: &[u8]) -> Result<R, String> {
     let (mut decoder, layout) = (Avro_::new(schemas).open(schema)?, Layout::new(schema)?);
-    let value = Some(payload);
-    let record = Record {
-        topic: "t",
-        partition: 0,
-        offset: 0,
-        timestamp: None,
-        key: None,
-        value,
-        headers: &NoHeaders,
-    };
-    let mut out = Vec::new();
-    let mut row = RowWriter::new(&layout, &mut out);
-    match decoder.decode(payload, &record, &mut row) {
-        Ok(()) => row.finish().map_err(|why| why.0.into_owned())?,
-        Err(Undecoded::Malformed(why)) => return Err(why.0.into_owned()),
-        Err(other) => return Err(format!("{other:?}")),
-    };
-    Ok(R::to_owned(decode::<R>(&out).expect("an encoded row")))
+    match decoded_row(&mut *decoder, &layout, payload) {
+        Ok(row) => Ok(R::to_owned(decode::<R>(&row).expect("an encoded row"))),
+        Err(Undecoded::Malformed(why)) => Err(why.0.into_owned()),
+        Err(other) => Err(format!("{other:?}")),
+    }
 }
 
 use super::Avro as Avro_;
@@ -251,10 +237,7 @@ fn any_value_is_text_where_that_is_asked_for() {
         let columns = Schema { name: "r".into(), columns, key: 0 };
         let layout = Layout::new(&columns).unwrap();
         let mut decoder = Avro_::new(there(&[&schema])).open_as_text(&columns).unwrap();
-        let value = Some(&payload[..]);
-        let headers = &NoHeaders;
-        let record =
-            Record { topic: "t", partition: 0, offset: 0, timestamp: None, key: None, value, headers };
+        let record = Record::of_value(Some(&payload));
         let mut out = Vec::new();
         decoder.decode(&payload, &record, &mut RowWriter::new(&layout, &mut out)).unwrap();
         String::from_utf8(out).unwrap()

@@ -3,8 +3,8 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::record::NoHeaders;
 use crate::rows::{DynRow, Float, Row, Text, Timestamp, decode};
+use crate::testing::decoded_row;
 
 #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Place {
@@ -28,22 +28,8 @@ fn read<R: Row>(header: &str, line: &[u8]) -> Result<Option<R>, String> {
     };
     let schema = Schema::of::<R>();
     let (mut decoder, layout) = (csv.open(&schema)?, Layout::new(&schema)?);
-    let record = Record {
-        topic: "t",
-        partition: 0,
-        offset: 0,
-        timestamp: None,
-        key: None,
-        value: Some(line),
-        headers: &NoHeaders,
-    };
-    let mut out = Vec::new();
-    let mut row = RowWriter::new(&layout, &mut out);
-    match decoder.decode(line, &record, &mut row) {
-        Ok(()) => {
-            row.finish().map_err(|why| why.0.into_owned())?;
-            Ok(Some(R::to_owned(decode::<R>(&out).expect("an encoded row"))))
-        }
+    match decoded_row(&mut *decoder, &layout, line) {
+        Ok(row) => Ok(Some(R::to_owned(decode::<R>(&row).expect("an encoded row")))),
         Err(Undecoded::NoRow) => Ok(None),
         Err(Undecoded::Malformed(why)) => Err(why.0.into_owned()),
         Err(Undecoded::NotYet) => Err("not yet".to_owned()),

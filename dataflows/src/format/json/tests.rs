@@ -5,28 +5,15 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::record::NoHeaders;
 use crate::rows::{Bytes, Column, Decimal, Float, Text, decode, encode};
+use crate::testing::decoded_row;
 
 /// Decodes one record.
 fn read(decoder: &mut dyn Decoder, layout: &Layout, payload: &[u8]) -> Result<Vec<u8>, String> {
-    let record = Record {
-        topic: "t",
-        partition: 0,
-        offset: 0,
-        timestamp: None,
-        key: None,
-        value: Some(payload),
-        headers: &NoHeaders,
-    };
-    let mut out = Vec::new();
-    let mut row = RowWriter::new(layout, &mut out);
-    match decoder.decode(payload, &record, &mut row) {
-        Err(Undecoded::Malformed(why)) => return Err(why.0.into_owned()),
-        other => other.expect("a row"),
+    match decoded_row(decoder, layout, payload) {
+        Err(Undecoded::Malformed(why)) => Err(why.0.into_owned()),
+        other => Ok(other.expect("a row")),
     }
-    row.finish().map_err(|why| why.0.into_owned())?;
-    Ok(out)
 }
 
 fn read_row<R: Row>(json: &str) -> Result<R, String> {

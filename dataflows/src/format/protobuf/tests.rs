@@ -9,8 +9,8 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
 use crate::prelude::Decimal;
-use crate::record::NoHeaders;
 use crate::rows::{Row, Text, decode};
+use crate::testing::decoded_row;
 
 fn field(name: &str, number: i32, kind: Type, of: Option<&str>) -> FieldDescriptorProto {
     FieldDescriptorProto {
@@ -108,17 +108,11 @@ fn read<R: Row>(payload: &[u8]) -> Result<R, String> {
     assert_eq!(format.name(), "protobuf:shop.Order");
     let schema = Schema::of::<R>();
     let (mut decoder, layout) = (format.open(&schema)?, Layout::new(&schema)?);
-    let value = Some(payload);
-    let headers = &NoHeaders;
-    let record = Record { topic: "t", partition: 0, offset: 0, timestamp: None, key: None, value, headers };
-    let mut out = Vec::new();
-    let mut row = RowWriter::new(&layout, &mut out);
-    match decoder.decode(payload, &record, &mut row) {
-        Ok(()) => row.finish().map_err(|why| why.0.into_owned())?,
-        Err(Undecoded::Malformed(why)) => return Err(why.0.into_owned()),
-        Err(other) => return Err(format!("{other:?}")),
-    };
-    Ok(R::to_owned(decode::<R>(&out).expect("an encoded row")))
+    match decoded_row(&mut *decoder, &layout, payload) {
+        Ok(row) => Ok(R::to_owned(decode::<R>(&row).expect("an encoded row"))),
+        Err(Undecoded::Malformed(why)) => Err(why.0.into_owned()),
+        Err(other) => Err(format!("{other:?}")),
+    }
 }
 
 /// A message as the fields of its wire's format say.
@@ -237,10 +231,7 @@ fn any_bytes_are_a_row_or_an_error_and_never_a_panic() {
                 _ => payload.insert(place, random.random()),
             }
         }
-        let value = Some(&payload[..]);
-        let headers = &NoHeaders;
-        let record =
-            Record { topic: "t", partition: 0, offset: 0, timestamp: None, key: None, value, headers };
+        let record = Record::of_value(Some(&payload));
         let mut out = Vec::new();
         let mut row = RowWriter::new(&layout, &mut out);
         match decoder.decode(&payload, &record, &mut row) {
