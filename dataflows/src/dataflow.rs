@@ -52,6 +52,35 @@ impl<D: Dataflow> Build for D {
     }
 }
 
+/// The dataflow as `build` builds it, which is given the dataflow to be built in its course. Its name and options stay.
+pub(crate) fn wrapped(
+    dataflow: Arc<dyn Build>,
+    build: impl Fn(&dyn Build, &Flow<'_>) + Send + Sync + 'static,
+) -> Arc<dyn Build> {
+    Arc::new(Wrapped { dataflow, build })
+}
+
+struct Wrapped<F> {
+    dataflow: Arc<dyn Build>,
+    build: F,
+}
+
+/// Its options alone.
+impl<F> Debug for Wrapped<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.dataflow.fmt(f)
+    }
+}
+
+impl<F: Fn(&dyn Build, &Flow<'_>) + Send + Sync> Build for Wrapped<F> {
+    fn name(&self) -> &'static str {
+        self.dataflow.name()
+    }
+    fn build(&self, flow: &Flow<'_>) {
+        (self.build)(&*self.dataflow, flow);
+    }
+}
+
 /// A line of the registry.
 pub struct Entry {
     name: &'static str,

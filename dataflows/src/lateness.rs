@@ -6,15 +6,14 @@
 //! the time of the epoch before is known on its worker: these are held one by one until it is.
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::combine::Combiner;
-use crate::dataflow::Build;
+use crate::dataflow::{Build, wrapped};
 use crate::flat::FlatBatch;
-use crate::flow::Flow;
+use crate::operators::micros::{after, micros};
 use crate::record::{Malformed, NoHeaders, Record};
 use crate::rows::Timestamp;
 use crate::source::{Driver, push_letter};
@@ -23,39 +22,16 @@ use crate::{Activator, Epoch};
 /// The dataflow with a lateness: its late records become dead letters, and operators that can drop state do. Without one,
 /// nothing is late.
 pub fn with_lateness(dataflow: Arc<dyn Build>, lateness: Option<Duration>) -> Arc<dyn Build> {
-    match lateness {
-        Some(lateness) => Arc::new(WithLateness { dataflow, lateness }),
-        None => dataflow,
-    }
-}
-
-struct WithLateness {
-    dataflow: Arc<dyn Build>,
-    lateness: Duration,
-}
-
-/// Its options alone.
-impl fmt::Debug for WithLateness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.dataflow.fmt(f)
-    }
-}
-
-impl Build for WithLateness {
-    fn name(&self) -> &'static str {
-        self.dataflow.name()
-    }
-
-    fn build(&self, flow: &Flow<'_>) {
-        flow.set_lateness(self.lateness);
-        self.dataflow.build(flow);
-    }
+    let Some(lateness) = lateness else { return dataflow };
+    wrapped(dataflow, move |dataflow, flow| {
+        flow.set_lateness(lateness);
+        dataflow.build(flow);
+    })
 }
 
 /// `time` less `lateness`: what is before it is late, and what ends before it can change no more.
 pub fn horizon(time: Timestamp, lateness: Duration) -> Timestamp {
-    let lateness = i64::try_from(lateness.as_micros()).unwrap_or(i64::MAX);
-    Timestamp::from_micros(time.micros().saturating_sub(lateness))
+    after(time, -micros(lateness))
 }
 
 /// What decides on the records of an epoch.

@@ -151,23 +151,13 @@ impl Rule {
         }
     }
 
-    /// All keys are some that there may be. Ask before they are taken: what is missing may be there, misspelt.
+    /// All keys that are left are some that there may be. Asked before they are taken, it finds one that seems to be missing
+    /// and is misspelt.
     ///
     /// # Errors
     /// If there are others.
     pub(crate) fn is_spelt(&self) -> Result<(), String> {
         match self.table.keys().find(|key| !self.known.contains(&key.as_str())) {
-            Some(key) => Err(self.wrong(unknown("there is no key", key, self.known))),
-            None => Ok(()),
-        }
-    }
-
-    /// All keys that mean something have been taken.
-    ///
-    /// # Errors
-    /// If there are others.
-    pub(crate) fn end(&self) -> Result<(), String> {
-        match self.table.keys().next() {
             Some(key) => Err(self.wrong(unknown("there is no key", key, self.known))),
             None => Ok(()),
         }

@@ -57,7 +57,7 @@ impl Field {
         let one_of = parse_one_of(rule, &kind)?;
         let (required, trim, lower) = (rule.flag("required")?, rule.flag("trim")?, rule.flag("lower")?);
         let pattern = parse_pattern(rule)?;
-        rule.end()?;
+        rule.is_spelt()?;
         let field =
             Field { name, from, column: 0, kind, default, required, trim, lower, pattern, min, max, one_of };
         field.check(rule)?;

@@ -68,7 +68,7 @@ impl Keep {
             Some(toml::Value::Boolean(exists)) => tests.push(Test::Exists(exists)),
             Some(_) => return Err(rule.wrong_key("exists", "expected true or false")),
         }
-        rule.end()?;
+        rule.is_spelt()?;
         let found = tests.len();
         match (tests.pop(), found) {
             (Some(test), 1) => Ok(Keep { field, test }),

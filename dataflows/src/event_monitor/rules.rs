@@ -120,7 +120,6 @@ impl AlarmRule {
             return Err(table.wrong_key("clear-below", why));
         }
         let hold = table.duration("hold")?.unwrap_or_default();
-        table.end()?;
         Ok(AlarmRule { name, kind, window, raise_above, clear_below, hold })
     }
 }

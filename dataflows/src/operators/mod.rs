@@ -37,7 +37,7 @@ mod keyed_state;
 pub mod latest;
 pub mod look_up;
 pub mod map;
-mod micros;
+pub(crate) mod micros;
 pub mod negate;
 pub mod persist;
 pub mod quantiles;

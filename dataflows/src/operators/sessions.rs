@@ -8,6 +8,7 @@ use crate::flat::FlatBuilder;
 use crate::group::Encoded;
 use crate::operators::keyed_state::Step;
 use crate::operators::map::{ENCODED, Emit};
+use crate::operators::micros::micros;
 use crate::operators::state_operator::Asks;
 use crate::operators::stateful::stateful;
 use crate::rows::{Place, Row, Schema, Timestamp};
@@ -56,9 +57,9 @@ type Session = (Timestamp, Timestamp, i64);
 impl<'s, K: Row> Sessions<'s, K> for Collection<'s, (K, Timestamp)> {
     #[track_caller]
     fn sessions(self, name: &str, gap: Duration) -> Collection<'s, (K, Session)> {
-        let gap = i64::try_from(gap.as_micros()).unwrap_or(i64::MAX);
         let asks = Asks { timed: false, retires: true };
-        let sessions = stateful::<K, Timestamp, Timestamp, Session>(self, name, OfTimes { gap }, asks);
+        let sessions =
+            stateful::<K, Timestamp, Timestamp, Session>(self, name, OfTimes { gap: micros(gap) }, asks);
         // A key has one session that begins at a time.
         sessions.unique_by(Some(Schema::of::<K>().columns.len() + 1))
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::collection::Collection;
 use crate::operators::map::Map;
+use crate::operators::micros::{after, micros};
 use crate::rows::{Row, Timestamp};
 
 /// Windows of one size, `[start, start + size)`, each a hop after the one before, counted from the Unix epoch.
@@ -24,7 +25,6 @@ impl Window {
     /// Windows that begin each `hop`: a time is in as many as overlap, in none where it lies in a gap between them. A hop of
     /// less than a microsecond is one of a microsecond.
     pub fn hopping(size: Duration, hop: Duration) -> Self {
-        let micros = |of: Duration| i64::try_from(of.as_micros()).unwrap_or(i64::MAX);
         Window { size: micros(size), hop: micros(hop).max(1) }
     }
 
@@ -50,7 +50,7 @@ impl Window {
     /// Where a window ends that begins there: a time before is in it, this one is not. `None` of the one for all time.
     #[inline]
     pub fn end(&self, start: Option<Timestamp>) -> Option<Timestamp> {
-        start.map(|start| Timestamp::from_micros(start.micros().saturating_add(self.size)))
+        start.map(|start| after(start, self.size))
     }
 }
 
