@@ -82,7 +82,7 @@ impl Registry {
     /// The registry there. A run ends, by `fault`, where it is away for longer than `patience`.
     ///
     /// # Errors
-    /// If that is no URL of http or https.
+    /// If that is not a URL of http or https.
     pub(crate) fn new(url: &str, patience: Duration, fault: &Fault) -> Result<Arc<Self>, String> {
         let url = Url::typed(url);
         let place = url.place()?;

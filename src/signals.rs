@@ -2,10 +2,11 @@
 
 use std::process::exit;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, bounded, unbounded};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -65,4 +66,36 @@ pub fn stop_by(
         }
     })?;
     Ok(())
+}
+
+/// The wish to stop as a message, for commands that then wait for what they have sent.
+pub struct Stopping {
+    /// Gets a message when it is asked to stop.
+    pub asked: Receiver<()>,
+    begun: Arc<AtomicBool>,
+}
+
+impl Stopping {
+    /// Listens for signals, as [`stop_by`] does. Until [`begin`](Stopping::begin), one ends the process at once.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn listen() -> Result<Self> {
+        let (ask, asked) = bounded(1);
+        let begun = Arc::new(AtomicBool::new(false));
+        let has_begun = Arc::clone(&begun);
+        stop_by(
+            move || has_begun.load(Ordering::Relaxed),
+            move || {
+                let _ = ask.try_send(());
+                tracing::info!("stopping: waiting for what was sent; once more to stop at once");
+            },
+        )?;
+        Ok(Stopping { asked, begun })
+    }
+
+    /// From now on there is something to finish.
+    pub fn begin(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
 }

@@ -32,7 +32,7 @@ impl Sharding {
         let mut rest = row;
         match read_value(kind, &mut rest, Place::Inner) {
             Ok(_) => key::hash(&row[..row.len() - rest.len()]),
-            // Damaged: whoever compares the hash finds out.
+            // Damaged: the caller compares the hash.
             Err(_) => key::hash(row),
         }
     }

@@ -18,7 +18,7 @@ use crate::schema_registry::{Asked, Registry};
 /// these are given.
 ///
 /// # Errors
-/// If that is no URL, or no file of descriptors.
+/// If that is not a URL, or not a file of descriptors.
 fn with_schemas(args: &RunArgs, known: &[Arc<dyn Format>], fault: &Fault) -> Result<Vec<Arc<dyn Format>>> {
     let mut formats = known.to_vec();
     if let Some(url) = &args.schema_registry {

@@ -2,12 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use clap::Command;
-use crossbeam_channel::bounded;
 use cutwater_dataflows::{Entry, Envelope, Samples, Shape};
 
 use super::kafka::KafkaArgs;
@@ -16,7 +13,7 @@ use super::{find_entry, log, out, run, usage};
 use crate::kafka::topics::Making;
 use crate::produce::pace::Rate;
 use crate::produce::samples::{self, Amount, Destination, Lines, Topics};
-use crate::signals;
+use crate::signals::Stopping;
 
 /// What `--help` says above the options.
 pub(super) const ABOUT: &str = "Sample input for a dataflow, each input to its topic, to files or to standard output\n\n\
@@ -69,22 +66,13 @@ pub(super) fn generate(args: &GenerateArgs, general: &LogArgs, registry: &[Entry
     let samples = entry.sampled(args.seed).ok_or_else(|| none(entry, registry))?;
     let (samples, inputs) = inputs(entry, samples)?;
     let folder = args.to.as_deref().map(folder).transpose()?;
-    let (ask, stop) = bounded(1);
-    let begun = Arc::new(AtomicBool::new(false));
-    let has_begun = Arc::clone(&begun);
-    signals::stop_by(
-        move || has_begun.load(Ordering::Relaxed),
-        move || {
-            let _ = ask.try_send(());
-            tracing::info!("stopping: waiting for what was sent; once more to stop at once");
-        },
-    )?;
+    let stopping = Stopping::listen()?;
     let records = args.records.or(if args.rate.is_some() { None } else { Some(RECORDS) });
     let amount = Amount { records, rate: args.rate };
     let fill = |to: &mut dyn Destination| {
-        begun.store(true, Ordering::Relaxed);
+        stopping.begin();
         let bar = log::records_bar(general.quiet, records);
-        let outcome = samples::run(samples, amount, to, &stop, bar.as_ref());
+        let outcome = samples::run(samples, amount, to, &stopping.asked, bar.as_ref());
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }

@@ -1,12 +1,9 @@
 //! `cutwater produce`: from options to records.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use clap::builder::NonEmptyStringValueParser;
-use crossbeam_channel::bounded;
 
 use super::kafka::KafkaArgs;
 use super::log;
@@ -14,7 +11,7 @@ use super::options::LogArgs;
 use crate::produce::lines::Source;
 use crate::produce::pace::Rate;
 use crate::produce::{Order, Production, Separator};
-use crate::signals;
+use crate::signals::Stopping;
 
 /// What `--help` says above the options.
 pub(super) const ABOUT: &str = "Lines of files or standard input into a topic, a record a line\n\n\
@@ -56,16 +53,7 @@ pub(super) fn produce(args: &ProduceArgs, general: &LogArgs) -> Result<()> {
     let files = if args.files.is_empty() { &[PathBuf::from("-")] } else { &args.files[..] };
     // All are opened before anything is sent.
     let sources = files.iter().map(|path| Source::open(path)).collect::<Result<Vec<_>>>()?;
-    let (ask, stop) = bounded(1);
-    let begun = Arc::new(AtomicBool::new(false));
-    let has_begun = Arc::clone(&begun);
-    signals::stop_by(
-        move || has_begun.load(Ordering::Relaxed),
-        move || {
-            let _ = ask.try_send(());
-            tracing::info!("stopping: waiting for what was sent; once more to stop at once");
-        },
-    )?;
+    let stopping = Stopping::listen()?;
     let order = Order {
         topic: args.topic.clone(),
         partitions: args.partitions,
@@ -73,9 +61,9 @@ pub(super) fn produce(args: &ProduceArgs, general: &LogArgs) -> Result<()> {
         rate: args.rate,
     };
     let production = Production::open(&settings, order)?;
-    begun.store(true, Ordering::Relaxed);
+    stopping.begin();
     let bar = log::bytes_bar(general.quiet, sources.iter().map(|source| source.bytes).sum());
-    let outcome = production.run(sources, &stop, bar.as_ref());
+    let outcome = production.run(sources, &stopping.asked, bar.as_ref());
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }

@@ -29,6 +29,34 @@ fn is_empty(reports: &[Report]) -> bool {
     reports.iter().all(|report| report.records == 0 && report.moved.is_empty())
 }
 
+/// Runs a dataflow, and once more in another shape, which replays some of its epochs: with the same rows. Returns what both have
+/// published, and how many epochs were replayed.
+fn replayed_once(
+    seed: u64,
+    rng: &mut StdRng,
+    dataflow: &Arc<dyn Build>,
+    idle_after: impl Fn(&mut StdRng) -> Duration,
+) -> (Published, Published, usize) {
+    let run = |rng: &mut StdRng, resume| {
+        let feeds = Seeded::new(World::random(seed, &["lines"]), Manner::default());
+        let (processes, workers) = shape(rng);
+        let idle_after = idle_after(rng);
+        let epochs = EpochOptions { idle_after, ..epochs(rng) };
+        let dataflow = Arc::clone(dataflow);
+        Run { dataflow, processes, epochs, resume, ..Run::of(&feeds, workers) }.published()
+    };
+    let old = run(rng, None);
+    let ledger = ledger_of(&old);
+    let last = rng.random_range(0..=ledger.len());
+    let resume = resume(&ledger, 0, last);
+    let new = run(rng, Some(resume.clone()));
+    check_again(&resume, &new);
+    for (epoch, (old, new)) in old.epochs.iter().zip(&new.epochs).take(last).enumerate() {
+        assert_eq!(old.rows, new.rows, "seed {seed}: epoch {}", epoch + 1);
+    }
+    (old, new, last)
+}
+
 #[test]
 fn times_and_what_is_made_of_them_are_replayed_in_every_shape() {
     let (mut replayed, mut silences) = (0, 0);
@@ -36,23 +64,9 @@ fn times_and_what_is_made_of_them_are_replayed_in_every_shape() {
         let mut rng = StdRng::seed_from_u64(seed);
         // Epochs may be shorter than the gap, or longer.
         let dataflow: Arc<dyn Build> = Arc::new(Quiet { gap: Some(200), mark: Some(500_000) });
-        let run = |rng: &mut StdRng, resume| {
-            let feeds = Seeded::new(World::random(seed, &["lines"]), Manner::default());
-            let (processes, workers) = shape(rng);
-            let idle_after = Duration::from_micros([0, 300, 1_000_000][rng.random_range(0..3)]);
-            let epochs = EpochOptions { idle_after, ..epochs(rng) };
-            let dataflow = Arc::clone(&dataflow);
-            Run { dataflow, processes, epochs, resume, ..Run::of(&feeds, workers) }.published()
-        };
-        let old = run(&mut rng, None);
-        let ledger = ledger_of(&old);
-        let last = rng.random_range(0..=ledger.len());
-        let resume = resume(&ledger, 0, last);
-        let new = run(&mut rng, Some(resume.clone()));
-        check_again(&resume, &new);
-        for (epoch, (old, new)) in old.epochs.iter().zip(&new.epochs).take(last).enumerate() {
-            assert_eq!(old.rows, new.rows, "seed {seed}: epoch {}", epoch + 1);
-        }
+        let idle_after =
+            |rng: &mut StdRng| Duration::from_micros([0, 300, 1_000_000][rng.random_range(0..3)]);
+        let (old, new, last) = replayed_once(seed, &mut rng, &dataflow, idle_after);
         // However it came there: all is read, so nothing holds the watermark back.
         let watermark = |of: &Published| ledger_of(of).last().map(|entry| entry.times.watermark);
         if let (Some(old), Some(new)) = (watermark(&old), watermark(&new)) {
@@ -71,23 +85,9 @@ fn late_records_are_dead_letters_and_the_same_ones_in_a_replay_in_every_shape() 
         let mut rng = StdRng::seed_from_u64(seed);
         let lateness = Duration::from_millis(rng.random_range(0..10));
         let dataflow = with_lateness(Arc::new(Quiet::default()), Some(lateness));
-        let run = |rng: &mut StdRng, resume| {
-            let feeds = Seeded::new(World::random(seed, &["lines"]), Manner::default());
-            let (processes, workers) = shape(rng);
-            // A partition that is idle at once leaves the watermark to the others, and comes back late.
-            let epochs = EpochOptions { idle_after: Duration::ZERO, ..epochs(rng) };
-            let dataflow = Arc::clone(&dataflow);
-            Run { dataflow, processes, epochs, resume, ..Run::of(&feeds, workers) }.published()
-        };
-        let old = run(&mut rng, None);
+        // A partition that is idle at once leaves the watermark to the others, and comes back late.
+        let (old, _, last) = replayed_once(seed, &mut rng, &dataflow, |_| Duration::ZERO);
         let ledger = ledger_of(&old);
-        let last = rng.random_range(0..=ledger.len());
-        let resume = resume(&ledger, 0, last);
-        let new = run(&mut rng, Some(resume.clone()));
-        check_again(&resume, &new);
-        for (epoch, (old, new)) in old.epochs.iter().zip(&new.epochs).take(last).enumerate() {
-            assert_eq!(old.rows, new.rows, "seed {seed}: epoch {}", epoch + 1);
-        }
         let mut watermark = None;
         for (of, entry) in old.epochs.iter().zip(&ledger) {
             let letters = of.rows.get(DEAD_LETTERS).map_or(&[][..], Vec::as_slice);

@@ -8,7 +8,7 @@
 //!   place in the database's log (`source`) is not behind that of the newest event that was applied to the key changes
 //!   nothing, so what was applied does not show again, and no older row comes back for a while. For that, the key's newest
 //!   place is part of the state, also when its row has been deleted.
-//! - That it is not behind must be said by place and time (`source.ts_ms`): a log that begins anew, since the database was
+//! - That it is not behind must be said by place and time (`source.ts_ms`): a log that begins from the start, since the database was
 //!   restored, has lower places and later times, and its events are applied. So are those of another server
 //!   (`source.server_id`). Where `source` has no place, it goes by the time alone, and an event of the same millisecond is
 //!   applied: that it comes twice changes nothing.

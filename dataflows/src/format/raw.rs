@@ -12,9 +12,8 @@ pub(crate) enum Raw<'p> {
     Long(i64),
     Double(f64),
     Bytes(&'p [u8]),
-    Text(&'p str),
-    /// A text that is not in the payload as it is.
-    Symbol(String),
+    /// As it is in the payload, or made of that.
+    Text(Cow<'p, str>),
     Decimal(i128, u8),
     Time(Timestamp),
 }
@@ -39,11 +38,8 @@ impl<'p> Raw<'p> {
     pub(crate) fn into_slot(self, kind: &Kind, as_text: bool) -> Result<Slot<'p>, Why> {
         let value = match (kind, self) {
             (_, Raw::Null) => Value::Null,
-            (Kind::Text | Kind::Any, Raw::Symbol(text)) => return Ok(Slot::Text(text)),
-            (Kind::Timestamp, Raw::Symbol(text)) => {
-                Value::Timestamp(text.parse().map_err(|_| "it is not an RFC 3339 time")?)
-            }
-            (Kind::Text | Kind::Any, Raw::Text(text)) => Value::Text(text),
+            (Kind::Text | Kind::Any, Raw::Text(Cow::Owned(text))) => return Ok(Slot::Text(text)),
+            (Kind::Text | Kind::Any, Raw::Text(Cow::Borrowed(text))) => Value::Text(text),
             (Kind::Text, raw) if as_text => return raw.text().map(Slot::Text),
             (Kind::Int | Kind::Any, Raw::Long(number)) => Value::Int(number),
             (Kind::Float | Kind::Any, Raw::Double(number)) => Value::Float(number.into()),
@@ -71,7 +67,7 @@ impl<'p> Raw<'p> {
             Raw::Long(_) => "an integer",
             Raw::Double(_) => "a floating-point number",
             Raw::Bytes(_) => "bytes",
-            Raw::Text(_) | Raw::Symbol(_) => "text",
+            Raw::Text(_) => "text",
             Raw::Decimal(..) => "a decimal",
             Raw::Time(_) => "a time",
         };
@@ -82,8 +78,7 @@ impl<'p> Raw<'p> {
         let (units, from) = match self {
             Raw::Decimal(units, from) => (units, from),
             Raw::Long(number) => (number.into(), 0),
-            Raw::Text(text) => return decimal_units(text, scale).map_err(|why| why.to_string().into()),
-            Raw::Symbol(text) => return decimal_units(&text, scale).map_err(|why| why.to_string().into()),
+            Raw::Text(text) => return decimal_units(&text, scale).map_err(|why| why.to_string().into()),
             Raw::Double(number) => {
                 return decimal_units(&number.to_string(), scale).map_err(|why| why.to_string().into());
             }
@@ -108,8 +103,7 @@ impl<'p> Raw<'p> {
             Raw::Bool(value) => value.to_string(),
             Raw::Long(number) => number.to_string(),
             Raw::Double(number) => number.to_string(),
-            Raw::Text(text) => text.to_owned(),
-            Raw::Symbol(text) => text,
+            Raw::Text(text) => text.into_owned(),
             Raw::Time(time) => time.to_string(),
             Raw::Decimal(units, scale) => decimal_text(units, scale),
             Raw::Bytes(bytes) => std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?.to_owned(),

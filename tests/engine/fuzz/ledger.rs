@@ -58,7 +58,7 @@ pub(super) fn seal(bytes: &[u8]) -> Vec<u8> {
     sealed
 }
 
-/// It is read to its end, and verified; whoever goes on with it is refused, or goes on from the last epoch that was read.
+/// It is read to its end, and verified; who resumes from it is refused, or resumes from an epoch that was read.
 pub(crate) fn target(bytes: &[u8]) {
     for bytes in [bytes.to_vec(), seal(bytes)] {
         let storage = OneFile { name: name(), bytes };

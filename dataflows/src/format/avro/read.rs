@@ -5,6 +5,7 @@ use crate::format::RowWriter;
 use crate::format::raw::{Raw, Slot, Why};
 use crate::record::Malformed;
 use crate::rows::{Kind, Timestamp, Value};
+use std::borrow::Cow;
 
 /// A datum that is read.
 pub(super) struct Reading<'p> {
@@ -118,13 +119,13 @@ impl<'p> Reading<'p> {
             Scalar::Bytes => Raw::Bytes(self.bytes()?),
             Scalar::Fixed(size) => Raw::Bytes(self.take(*size)?),
             Scalar::Text => match std::str::from_utf8(self.bytes()?) {
-                Ok(text) => Raw::Text(text),
+                Ok(text) => Raw::Text(Cow::Borrowed(text)),
                 Err(_) => return Ok(Err("it is not UTF-8".into())),
             },
             Scalar::Enum(symbols) => {
                 let symbol = usize::try_from(self.long()?).ok().and_then(|index| symbols.get(index));
                 match symbol {
-                    Some(symbol) => Raw::Text(symbol),
+                    Some(symbol) => Raw::Text(Cow::Borrowed(symbol)),
                     None => return Ok(Err("it is no symbol of its enum".into())),
                 }
             }

@@ -124,7 +124,7 @@ fn places_are_compared_as_their_connector_means_them() {
     assert!(stands(&newest, &mysql(7, "bin.999999", 50, 2, 1000)), "a later row of the statement");
     assert!(stands(&newest, &mysql(7, "bin.1000000", 4, 0, 1000)), "a later log");
     assert!(stands(&newest, &mysql(8, "bin.000001", 4, 0, 900)), "another server, whose clock is slow");
-    assert!(stands(&newest, &mysql(7, "bin.000001", 4, 0, 2000)), "a log that begins anew");
+    assert!(stands(&newest, &mysql(7, "bin.000001", 4, 0, 2000)), "a log that begins from the start");
     for older in [
         newest.clone(),
         mysql(7, "bin.999999", 50, 0, 1000),

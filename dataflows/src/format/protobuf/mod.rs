@@ -226,9 +226,9 @@ fn raw<'m>(value: &'m Proto, field: &'m FieldDescriptor) -> Result<Raw<'m>, Cow<
         Proto::U64(number) => Raw::Long(i64::try_from(*number).map_err(|_| "it is out of range of 64 bits")?),
         Proto::F32(number) => Raw::Double((*number).into()),
         Proto::F64(number) => Raw::Double(*number),
-        Proto::String(text) => Raw::Text(text),
+        Proto::String(text) => Raw::Text(Cow::Borrowed(text)),
         Proto::Bytes(bytes) => Raw::Bytes(bytes),
-        Proto::EnumNumber(number) => Raw::Symbol(symbol(field, *number)),
+        Proto::EnumNumber(number) => Raw::Text(Cow::Owned(symbol(field, *number))),
         Proto::Message(message) => return known(message),
         Proto::List(_) => return Err("expected one value, found a list".into()),
         Proto::Map(_) => return Err("expected one value, found a map".into()),
@@ -261,7 +261,7 @@ fn known(message: &DynamicMessage) -> Result<Raw<'_>, Cow<'static, str>> {
         Some(name) if name.ends_with("Value") && name != "Value" && name != "ListValue" => {
             let value = message.get_field_by_name("value").ok_or(OTHER)?;
             Ok(match value.into_owned() {
-                Proto::String(text) => Raw::Symbol(text),
+                Proto::String(text) => Raw::Text(Cow::Owned(text)),
                 Proto::Bool(value) => Raw::Bool(value),
                 Proto::I32(number) => Raw::Long(number.into()),
                 Proto::I64(number) => Raw::Long(number),
