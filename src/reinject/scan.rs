@@ -12,6 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::letter::{Letter, Place};
 use super::{HEADER, kept};
 use crate::kafka::client::Settings;
+use crate::shown::count;
 
 /// The group of the consumer. It commits nothing.
 const GROUP: &str = "cutwater-reinject";
@@ -19,6 +20,8 @@ const GROUP: &str = "cutwater-reinject";
 const REQUEST: Duration = Duration::from_secs(10);
 /// How often to look whether a transaction has ended.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How often to say how far it has come.
+const SAY: Duration = Duration::from_secs(10);
 /// How long to wait for a record at a time.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -132,11 +135,16 @@ pub(super) fn each(
         return Ok(());
     }
     consumer.assign(&list).with_context(|| format!("reading {topic}"))?;
-    let mut heard = Instant::now();
+    let (mut heard, mut said, mut read) = (Instant::now(), Instant::now(), 0);
     while !open.is_empty() {
+        if said.elapsed() > SAY {
+            tracing::info!("reading {topic}: {} so far", count(read, "record"));
+            said = Instant::now();
+        }
         match consumer.poll(POLL) {
             Some(Ok(record)) => {
                 heard = Instant::now();
+                read += 1;
                 let (partition, offset) = (record.partition(), record.offset());
                 if open.get(&partition).is_some_and(|end| offset < *end) {
                     show(&record);

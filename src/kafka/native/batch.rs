@@ -76,6 +76,7 @@ impl<C: ConsumerContext> Batches<C> {
 
     /// Lends what the queue holds to `each`, at most `most` and at most as many as the buffer takes, without
     /// waiting. Returns how many that were: fewer than asked for means that the queue is empty.
+    #[cfg(feature = "bench")]
     pub(crate) fn poll(&mut self, most: usize, each: &mut dyn FnMut(Lent<'_, C>)) -> usize {
         let read = self.take(most);
         self.lend(read, each)
