@@ -9,7 +9,8 @@ pub trait Upsert<'s, K: Row, O: Row, V: Row> {
     /// The newest value of each key; none where that is `None`, which deletes it. Of the values of an epoch, the newest is
     /// that with the greatest order, such as partition and offset; values of later epochs are newer.
     ///
-    /// The order is not part of the state: a checkpoint holds a row a key, whatever the number of updates.
+    /// The order is not part of the state: a checkpoint holds a row a key, and at most about as many changes again that are not
+    /// merged yet, whatever the number of updates.
     ///
     /// ```
     /// # use cutwater_dataflows::prelude::*;
