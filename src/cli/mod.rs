@@ -3,6 +3,7 @@
 #[cfg(feature = "bench")]
 mod bench;
 mod check;
+mod completions;
 mod config;
 mod emit;
 mod formats;
@@ -39,6 +40,7 @@ use crate::stopping::Late;
 use crate::supervise::{CLOSED, LOST_PEER, is_supervised};
 #[cfg(feature = "bench")]
 use bench::BenchArgs;
+use completions::{CompletionsArgs, ManArgs};
 use generate::GenerateArgs;
 use ledger::LedgerArgs;
 use new::NewArgs;
@@ -128,13 +130,14 @@ fn print_clap(clap: &clap::Error) -> Result<ExitCode> {
 }
 
 fn try_main(registry: &[Entry], sinks: &[SinkKind], args: Vec<OsString>) -> Result<()> {
+    let program = completions::program(&args);
     let (command, applied) = config::apply(command(registry), &args)?;
     let matches = command.try_get_matches_from(args).map_err(|error| which_dataflow(error, registry))?;
-    serve(registry, sinks, &matches).map_err(|error| applied.locate(error, &matches))
+    serve(registry, sinks, &matches, &program).map_err(|error| applied.locate(error, &matches))
 }
 
 /// Does what the arguments say.
-fn serve(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches) -> Result<()> {
+fn serve(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches, program: &str) -> Result<()> {
     let (name, matches) = matches.subcommand().expect("clap requires a subcommand");
     log::start(&LogArgs::from_arg_matches(matches)?)?;
     match name {
@@ -170,6 +173,11 @@ fn serve(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches) -> Result
         "state" => state::state(&StateArgs::from_arg_matches(matches)?),
         "ledger" => ledger::ledger(&LedgerArgs::from_arg_matches(matches)?),
         "new" => new::new(&NewArgs::from_arg_matches(matches)?),
+        "completions" => {
+            let args = CompletionsArgs::from_arg_matches(matches)?;
+            completions::completions(&args, command(registry), program)
+        }
+        "man" => completions::man(&ManArgs::from_arg_matches(matches)?, command(registry), program),
         "list" => out::print(|out| list::list(registry, out)),
         name => unreachable!("clap knows no subcommand {name}"),
     }
@@ -324,6 +332,12 @@ fn command(registry: &[Entry]) -> Command {
             NewArgs::augment_args(Command::new("new"))
                 .about(new::ABOUT.lines().next())
                 .long_about(new::ABOUT),
+            CompletionsArgs::augment_args(Command::new("completions"))
+                .about(completions::COMPLETIONS.lines().next())
+                .long_about(completions::COMPLETIONS),
+            ManArgs::augment_args(Command::new("man"))
+                .about(completions::MAN.lines().next())
+                .long_about(completions::MAN),
             Command::new("list").about("List the dataflows, what they read and write, and their options"),
         ])
         .mut_args(|arg| arg.global(true))

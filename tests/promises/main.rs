@@ -11,6 +11,7 @@ mod quick_avro;
 mod quick_bench;
 mod quick_check;
 mod quick_cleanse;
+mod quick_completions;
 mod quick_counts;
 mod quick_damage;
 mod quick_emit;
