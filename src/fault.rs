@@ -27,6 +27,8 @@ struct State {
     /// Dropped when the first error is raised.
     quiet: Option<Sender<Infallible>>,
     error: Option<anyhow::Error>,
+    /// The error in words, also after it was taken.
+    reason: Option<String>,
     /// What is waited for now, by the number of the one that waits.
     waits: BTreeMap<u64, String>,
     next: u64,
@@ -35,7 +37,7 @@ struct State {
 impl Default for Fault {
     fn default() -> Self {
         let (quiet, heard) = bounded(0);
-        let state = State { quiet: Some(quiet), error: None, waits: BTreeMap::new(), next: 0 };
+        let state = State { quiet: Some(quiet), error: None, reason: None, waits: BTreeMap::new(), next: 0 };
         Fault { first: Arc::new(Mutex::new(state)), heard }
     }
 }
@@ -48,6 +50,7 @@ impl Fault {
             tracing::debug!("after the first error: {error:#}");
             return;
         }
+        first.reason = Some(format!("{error:#}"));
         first.error = Some(error);
     }
 
@@ -70,6 +73,11 @@ impl Fault {
     /// Becomes ready, by being disconnected, when an error is raised; to be used with `select!`.
     pub fn heard(&self) -> &Receiver<Infallible> {
         &self.heard
+    }
+
+    /// The error in words, once it was raised.
+    pub fn reason(&self) -> Option<String> {
+        self.lock().reason.clone()
     }
 
     /// Waits for `time`, but no longer than until an error is raised.

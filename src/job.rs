@@ -248,6 +248,9 @@ impl Setup {
             Some(state) => (Some(&*state.resume), state.checkpoints.clone()),
             None => (None, None),
         };
+        if let Some(resume) = resume {
+            status.resumes(resume.checkpoint, resume.last());
+        }
         let (publisher, noting, publishing) =
             stages(outlets, cuts, checkpoints, resume, status.clone(), fault)?;
         let publisher = Mutex::new(Some(publisher));

@@ -17,6 +17,7 @@
 //! - [`produce`]: the other way, records into topics; [`reinject`]: corrected dead letters back to where they came from
 //! - [`status`], [`fault`], [`retry`], [`stopping`], [`signals`], [`exit`]: figures, the first error, what waits for
 //!   better times, the wish to stop, and the end; [`crash`]: an end for tests
+//! - `serve`: answers about a run over HTTP, with the feature `http`
 //! - [`address`]: `HOST:PORT`, as typed; [`fold`], [`shown`]: warnings that repeat, and foreign text in messages
 //! - [`demo`]: all of it at work, with an in-process broker and generated text; [`mod@bench`]: how fast it is, beside a bare
 //!   consumer
@@ -43,6 +44,8 @@ pub mod publish;
 pub mod reinject;
 pub mod retry;
 mod schema_registry;
+#[cfg(feature = "http")]
+pub mod serve;
 pub mod shown;
 pub mod signals;
 pub mod sink;

@@ -41,6 +41,10 @@ pub struct Figures {
     pub reread: u64,
     /// The epochs of which they are.
     pub reread_epochs: u64,
+    /// The epoch of the checkpoint that the run resumes from; 0 where there is none.
+    pub resumed_from: Epoch,
+    /// The last epoch that a run before has read; 0 where there is none.
+    pub replays_through: Epoch,
     /// The latency of the last epoch: from its first record being read to its publication.
     pub latency: Duration,
     /// The latencies of all epochs, in microseconds.
@@ -68,6 +72,8 @@ impl Default for Figures {
             changes: 0,
             reread: 0,
             reread_epochs: 0,
+            resumed_from: 0,
+            replays_through: 0,
             latency: Duration::ZERO,
             // Two digits of an hour in microseconds; longer ones count as an hour.
             latencies: Histogram::new_with_max(3_600_000_000, 2).expect("the bounds are valid"),
@@ -82,6 +88,17 @@ impl Status {
     /// A copy of the figures.
     pub fn figures(&self) -> Figures {
         self.lock().clone()
+    }
+
+    /// Looks at the figures without copying them. Nothing may be waited for there: publishing waits for it.
+    pub fn with<T>(&self, look: impl FnOnce(&Figures) -> T) -> T {
+        look(&self.lock())
+    }
+
+    /// The run resumes from the checkpoint of an epoch, and reads again what a run before has read up to another one.
+    pub fn resumes(&self, checkpoint: Epoch, last: Epoch) {
+        let mut figures = self.lock();
+        (figures.resumed_from, figures.replays_through) = (checkpoint, last);
     }
 
     /// The run begins to read.

@@ -8,6 +8,8 @@ mod config;
 mod emit;
 mod formats;
 mod generate;
+#[cfg(feature = "http")]
+mod http;
 mod kafka;
 mod ledger;
 mod list;

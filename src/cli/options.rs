@@ -4,6 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(feature = "http")]
+use super::http::HttpArgs;
 use super::kafka::{KafkaArgs, duration};
 use crate::epoch::EpochOptions;
 use crate::feed::kafka::{From, OnDataLoss};
@@ -113,6 +115,10 @@ pub(super) struct RunArgs {
     /// What to do with a row that is larger than its topic takes; dead-letter needs --dead-letter
     #[arg(long, value_enum, value_name = "fail|dead-letter", default_value_t = OnTooLarge::Fail, hide_possible_values = true, help_heading = "Output")]
     pub on_too_large: OnTooLarge,
+
+    #[cfg(feature = "http")]
+    #[command(flatten)]
+    pub http: HttpArgs,
 }
 
 /// The options of `cutwater demo`.

@@ -24,6 +24,8 @@ use crate::job::{self, Binding, DEAD_LETTERS, Job, Stop};
 use crate::kafka::client::Settings;
 use crate::kafka::topics::{Making, Pattern};
 use crate::publish::Cuts;
+#[cfg(feature = "http")]
+use crate::serve::{About, Service};
 use crate::shown::count;
 use crate::sink::too_large::OnTooLarge;
 use crate::sink::{Emit, Opener, Sink, SinkKind, Target};
@@ -59,6 +61,11 @@ pub(super) fn run(
     let stop = Stop::default();
     let status = Status::default();
     obey_signals(args, &stop, &fault, (process == 0).then(|| status.clone()))?;
+    #[cfg(feature = "http")]
+    let server = match process {
+        0 => args.http.start(service(args, &*dataflow, &shape, &status, &stop, &fault))?,
+        _ => None,
+    };
     let (addresses, listener) = match inherited {
         Some((addresses, listener)) => (addresses, Some(listener)),
         None => (hosts(args)?, None),
@@ -115,6 +122,8 @@ pub(super) fn run(
     let progress = (process == 0 && !general.quiet).then(|| Progress::start(to_stdout, status.clone()));
     let result = job::run(job, workers, &stop, &fault);
     let well = result.is_ok();
+    #[cfg(feature = "http")]
+    drop(server);
     let result = result.and(fault.bound(move || {
         drop(progress);
         match kept {
@@ -128,6 +137,27 @@ pub(super) fn run(
         log::say(&format!("done: {}", status.figures().line()));
     }
     result
+}
+
+/// What the server knows of the run.
+#[cfg(feature = "http")]
+fn service(
+    args: &RunArgs,
+    dataflow: &dyn Build,
+    shape: &Shape,
+    status: &Status,
+    stop: &Stop,
+    fault: &Fault,
+) -> Service {
+    let processes = args.processes.get();
+    let about = About {
+        dataflow: dataflow.name().to_owned(),
+        shape: shape.clone(),
+        workers: args.workers.get() * processes,
+        processes,
+        state: args.state.clone(),
+    };
+    Service::new(about, status.clone(), stop.clone(), fault.clone())
 }
 
 /// How much longer than `--stop-timeout` the processes take that don't publish: less than their supervisor allows.
@@ -226,6 +256,8 @@ impl Plan {
             ));
         }
         check_cluster(args)?;
+        #[cfg(feature = "http")]
+        args.http.check()?;
         let group = args
             .kafka
             .set

@@ -35,6 +35,8 @@ mod quick_test;
 mod quick_transactions;
 mod quick_unreachable;
 mod quick_usage;
+#[cfg(feature = "http")]
+mod quick_views;
 mod quick_webhook;
 #[cfg(feature = "bench")]
 mod real_avro;

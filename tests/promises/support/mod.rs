@@ -3,6 +3,8 @@
 pub mod broker;
 pub mod committed;
 pub mod feeds;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod kafka;
 mod keeper;
 pub mod kills;

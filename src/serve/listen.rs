@@ -1,0 +1,127 @@
+//! The server: a thread with a runtime of its own, so that nothing of the dataflow waits for a client.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Semaphore, oneshot};
+
+/// Connections at most.
+const CONNECTIONS: usize = 256;
+/// Bytes of a request's headers at most.
+const HEADERS: usize = 16 << 10;
+/// How long the headers of a request may take, and how long a connection may wait for its next request.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Threads that answer.
+const THREADS: usize = 2;
+/// How long answers may take that are on their way when the run ends.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// A server that listens. It ends when this is dropped.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Listens there, and answers by `router` from now on.
+    ///
+    /// # Errors
+    /// If it can't listen there.
+    pub fn start(typed: &str, addresses: &[SocketAddr], router: Router) -> Result<Server> {
+        let listener =
+            TcpListener::bind(addresses).with_context(|| format!("--http {typed}: listening there"))?;
+        listener.set_nonblocking(true).context("--http")?;
+        let address = listener.local_addr().context("--http")?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("cutwater:http")
+            .enable_all()
+            .build()
+            .context("--http: starting its threads")?;
+        let (end, ended) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("cutwater:http".into())
+            .spawn(move || run(runtime, listener, router, ended))
+            .context("--http: starting its thread")?;
+        tracing::info!("listening on http://{address}");
+        Ok(Server { address, end: Some(end), thread: Some(thread) })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            // It has not panicked: that would have ended the process.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Serves until `ended`.
+fn run(runtime: Runtime, listener: TcpListener, router: Router, ended: oneshot::Receiver<()>) {
+    runtime.block_on(async move {
+        tokio::select! {
+            () = accept(listener, router) => {}
+            _ = ended => {}
+        }
+    });
+    runtime.shutdown_timeout(GRACE);
+}
+
+/// Takes connections.
+async fn accept(listener: TcpListener, router: Router) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!("--http: {error}"),
+    };
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                pause(&error).await;
+                continue;
+            }
+        };
+        // Who is one too many learns it by the connection's end.
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let router = router.clone();
+        tokio::spawn(async move {
+            serve(stream, router).await;
+            drop(place);
+        });
+    }
+}
+
+/// Waits where the system has run out of something: at once it would fail again.
+async fn pause(error: &io::Error) {
+    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        tracing::warn!("--http: taking a connection: {error}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Answers what comes on a connection.
+async fn serve(stream: TcpStream, router: Router) {
+    // What a client does wrong ends its connection, and is no affair of the run.
+    let _ = stream.set_nodelay(true);
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(HEADERS)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let _ = served.await;
+}
