@@ -11,7 +11,7 @@ use crate::epoch::EpochOptions;
 use crate::feed::kafka::{From, OnDataLoss};
 use crate::kafka::topics::Making;
 use crate::sink::too_large::OnTooLarge;
-use crate::sink::{Target, WEBHOOK_MAX_BYTES};
+use crate::sink::{Delivery, Target, WEBHOOK_MAX_BYTES};
 
 /// The options of `cutwater run`.
 #[derive(clap::Args, Clone, Debug)]
@@ -112,6 +112,10 @@ pub(super) struct RunArgs {
     /// Make output and dead-letter topics that are missing; without REPLICATION, as many copies as the cluster makes
     #[arg(long, value_name = "PARTITIONS[:REPLICATION]", help_heading = "Output")]
     pub create_topics: Option<Making>,
+    /// How often a reader of a Kafka topic sees each change: once, in transactions; or, sooner to be read, at least once: after
+    /// a crash some records come a second time, with the same key and header epoch
+    #[arg(long, value_enum, value_name = "exactly-once|at-least-once", default_value_t = Delivery::ExactlyOnce, hide_possible_values = true, help_heading = "Output")]
+    pub delivery: Delivery,
     /// What to do with a row that is larger than its topic takes; dead-letter needs --dead-letter
     #[arg(long, value_enum, value_name = "fail|dead-letter", default_value_t = OnTooLarge::Fail, hide_possible_values = true, help_heading = "Output")]
     pub on_too_large: OnTooLarge,

@@ -28,7 +28,7 @@ use crate::publish::Cuts;
 use crate::serve::{About, Service};
 use crate::shown::count;
 use crate::sink::too_large::OnTooLarge;
-use crate::sink::{Emit, Opener, Sink, SinkKind, Target};
+use crate::sink::{Delivery, Emit, Opener, Sink, SinkKind, Target};
 use crate::state::joining::Joining;
 use crate::status::Status;
 use crate::{exit, signals, supervise};
@@ -199,6 +199,7 @@ pub(super) struct Plan {
     emits: Vec<Option<Emit>>,
     webhook_max_bytes: usize,
     pub(super) create_topics: Option<Making>,
+    delivery: Delivery,
     on_too_large: OnTooLarge,
 }
 
@@ -237,9 +238,15 @@ impl Plan {
         let targets = || outputs.iter().flatten().chain(&args.dead_letter);
         check_targets(targets(), sinks)?;
         if targets().any(|target| target.topic().is_some()) {
-            settings.check_transactions().map_err(|error| usage(error.to_string()))?;
+            let transactions = args.delivery == Delivery::ExactlyOnce;
+            settings.check_outputs(transactions).map_err(|error| usage(error.to_string()))?;
         }
         check_topics(&inputs, &outputs, args.dead_letter.as_ref(), &names)?;
+        if args.delivery == Delivery::AtLeastOnce && !targets().any(|target| target.topic().is_some()) {
+            return Err(usage(
+                "--delivery at-least-once is for Kafka sinks: it needs a kafka:TOPIC in --to or --dead-letter",
+            ));
+        }
         if args.create_topics.is_some() && !targets().any(|target| matches!(target, Target::Kafka(_))) {
             return Err(usage(
                 "--create-topics makes topics that are written: it needs a kafka:TOPIC in --to or --dead-letter",
@@ -275,7 +282,8 @@ impl Plan {
                 on_data_loss: args.on_data_loss,
                 group,
                 // A Kafka sink commits them in its transactions.
-                commits: !targets().any(|target| matches!(target, Target::Kafka(_))),
+                commits: args.delivery == Delivery::AtLeastOnce
+                    || !targets().any(|target| matches!(target, Target::Kafka(_))),
             },
             inputs,
             epochs: EpochOptions {
@@ -290,6 +298,7 @@ impl Plan {
             emits,
             webhook_max_bytes: args.webhook_max_bytes.get(),
             create_topics: args.create_topics,
+            delivery: args.delivery,
             on_too_large: args.on_too_large,
         })
     }
@@ -312,8 +321,11 @@ impl Plan {
     /// Opens the sinks, where rows arrive here.
     fn open(&self, here: bool, durable: bool, fault: &Fault, kinds: &[SinkKind]) -> Result<Sinks> {
         let opener = Opener::new(&self.settings, &self.reading.group, durable, self.webhook_max_bytes, fault);
-        let mut opener =
-            opener.creating(self.create_topics).on_too_large(self.on_too_large).with_kinds(kinds);
+        let mut opener = opener
+            .creating(self.create_topics)
+            .delivering(self.delivery)
+            .on_too_large(self.on_too_large)
+            .with_kinds(kinds);
         let mut open = |target: &Target, emit: Emit| -> Result<Option<Box<dyn Sink>>> {
             if here { opener.open(target, emit) } else { Ok(None) }
         };

@@ -72,17 +72,15 @@ fn queue(consumers: usize) -> usize {
     (QUEUES / consumers.max(1)).max(QUEUE)
 }
 
-/// What short transactions need. With librdkafka's defaults one takes 70 ms and more on an idle broker: most of it is
+/// What short epochs need. In transactions, with librdkafka's defaults one takes 70 ms and more on an idle broker: most of it is
 /// waiting, after the broker has said that the transaction before is not quite over, and for small packets that are
 /// held back. Here the first wait is 5 ms; later ones grow as they do by default.
-const TRANSACTIONS: [(&str, &str); 6] = [
+const OUTPUTS: [(&str, &str); 5] = [
     ("linger.ms", "0"),
     // Those that arrived are not told of one by one: the commit waits for all of them.
     ("delivery.report.only.error", "true"),
     ("retry.backoff.ms", "5"),
     ("socket.nagle.disable", "true"),
-    // How long a transaction may be open before the broker aborts it.
-    ("transaction.timeout.ms", "60000"),
     // The topic decides which record is too large, up to what a broker takes in one request by default.
     ("message.max.bytes", LARGEST),
 ];
@@ -124,12 +122,12 @@ impl Settings {
         config.create_native_config().map(drop).map_err(refused)
     }
 
-    /// Checks the properties for a producer of transactions, without a connection.
+    /// Checks the properties for a producer of outputs, with transactions or without, and without a connection.
     ///
     /// # Errors
     /// If a property that must be ours is set otherwise.
-    pub fn check_transactions(&self) -> Result<()> {
-        self.transactions("", BATCH).map(drop)
+    pub fn check_outputs(&self, transactions: bool) -> Result<()> {
+        if transactions { self.transactions("", BATCH) } else { self.idempotent(BATCH) }.map(drop)
     }
 
     /// A client that only asks for metadata and offsets.
@@ -185,15 +183,33 @@ impl Settings {
     /// # Errors
     /// If a property that must be ours is set otherwise.
     pub fn transactions(&self, id: &str, most: usize) -> Result<ClientConfig> {
-        let mut config = self.base();
-        config.set("compression.type", "lz4");
-        for (key, value) in TRANSACTIONS {
-            config.set(key, value);
-        }
-        config.set("batch.size", most.to_string());
+        let mut config = self.outputs(most);
+        // How long a transaction may be open before the broker aborts it.
+        config.set("transaction.timeout.ms", "60000");
         let fixed = [("enable.idempotence", "true", EXACT), ("transactional.id", id, EXACT), PARTITIONER];
         self.complete(&mut config, &fixed)?;
         Ok(config)
+    }
+
+    /// The configuration of a producer of outputs without transactions, else as [`Settings::transactions`].
+    ///
+    /// # Errors
+    /// If a property that must be ours is set otherwise.
+    pub fn idempotent(&self, most: usize) -> Result<ClientConfig> {
+        let mut config = self.outputs(most);
+        let order = ("enable.idempotence", "true", "so that the changes of a key stay in order");
+        self.complete(&mut config, &[order, PARTITIONER])?;
+        Ok(config)
+    }
+
+    /// What producers of outputs have in common.
+    fn outputs(&self, most: usize) -> ClientConfig {
+        let mut config = self.base();
+        config.set("compression.type", "lz4").set("batch.size", most.to_string());
+        for (key, value) in OUTPUTS {
+            config.set(key, value);
+        }
+        config
     }
 
     /// A client whose questions have the cluster make missing topics, if the cluster is set up to.

@@ -22,6 +22,7 @@ use crate::state::resume::Resume;
 pub use cutwater_dataflows::render::Change;
 pub use cutwater_dataflows::source::Report;
 pub use emit::Emit;
+pub use kafka::Delivery;
 pub use own::{Opening, SinkKind};
 use too_large::{OnTooLarge, TooLarge};
 
@@ -163,6 +164,7 @@ pub struct Opener<'a> {
     kafka: Option<kafka::Shared>,
     /// How missing topics are made; without it they are an error.
     making: Option<Making>,
+    delivery: Delivery,
     on_too_large: OnTooLarge,
     kinds: &'a [SinkKind],
 }
@@ -188,6 +190,7 @@ impl<'a> Opener<'a> {
             fault,
             kafka: None,
             making: None,
+            delivery: Delivery::ExactlyOnce,
             on_too_large,
             kinds: &[],
         }
@@ -201,6 +204,11 @@ impl<'a> Opener<'a> {
     /// Makes topics that are missing, where this says how.
     pub fn creating(self, making: Option<Making>) -> Self {
         Opener { making, ..self }
+    }
+
+    /// How Kafka sinks deliver, unless it is exactly once.
+    pub fn delivering(self, delivery: Delivery) -> Self {
+        Opener { delivery, ..self }
     }
 
     /// What sinks do about rows that are too large for them, unless it is to fail.
@@ -264,7 +272,7 @@ impl<'a> Opener<'a> {
     fn kafka(&mut self) -> Result<&kafka::Shared> {
         let shared = match self.kafka.take() {
             Some(shared) => shared,
-            None => kafka::Shared::prepare(self.settings, self.group, self.fault)?,
+            None => kafka::Shared::prepare(self.settings, self.group, self.delivery, self.fault)?,
         };
         Ok(self.kafka.insert(shared))
     }

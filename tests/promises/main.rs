@@ -6,14 +6,15 @@
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable from outside")]
 
 mod quick_alarms;
-#[cfg(feature = "bench")]
 mod quick_avro;
+#[cfg(feature = "bench")]
 mod quick_bench;
 mod quick_check;
 mod quick_cleanse;
 mod quick_completions;
 mod quick_counts;
 mod quick_damage;
+mod quick_delivery;
 mod quick_emit;
 mod quick_feeds;
 mod quick_formats;
@@ -38,8 +39,8 @@ mod quick_usage;
 #[cfg(feature = "http")]
 mod quick_views;
 mod quick_webhook;
-#[cfg(feature = "bench")]
 mod real_avro;
+#[cfg(feature = "bench")]
 mod real_bench;
 mod real_counts;
 mod real_cuts;

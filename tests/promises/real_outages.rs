@@ -1,8 +1,11 @@
 //! Brokers that are away: at the start, and in the middle.
 
+use std::collections::BTreeMap;
+
 use nix::sys::signal::Signal::SIGTERM;
 
 use crate::support::broker::Broker;
+use crate::support::committed::read;
 use crate::support::kafka::Kafka;
 use crate::support::load::Load;
 use crate::support::program::{Running, word_count};
@@ -36,9 +39,11 @@ fn go_on(runs: &mut [(Running, Replay)]) {
 #[test]
 fn counts_stay_exact_while_the_broker_stops_and_starts_under_load() {
     let mut broker = Broker::start();
-    let topic = Kafka::at(&broker.address).topic(4);
+    let kafka = Kafka::at(&broker.address);
+    let (topic, output) = (kafka.topic(4), kafka.topic(2));
     let load = Load::start(&topic);
-    let mut runs: Vec<(Running, Replay)> = ["-w 2", "-w 1 -n 2"]
+    let delivered = format!("-w 2 -o stdout -o kafka:{} --delivery at-least-once", output.name);
+    let mut runs: Vec<(Running, Replay)> = [&*delivered, "-w 1 -n 2"]
         .into_iter()
         .map(|shape| word_count(&topic.address, &topic.name).with("-e 50ms").with(shape).start())
         .map(|run| (run, Replay::default()))
@@ -69,5 +74,9 @@ fn counts_stay_exact_while_the_broker_stops_and_starts_under_load() {
         // librdkafka's own lines name its threads: none of them may get past the log.
         assert!(!ended.stderr.iter().any(|line| line.contains("thrd:")), "{}", ended.stderr.join("\n"));
         assert_counts(Replay::of(&ended.stdout).counts(), &expected);
-    }
+    } // Written again where it was not known to have arrived, and never lost.
+    let rows: BTreeMap<_, _> =
+        read(&output).into_iter().map(|record| ((record.key, record.epoch), record.value)).collect();
+    let last: BTreeMap<_, _> = rows.into_iter().map(|((key, _), row)| (key, row.expect("a count"))).collect();
+    assert_counts(&finals(&last.into_values().collect::<Vec<_>>()), &expected);
 }

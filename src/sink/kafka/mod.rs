@@ -1,9 +1,10 @@
-//! Changes to Kafka topics, exactly once: all that an epoch adds to any of them, and the offsets of what was read for
-//! it, is one transaction.
+//! Changes to Kafka topics. Exactly once: all that an epoch adds to any of them, and the offsets of what was read for
+//! it, is one transaction. Or at least once, without transactions.
 //!
 //! - this module: the records of an output
-//! - `transactions`: what all outputs of a run share: an epoch's records, and its transaction
-//! - `kept`: the records of the open epoch
+//! - `shared`: what all outputs of a run share: the way in which an epoch is delivered
+//! - `transactions`, `at_least_once`: the two ways
+//! - `pending`, `kept`: the records of the open epoch
 //! - `letter`: dead letters in Kafka's own form
 //! - `target`: a topic that is written to, and how large a record it takes
 //! - `writer`: a producer, and what its errors ask for; `calls`: those that may not come back
@@ -11,11 +12,14 @@
 //! - `was_committed`: whether a transaction was committed that may have been
 //! - `resume`: what follows from them for a job that goes on
 
+mod at_least_once;
 mod calls;
 mod group;
 mod kept;
 mod letter;
+mod pending;
 mod resume;
+mod shared;
 mod target;
 mod transactions;
 mod was_committed;
@@ -27,7 +31,7 @@ use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::Report;
 
 pub use letter::TIMESTAMP as LETTER_TIMESTAMP;
-pub use transactions::Shared;
+pub use shared::{Delivery, Shared};
 
 use super::too_large::{OnTooLarge, TooLarge};
 use super::{Emit, Sink, lines, upserts};
@@ -53,7 +57,7 @@ enum Form {
 }
 
 impl Kafka {
-    /// A sink to `topic`, in the transactions of `shared`. A missing topic is made where `making` says how.
+    /// A sink to `topic`, delivered as `shared` does. A missing topic is made where `making` says how.
     ///
     /// # Errors
     /// If no broker answers in time, or the topic is not there, or can't be made.
@@ -64,7 +68,7 @@ impl Kafka {
         emit: Emit,
         on_too_large: OnTooLarge,
     ) -> Result<Self> {
-        let topic = shared.lock().topic(topic, making)?;
+        let topic = shared.lock().pending().topic(topic, making)?;
         Ok(Kafka { topic, shared: shared.clone(), form: Form::Rows(emit), on_too_large })
     }
 
@@ -74,16 +78,18 @@ impl Kafka {
     /// # Errors
     /// As [`Kafka::open`].
     pub fn open_dead_letters(shared: &Shared, topic: &str, making: Option<Making>) -> Result<Self> {
-        let topic = shared.lock().topic(topic, making)?;
+        let topic = shared.lock().pending().topic(topic, making)?;
         Ok(Kafka { topic, shared: shared.clone(), form: Form::DeadLetters, on_too_large: OnTooLarge::Fail })
     }
 }
 
 impl Sink for Kafka {
     fn write(&mut self, epoch: Epoch, output: &str, changes: &[Change]) -> Result<()> {
-        let mut transactions = self.shared.lock();
-        output.clone_into(&mut transactions.target(self.topic).output);
-        let mut keep = |key: &[u8], value: Option<&[u8]>| transactions.keep(self.topic, key, value);
+        let mut shared = self.shared.lock();
+        let pending = shared.pending();
+        output.clone_into(&mut pending.target(self.topic).output);
+        let mut keep =
+            |key: &[u8], value: Option<&[u8]>| pending.kept.push(self.topic, Some(key), value, None);
         let there = || changes.iter().flat_map(|change| (0..change.diff).map(move |_| change));
         match self.form {
             Form::Rows(Emit::Upserts) => upserts(changes).for_each(|(key, row)| keep(key, row)),
@@ -101,11 +107,11 @@ impl Sink for Kafka {
             Form::DeadLetters => {
                 for change in there() {
                     let letter::Read { letter, key, value } = letter::read(&change.row)?;
-                    transactions.keep_letter(self.topic, key.as_deref(), value.as_deref(), letter);
+                    pending.kept.push(self.topic, key.as_deref(), value.as_deref(), Some(letter));
                 }
             }
         }
-        transactions.send_kept(epoch)
+        shared.send(epoch)
     }
 
     fn commit(&mut self, epoch: Epoch, reports: &[Report]) -> Result<()> {
@@ -121,8 +127,8 @@ impl Sink for Kafka {
         if self.on_too_large == OnTooLarge::Fail {
             return None;
         }
-        let mut transactions = self.shared.lock();
-        let target = transactions.target(self.topic);
+        let mut shared = self.shared.lock();
+        let target = shared.pending().target(self.topic);
         let most = target.most_of_a_row(output);
         let size = |change: &Change| change.key.len() + change.row.len();
         if changes.iter().all(|change| size(change) <= most) {

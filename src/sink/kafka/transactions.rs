@@ -1,4 +1,4 @@
-//! What all Kafka sinks of a run share: an epoch's records, and the one transaction that they are written in.
+//! Delivery in transactions: the records of an epoch, of all Kafka sinks of a run, are one.
 //!
 //! The records of an epoch are sent as they come, and kept until the epoch's transaction is known to be committed. When
 //! a transaction fails, what the topics hold is read, from the epoch that stands beside the group's offsets, before
@@ -6,7 +6,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -19,18 +19,16 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::calls::Calls;
 use super::group::{Committed, Group, Mark, Partition};
-use super::kept::Kept;
-use super::letter::Letter;
+use super::pending::Pending;
 use super::resume::{held, others};
-use super::target::Target;
+use super::shared::Deliver;
 use super::was_committed::was_committed;
-use super::writer::{Outgoing, TransactionError, Writer};
+use super::writer::{TransactionError, Writer};
 use crate::crash;
 use crate::fault::Fault;
 use crate::fold::Folded;
 use crate::kafka::client::Settings;
-use crate::kafka::limits::BATCH;
-use crate::kafka::topics::{self, Making};
+use crate::kafka::topics;
 use crate::retry::Retry;
 use crate::state::resume::Resume;
 
@@ -51,68 +49,15 @@ fn turn(epoch: Epoch) -> usize {
 }
 
 /// The transactions of a run, shared by its Kafka sinks.
-#[derive(Clone)]
-pub struct Shared(Arc<Mutex<Transactions>>);
-
-impl Shared {
-    /// Starts the transactions of a run without state, which has this name: all its sinks are open. A job that keeps
-    /// state starts them when it is known what it resumes from.
-    ///
-    /// # Errors
-    /// If no broker answers in time, or it allows no transactions.
-    pub fn start(&self, run: &str) -> Result<()> {
-        self.lock().start(run)
-    }
-
-    /// Transactions with the offsets of a consumer group, to be started.
-    ///
-    /// # Errors
-    /// If librdkafka does not take a property.
-    pub fn prepare(settings: &Settings, group: &str, fault: &Fault) -> Result<Self> {
-        let group = Group { name: group.to_owned(), settings: settings.clone() };
-        let transactions = Transactions {
-            membership: Arc::new(group.metadata()?),
-            group,
-            fault: fault.clone(),
-            topics: Vec::new(),
-            job: String::new(),
-            writers: [const { None }; WRITERS],
-            calls: Calls::new(fault),
-            kept: Kept::default(),
-            sent: 0,
-            trouble: None,
-            positions: BTreeMap::new(),
-            committed: 0,
-            done: None,
-            gone: BTreeSet::new(),
-            said: Folded::new("failed transactions"),
-        };
-        Ok(Shared(Arc::new(Mutex::new(transactions))))
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, Transactions> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The state of [`Shared`].
 pub(super) struct Transactions {
     group: Group,
-    /// Ends everything that waits.
-    fault: Fault,
     membership: Arc<ConsumerGroupMetadata>,
-    topics: Vec<Target>,
+    pending: Pending,
     /// The job, or the run where it keeps no state; empty until they have started.
     job: String,
     /// They write in turn: see [`turn`]. `None` until they have started, and while one is replaced.
     writers: [Option<Writer>; WRITERS],
     calls: Calls,
-    /// The records of the open epoch.
-    kept: Kept,
-    /// How many of them were sent in the open transaction.
-    sent: usize,
-    /// What went wrong when they were sent: found out about when the epoch is committed.
-    trouble: Option<TransactionError>,
     /// What the group holds of this job.
     positions: BTreeMap<Partition, i64>,
     /// The last epoch that is committed.
@@ -125,42 +70,9 @@ pub(super) struct Transactions {
     said: Folded,
 }
 
-impl Transactions {
-    /// Finds a topic that will be written to, or makes it; returns its number.
-    pub(super) fn topic(&mut self, name: &str, making: Option<Making>) -> Result<usize> {
-        let settings = &self.group.settings;
-        let probe = settings.metadata()?;
-        topics::connect(&probe, settings)?;
-        let there = |all: &[topics::Topic]| all.iter().any(|(topic, _)| topic == name);
-        let all = topics::settled(
-            &self.fault,
-            || topics::list(&probe),
-            |all| making.is_some() || all.as_ref().is_ok_and(|all| there(all)),
-        )?;
-        if !there(&all) {
-            let Some(making) = making else {
-                bail!(
-                    "sink kafka:{name}: {} (--create-topics PARTITIONS[:REPLICATION] makes missing topics; or make it \
-                     with {})",
-                    topics::missing(name, &all),
-                    topics::how_to_make(&settings.brokers, name)
-                );
-            };
-            topics::create(&probe, settings, name, making, &[])?;
-            tracing::info!("made topic {name}, {} partitions", making.partitions);
-        }
-        self.topics.push(Target::find(&probe, settings, name));
-        Ok(self.topics.len() - 1)
-    }
-
-    /// A topic that will be written to, by its number.
-    pub(super) fn target(&mut self, topic: usize) -> &mut Target {
-        &mut self.topics[topic]
-    }
-
-    /// The most bytes to send together to any of the topics.
-    fn most(&self) -> usize {
-        self.topics.iter().map(|target| target.limit.batch()).min().unwrap_or(BATCH)
+impl Deliver for Transactions {
+    fn pending(&mut self) -> &mut Pending {
+        &mut self.pending
     }
 
     /// Starts, as the only run of this job that can write from now on.
@@ -172,7 +84,7 @@ impl Transactions {
         // All of them, before anything is read of what the topics hold: none of a former run can write after that. Each
         // waits for its coordinator, so they start side by side.
         let ids: [String; WRITERS] = std::array::from_fn(|turn| self.id(turn));
-        let (most, calls) = (self.most(), &self.calls);
+        let (most, calls) = (self.pending.most(), &self.calls);
         let started = std::thread::scope(|scope| {
             let threads = ids
                 .each_ref()
@@ -191,13 +103,7 @@ impl Transactions {
         Ok(())
     }
 
-    fn id(&self, turn: usize) -> String {
-        format!("cutwater-{}-{turn}", self.job)
-    }
-
-    /// A job goes on: returns the epoch up to which the topics hold everything. Asked by each of its sinks; the first
-    /// one finds out.
-    pub(super) fn resume(&mut self, from: &Resume) -> Result<Epoch> {
+    fn resume(&mut self, from: &Resume) -> Result<Epoch> {
         if self.writers.iter().all(Option::is_some) {
             return Ok(self.committed);
         }
@@ -208,7 +114,8 @@ impl Transactions {
         let there = begin.iter().filter(|(_, topic, ..)| !from.gone.contains(*topic));
         let partitions = there.map(|(_, topic, partition, _)| (topic.to_owned(), partition));
         let deadline = Instant::now() + self.group.settings.connect_timeout;
-        let committed = self.group.read(partitions, Retry::new(&self.fault, LONGEST, Some(deadline)))?;
+        let committed =
+            self.group.read(partitions, Retry::new(&self.pending.fault, LONGEST, Some(deadline)))?;
         self.committed = held(&self.group.name, &committed, from)?;
         for (partition, Committed { offset, mark }) in committed {
             if mark.is_some_and(|mark| mark.job == self.job) {
@@ -218,82 +125,67 @@ impl Transactions {
         Ok(self.committed)
     }
 
-    /// Takes a record of the open epoch.
-    pub(super) fn keep(&mut self, topic: usize, key: &[u8], value: Option<&[u8]>) {
-        self.kept.push(topic, Some(key), value, None);
-    }
-
-    /// Takes a dead letter of the open epoch.
-    pub(super) fn keep_letter(
-        &mut self,
-        topic: usize,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        letter: Letter,
-    ) {
-        self.kept.push(topic, key, value, Some(letter));
-    }
-
-    /// Sends the records that it has taken. What goes wrong with them is found out about when the epoch is committed.
-    pub(super) fn send_kept(&mut self, epoch: Epoch) -> Result<()> {
-        if self.trouble.is_some() || self.kept.records.is_empty() {
+    fn send(&mut self, epoch: Epoch) -> Result<()> {
+        if self.pending.trouble.is_some() || self.pending.kept.records.is_empty() {
             return Ok(());
         }
-        match self.send(epoch) {
-            Err(TransactionError::End(error)) => Err(error),
-            Err(trouble) => {
-                self.trouble = Some(trouble);
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
+        let sent = self.send_pending(epoch);
+        self.pending.note(sent)
     }
 
-    /// Sends the records that are not sent yet, in a transaction that is begun where none is open.
-    fn send(&mut self, epoch: Epoch) -> Result<(), TransactionError> {
-        let writer = self.writers[turn(epoch)].as_mut().expect("a job goes on before it writes");
-        if !writer.is_open() {
-            writer.begin()?;
-            self.sent = 0;
-        }
-        // What is sent once, after the end, belongs to no epoch.
-        let number = (epoch != END).then(|| epoch.to_string());
-        for record in &self.kept.records[self.sent..] {
-            let target = &self.topics[record.topic];
-            let (key, value) = (self.kept.key(record), self.kept.value(record));
-            let fit = record.letter.as_ref().map(|letter| letter.fit(key, value, target.most()));
-            let (letter, key, value) = match &fit {
-                Some((letter, key, value)) => (Some(letter), *key, *value),
-                None => (None, key, value),
-            };
-            writer.send(&Outgoing { topic: &target.name, key, value, epoch: number.as_deref(), letter })?;
-            self.sent += 1;
-        }
-        Ok(())
-    }
-
-    /// Commits the epoch, once for all sinks.
-    pub(super) fn commit(&mut self, epoch: Epoch, reports: &[Report]) -> Result<()> {
+    fn commit(&mut self, epoch: Epoch, reports: &[Report]) -> Result<()> {
         if self.done == Some(epoch) {
             return Ok(());
         }
         let mut offsets = self.offsets(epoch, reports)?;
-        if !(offsets.is_empty() && self.kept.records.is_empty()) {
+        if !(offsets.is_empty() && self.pending.kept.records.is_empty()) {
             self.carry_out(epoch, &mut offsets)
-                .with_context(|| format!("writing to {}", self.shown_topics()))?;
+                .with_context(|| format!("writing to {}", self.pending.shown_topics()))?;
         }
         self.positions.extend(offsets);
-        self.kept.clear();
+        self.pending.clear();
         self.done = Some(epoch);
         if epoch != END {
             self.committed = epoch;
         }
         Ok(())
     }
+}
 
-    fn shown_topics(&self) -> String {
-        let names: Vec<&str> = self.topics.iter().map(|target| target.name.as_str()).collect();
-        format!("{} {}", if names.len() == 1 { "topic" } else { "topics" }, names.join(", "))
+impl Transactions {
+    /// Transactions with the offsets of a consumer group, to be started.
+    ///
+    /// # Errors
+    /// If librdkafka does not take a property.
+    pub(super) fn prepare(settings: &Settings, group: &str, fault: &Fault) -> Result<Self> {
+        let group = Group { name: group.to_owned(), settings: settings.clone() };
+        Ok(Transactions {
+            membership: Arc::new(group.metadata()?),
+            group,
+            pending: Pending::new(settings, fault),
+            job: String::new(),
+            writers: [const { None }; WRITERS],
+            calls: Calls::new(fault),
+            positions: BTreeMap::new(),
+            committed: 0,
+            done: None,
+            gone: BTreeSet::new(),
+            said: Folded::new("failed transactions"),
+        })
+    }
+
+    fn id(&self, turn: usize) -> String {
+        format!("cutwater-{}-{turn}", self.job)
+    }
+
+    /// Sends the records that are not sent yet, in a transaction that is begun where none is open.
+    fn send_pending(&mut self, epoch: Epoch) -> Result<(), TransactionError> {
+        let writer = self.writers[turn(epoch)].as_mut().expect("a job goes on before it writes");
+        if !writer.is_open() {
+            writer.begin()?;
+            self.pending.sent = 0;
+        }
+        self.pending.send(epoch, writer)
     }
 
     /// The offsets that the epoch's transaction commits: those that moved. One of them at least stands with every
@@ -324,7 +216,9 @@ impl Transactions {
     /// Looks whether partitions that are new to this run are another job's.
     fn meet(&self, offsets: &BTreeMap<Partition, i64>) -> Result<()> {
         let new = offsets.keys().filter(|partition| !self.positions.contains_key(*partition)).cloned();
-        for ((topic, partition), committed) in self.group.read(new, Retry::new(&self.fault, LONGEST, None))? {
+        for ((topic, partition), committed) in
+            self.group.read(new, Retry::new(&self.pending.fault, LONGEST, None))?
+        {
             if let Some(mark) = committed.mark
                 && mark.is_kept()
                 && mark.job != self.job
@@ -342,7 +236,7 @@ impl Transactions {
         } else {
             Mark { job: self.job.clone(), epoch, ended: false }
         };
-        let mut retry = Retry::new(&self.fault, LONGEST, None);
+        let mut retry = Retry::new(&self.pending.fault, LONGEST, None);
         let mut missing = BTreeSet::new();
         let mut overdue = 0;
         loop {
@@ -352,7 +246,7 @@ impl Transactions {
                 Err(TransactionError::End(error)) => return Err(error),
                 Err(TransactionError::Lost(why)) => why,
                 Err(TransactionError::TooLarge { record, bytes, why }) => {
-                    self.too_large(record, bytes, &why)?;
+                    self.pending.too_large(record, bytes, &why)?;
                     why
                 }
             };
@@ -405,19 +299,6 @@ impl Transactions {
         }
     }
 
-    /// A record of the transaction is too large for its topic. A dead letter is cut more, for the next try.
-    ///
-    /// # Errors
-    /// If it is a row: that ends the run.
-    fn too_large(&mut self, record: usize, bytes: usize, why: &str) -> Result<()> {
-        let record = self.kept.records.get(record).with_context(|| why.to_owned())?;
-        let target = &mut self.topics[record.topic];
-        if record.letter.is_some() && target.cut_below(bytes) {
-            return Ok(());
-        }
-        Err(target.refuses(&self.group.settings, self.kept.key(record).unwrap_or_default(), bytes, why))
-    }
-
     /// One try. `asked` is set before the commit is asked for: from then on, it may be committed.
     fn attempt(
         &mut self,
@@ -426,10 +307,10 @@ impl Transactions {
         mark: &Mark,
         asked: &mut bool,
     ) -> Result<(), TransactionError> {
-        if let Some(trouble) = self.trouble.take() {
+        if let Some(trouble) = self.pending.trouble.take() {
             return Err(trouble);
         }
-        self.send(epoch)?;
+        self.send_pending(epoch)?;
         crash::point("transaction-sent");
         let list = list(offsets, mark).map_err(TransactionError::End)?;
         let writer = self.writers[turn(epoch)].as_mut().expect("it has sent");
@@ -455,12 +336,13 @@ impl Transactions {
         loop {
             // Where a newer run has written, it is not disturbed. One try: what this run has left open may be in the
             // way, and the new producer ends it.
-            let once = Retry::new(&self.fault, LONGEST, Some(Instant::now()));
+            let once = Retry::new(&self.pending.fault, LONGEST, Some(Instant::now()));
             if let Ok(committed) = self.read(offsets, once) {
                 self.was_committed(&committed, offsets, mark)?;
             }
             self.writers[turn] = None;
-            match Writer::start(&self.group.settings, &self.id(turn), self.most(), &self.calls, None) {
+            match Writer::start(&self.group.settings, &self.id(turn), self.pending.most(), &self.calls, None)
+            {
                 Ok(writer) => {
                     self.writers[turn] = Some(writer);
                     return Ok(());
@@ -479,7 +361,11 @@ impl Transactions {
     /// # Errors
     /// If another run has committed something that this one has not.
     fn is_committed(&self, offsets: &BTreeMap<Partition, i64>, mark: &Mark) -> Result<bool> {
-        self.was_committed(&self.read(offsets, Retry::new(&self.fault, LONGEST, None))?, offsets, mark)
+        self.was_committed(
+            &self.read(offsets, Retry::new(&self.pending.fault, LONGEST, None))?,
+            offsets,
+            mark,
+        )
     }
 
     fn read(

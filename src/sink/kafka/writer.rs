@@ -1,4 +1,4 @@
-//! A producer of transactions, and what its errors ask for.
+//! A producer of outputs, with or without transactions, and what its errors ask for.
 //!
 //! A producer whose transaction has failed is not used again. Of a record that it has sent, but that was not acknowledged,
 //! it can't know whether it has arrived. When librdkafka aborts, it forgets such a record and gives its sequence number to
@@ -78,7 +78,7 @@ impl Outgoing<'_> {
     }
 }
 
-/// Writes transactions, until one fails.
+/// Writes until something fails.
 pub(super) struct Writer {
     producer: Producing,
     /// When the open transaction was begun.
@@ -123,6 +123,22 @@ impl Writer {
                 lost => lost,
             })?;
         Ok(Writer { producer, begun: None, sent: 0, before: 0, limit })
+    }
+
+    /// A producer without transactions, with batches of up to `most` bytes.
+    ///
+    /// # Errors
+    /// If librdkafka does not take a property.
+    pub(super) fn idempotent(settings: &Settings, most: usize, calls: &Calls) -> Result<Self> {
+        let sender = settings.idempotent(most)?.create_with_context(Deliveries::default());
+        let sender = sender.map_err(refused).context("making a producer")?;
+        let producer = Producing { sender: Arc::new(sender), calls: calls.clone() };
+        Ok(Writer { producer, begun: None, sent: 0, before: 0, limit: Duration::MAX })
+    }
+
+    /// Without transactions: the next record is the first of an epoch.
+    pub(super) fn mark(&mut self) {
+        self.before = self.sent;
     }
 
     /// True iff a transaction is open.
@@ -200,14 +216,22 @@ impl Writer {
         self.explained(sent)
     }
 
-    /// Commits the open transaction: after this, all of it can be read. After an error it may have been committed, or
-    /// not.
-    pub(super) fn commit(&mut self) -> Result<(), TransactionError> {
-        // The commit would wait for the records as well, but in steps of 100 ms.
+    /// Returns when all records that were sent are acknowledged.
+    pub(super) fn acknowledged(&self) -> Result<(), TransactionError> {
         while self.producer.sender.in_flight_count() > 0 {
             self.check()?;
             self.producer.calls.fault.pause(SOON).map_err(TransactionError::End)?;
         }
+        self.check()?;
+        self.producer.sender.context().answered();
+        Ok(())
+    }
+
+    /// Commits the open transaction: after this, all of it can be read. After an error it may have been committed, or
+    /// not.
+    pub(super) fn commit(&mut self) -> Result<(), TransactionError> {
+        // The commit would wait for the records as well, but in steps of 100 ms.
+        self.acknowledged()?;
         let committed =
             self.producer.guarded("committing a transaction", |producer| producer.commit_transaction(CALL));
         self.explained(committed)?;

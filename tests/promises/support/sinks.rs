@@ -2,7 +2,7 @@
 
 use cutwater::fault::Fault;
 use cutwater::kafka::client::Settings;
-use cutwater::sink::{Emit, Opener, Sink, Target, WEBHOOK_MAX_BYTES};
+use cutwater::sink::{Delivery, Emit, Opener, Sink, Target, WEBHOOK_MAX_BYTES};
 use cutwater::state::cut::Cut;
 use cutwater::state::resume::{Entry, Resume};
 use cutwater_dataflows::dead_letter::{batch, of_row, renderer};
@@ -31,8 +31,19 @@ pub struct Run<'a> {
 impl<'a> Run<'a> {
     /// Opens a sink to each of `outputs`; the job goes on with them.
     pub fn open(settings: &Settings, group: &str, input: &'a Topic, outputs: &[&Topic]) -> Run<'a> {
+        Run::open_delivering(settings, Delivery::ExactlyOnce, group, input, outputs)
+    }
+
+    /// As [`Run::open`], delivered in this way.
+    pub fn open_delivering(
+        settings: &Settings,
+        delivery: Delivery,
+        group: &str,
+        input: &'a Topic,
+        outputs: &[&Topic],
+    ) -> Run<'a> {
         let fault = Fault::default();
-        let mut opener = Opener::new(settings, group, true, WEBHOOK_MAX_BYTES, &fault);
+        let mut opener = Opener::new(settings, group, true, WEBHOOK_MAX_BYTES, &fault).delivering(delivery);
         let open = |topic: &&Topic| {
             let target = Target::Kafka(topic.name.clone());
             opener.open(&target, Emit::Upserts).expect("it opens").expect("a sink")
