@@ -7,7 +7,7 @@
 //! - `workload`, `broker`, `load`: what is counted, where, and how it gets there
 //! - `contestant`, `bare`, `single`: what reads to the end, each in a process of its own; `command`: `cutwater run` as a
 //!   user starts it; `process`: processes, what they took
-//! - `offered`, `reader`, `latency`, `sweep`: an offered rate, and which ones
+//! - `offered`, `reader`, `latency`, `sweep`: an offered rate, and which ones; `cores`: who takes the processors meanwhile
 //! - `any`: another dataflow, on its samples
 //! - `report`, `plot`: what was measured, as JSON, table and picture
 
@@ -16,6 +16,7 @@ mod bare;
 mod broker;
 mod command;
 mod contestant;
+mod cores;
 mod latency;
 mod load;
 mod offered;
@@ -41,6 +42,7 @@ use crate::job::Stop;
 use crate::kafka::client::Settings;
 use crate::shown::count;
 use crate::signals;
+use crate::sink::Delivery;
 pub use any::{AnyOptions, run as run_any};
 use broker::{Broker, Topic};
 use command::{Counted, Run};
@@ -72,6 +74,8 @@ pub struct Options {
     pub workers: NonZeroUsize,
     /// Processes. With more than one, they are compared with one that has as many workers.
     pub processes: NonZeroUsize,
+    /// `--delivery` at offered rates.
+    pub delivery: Delivery,
     /// `--epoch` at offered rates.
     pub epoch: Duration,
     /// The rates to offer.
@@ -344,7 +348,8 @@ impl Bench<'_> {
     fn offer(&mut self, rate: f64, state: Option<PathBuf>) -> Result<bool> {
         let Options { epoch, workers, processes, time, workload, .. } = self.options;
         let (workers, processes) = (workers.get(), processes.get());
-        let offer = Offer { rate, time: *time, epoch: *epoch, workers, processes, state };
+        let delivery = self.options.delivery;
+        let offer = Offer { rate, time: *time, epoch: *epoch, workers, processes, state, delivery };
         let offered = offered::offer(&self.broker, workload, &offer, &self.stop)
             .with_context(|| format!("offering {rate} records/s"))?;
         self.say(&format!(

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::broker::Broker;
 use super::command::Run;
+use super::cores::Meter;
 use super::latency::{Seen, Sent, latencies};
 use super::load::Load;
 use super::process::Process;
@@ -14,6 +15,7 @@ use super::reader::Reader;
 use super::report::{Offered, Quantiles};
 use super::workload::{Placing, Spec, Text};
 use crate::job::Stop;
+use crate::sink::Delivery;
 
 /// Partitions of the topic that word-count writes to, as in Pathway's published WordCount.
 const PARTITIONS: i32 = 1;
@@ -40,6 +42,8 @@ pub(super) struct Offer {
     pub(super) processes: usize,
     /// Where word-count keeps state.
     pub(super) state: Option<PathBuf>,
+    /// How often its readers see each change.
+    pub(super) delivery: Delivery,
 }
 
 /// Makes the offer, to a word-count of its own, and checks every count.
@@ -49,7 +53,10 @@ pub(super) struct Offer {
 pub(super) fn offer(broker: &Broker, spec: &Spec, offer: &Offer, stop: &Stop) -> Result<Offered> {
     let (lines, counts) = (broker.topic("lines", spec.partitions)?, broker.topic("counts", PARTITIONS)?);
     let mut text = Text::new(spec, Placing::ByWord);
+    let mut meter = Meter::new();
     let mut reader = Reader::start(broker.settings(), &counts, text.words().clone())?;
+    reader.await_open()?;
+    meter.reader_is_open();
     let shape = (offer.workers, offer.processes);
     let epoch = humantime::format_duration(offer.epoch).to_string().replace(' ', "");
     let mut command = Run::word_count(broker.settings(), &lines.name, &lines.name, shape)?.with(&[
@@ -58,6 +65,9 @@ pub(super) fn offer(broker: &Broker, spec: &Spec, offer: &Offer, stop: &Stop) ->
         "--epoch",
         &epoch,
     ]);
+    if offer.delivery == Delivery::AtLeastOnce {
+        command = command.with(&["--delivery", "at-least-once"]);
+    }
     let state = offer.state.as_ref().map(|state| state.join(&lines.name));
     if let Some(state) = &state {
         command = command.with(&["--state", &state.to_string_lossy()]);
@@ -69,6 +79,7 @@ pub(super) fn offer(broker: &Broker, spec: &Spec, offer: &Offer, stop: &Stop) ->
     sent.push(Sent { word: first, count: text.drawn(first) });
     load.flush()?;
     await_total(&mut reader, &mut process, text.total(), BEGIN, stop)?;
+    meter.load_is_open(process.id());
     // Counts are those after the record, so they are noted once it is sent.
     let mut send = |load: &mut Load<'_>, text: &mut Text, time| -> Result<f64> {
         let before = text.records();
@@ -77,7 +88,9 @@ pub(super) fn offer(broker: &Broker, spec: &Spec, offer: &Offer, stop: &Stop) ->
     };
     send(&mut load, &mut text, WARM_UP)?;
     let skip = text.records() as usize;
+    meter.begin();
     let rate = send(&mut load, &mut text, offer.time)?;
+    let cores = meter.end();
     load.flush()?;
     let behind = await_total(&mut reader, &mut process, text.total(), DRAIN, stop)?;
     let peak_bytes = process.peak();
@@ -94,6 +107,7 @@ pub(super) fn offer(broker: &Broker, spec: &Spec, offer: &Offer, stop: &Stop) ->
     let mut offered = Offered {
         rate: offer.rate,
         with_state: offer.state.is_some(),
+        at_least_once: offer.delivery == Delivery::AtLeastOnce,
         records: text.records(),
         records_per_second: rate,
         words_per_second: rate * spec.words as f64,
@@ -102,6 +116,7 @@ pub(super) fn offer(broker: &Broker, spec: &Spec, offer: &Offer, stop: &Stop) ->
         sustained: false,
         latency_ms: Quantiles::of(&latencies),
         cpu_seconds_per_million: cpu_seconds / text.records() as f64 * 1e6,
+        cores,
         peak_bytes,
     };
     offered.sustained = offered.is_offered() && behind <= BEHIND;

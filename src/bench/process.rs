@@ -67,6 +67,11 @@ impl Process {
         self.child.stdout.take().expect("it is taken once")
     }
 
+    /// Its process id.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The most memory that it and its own processes have had resident so far, in bytes.
     pub(super) fn peak(&self) -> u64 {
         peak_of(self.child.id())

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
@@ -15,6 +16,9 @@ use super::workload::Word;
 use crate::kafka::client::Settings;
 use crate::time::micros_since_epoch;
 
+/// How often to look whether it is connected.
+const LOOK: Duration = Duration::from_millis(2);
+
 /// Reads the output in a thread of its own.
 pub(super) struct Reader {
     shared: Arc<Shared>,
@@ -25,6 +29,8 @@ pub(super) struct Reader {
 struct Shared {
     /// The sum of all words' last counts.
     total: AtomicU64,
+    /// It is connected.
+    open: AtomicBool,
     stop: AtomicBool,
 }
 
@@ -44,6 +50,18 @@ impl Reader {
                 .context("starting the reader's thread")?
         };
         Ok(Reader { shared, thread: Some(thread) })
+    }
+
+    /// Returns when it is connected, and has all its threads.
+    ///
+    /// # Errors
+    /// What it met.
+    pub(super) fn await_open(&mut self) -> Result<()> {
+        while !self.shared.open.load(Ordering::Acquire) {
+            self.check()?;
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
     }
 
     /// How many words are counted, in the rows that are visible.
@@ -97,6 +115,7 @@ fn read(
     let numbers: HashMap<&str, Word> =
         words.iter().enumerate().map(|(number, word)| (word.as_str(), number as Word)).collect();
     let mut bare = Bare::open(settings, topic, 0..partitions)?;
+    shared.open.store(true, Ordering::Release);
     let mut counts = vec![0; words.len()];
     let (mut seen, mut total, mut wrong) = (Vec::new(), 0, None);
     while !shared.stop.load(Ordering::Acquire) {

@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use indicatif::HumanCount;
 use serde::Serialize;
 
+use super::cores::Cores;
 use super::workload::{Law, Spec};
 use crate::shown::count;
 
@@ -85,6 +86,8 @@ pub struct Offered {
     pub rate: f64,
     /// True iff it kept ledger and checkpoints.
     pub with_state: bool,
+    /// True iff it wrote without transactions.
+    pub at_least_once: bool,
     /// Records sent in all.
     pub records: u64,
     /// Records a second that were offered in fact.
@@ -101,6 +104,8 @@ pub struct Offered {
     pub latency_ms: Quantiles,
     /// Processor time a million records, of word-count's processes alone.
     pub cpu_seconds_per_million: f64,
+    /// Who took the processors meanwhile.
+    pub cores: Cores,
     /// The most memory resident, of word-count's processes.
     pub peak_bytes: u64,
 }
@@ -126,6 +131,16 @@ impl Offered {
     pub fn is_offered(&self) -> bool {
         self.records_per_second >= OFFERED * self.rate
     }
+
+    fn name(&self) -> String {
+        let state = if self.with_state { ", --state" } else { "" };
+        let how = match () {
+            () if self.sustained => "",
+            () if self.is_offered() => ", behind",
+            () => ", not offered",
+        };
+        format!("{}/s{state}{how}", whole(self.rate))
+    }
 }
 
 impl Quantiles {
@@ -149,23 +164,32 @@ impl Report {
 
     /// The table.
     pub fn table(&self) -> String {
+        let mut out = self.heading();
+        self.until_end_rows(&mut out);
+        self.offered_rows(&mut out);
+        out
+    }
+
+    fn heading(&self) -> String {
         let Spec { law, words, vocabulary, partitions, .. } = &self.workload;
         let law = match law {
             Law::Uniform => "uniform",
             Law::Zipf => "Zipf",
         };
-        let mut out = format!(
-            "{law} words of {}, {words} a record; {}; {}; {}; librdkafka {}\n",
+        let broker = match self.in_process {
+            true => "librdkafka's in-process broker: a quick look only",
+            false => "a real broker",
+        };
+        format!(
+            "{law} words of {}, {words} a record; {}; {broker}; {}; librdkafka {}\n",
             HumanCount(*vocabulary as u64),
             count(partitions.unsigned_abs().into(), "partition"),
-            if self.in_process {
-                "librdkafka's in-process broker: a quick look only"
-            } else {
-                "a real broker"
-            },
             count(self.cores as u64, "core"),
             self.librdkafka,
-        );
+        )
+    }
+
+    fn until_end_rows(&self, out: &mut String) {
         if let Some(first) = self.until_end.first() {
             let _ = writeln!(
                 out,
@@ -206,45 +230,38 @@ impl Report {
                 whole(row.one_process_records_per_second)
             );
         }
-        if !self.offered.is_empty() {
-            let _ = writeln!(
-                out,
-                "\n{:<30} {:>12} {:>12} {:>8} {:>9} {:>8} {:>9} {:>9} {:>9} {:>9}",
-                format!("offered, --epoch {} ms", self.epoch_ms),
-                "records/s",
-                "words/s",
-                "MB/s",
-                "CPU s/M",
-                "peak MB",
-                "p50 ms",
-                "p95 ms",
-                "p99 ms",
-                "max ms"
-            );
-        }
+    }
+
+    fn offered_rows(&self, out: &mut String) {
+        let Some(first) = self.offered.first() else { return };
+        let delivery = if first.at_least_once { ", at least once" } else { "" };
+        let _ = writeln!(
+            out,
+            "\n{:<34} {:>12} {:>9} {:>8} {:>9} {:>9} {:>9} {:>9}   {}",
+            format!("offered, --epoch {} ms{delivery}", self.epoch_ms),
+            "records/s",
+            "CPU s/M",
+            "peak MB",
+            "p50 ms",
+            "p95 ms",
+            "p99 ms",
+            "max ms",
+            "cores: word-count, load, reader, rest"
+        );
         for row in &self.offered {
             let Quantiles { p50, p95, p99, max } = row.latency_ms;
-            let name = format!(
-                "{}/s{}{}",
-                whole(row.rate),
-                if row.with_state { ", --state" } else { "" },
-                match () {
-                    () if row.sustained => "",
-                    () if row.is_offered() => ", behind",
-                    () => ", not offered",
-                },
-            );
+            let Cores { product, load, reader, rest, full } = row.cores;
             let _ = writeln!(
                 out,
-                "{name:<30} {:>12} {:>12} {:>8.1} {:>9.2} {:>8.0} {p50:>9.1} {p95:>9.1} {p99:>9.1} {max:>9.1}",
+                "{:<34} {:>12} {:>9.2} {:>8.0} {p50:>9.1} {p95:>9.1} {p99:>9.1} {max:>9.1}   \
+                 {product:.2} {load:.2} {reader:.2} {rest:.2}{}",
+                row.name(),
                 whole(row.records_per_second),
-                whole(row.words_per_second),
-                row.mb_per_second,
                 row.cpu_seconds_per_million,
                 row.peak_bytes as f64 / 1e6,
+                if full { ", the machine was full" } else { "" },
             );
         }
-        out
     }
 }
 
@@ -260,6 +277,7 @@ pub(super) mod tests {
         Offered {
             rate,
             with_state: false,
+            at_least_once: false,
             records: 1000,
             records_per_second: rate,
             words_per_second: rate,
@@ -268,6 +286,7 @@ pub(super) mod tests {
             sustained,
             latency_ms: Quantiles { p50: 5.0, p95: 12.0, p99: 20.0, max: 33.0 },
             cpu_seconds_per_million: 0.5,
+            cores: Cores { product: 0.25, load: 0.125, reader: 0.0, rest: 1.5, full: rate > 3e3 },
             peak_bytes: 50_000_000,
         }
     }
@@ -310,7 +329,15 @@ pub(super) mod tests {
     #[test]
     fn the_table_has_a_line_of_each() {
         let table = report(vec![offered(1e3, true), offered(2e3, false)]).table();
-        for text in ["bare consumer", "word-count", "2,000,000", "1,000/s ", "2,000/s, behind", "33.0"] {
+        for text in [
+            "bare consumer",
+            "word-count",
+            "2,000,000",
+            "1,000/s ",
+            "2,000/s, behind",
+            "33.0",
+            "0.25 0.12 0.00 1.50",
+        ] {
             assert!(table.contains(text), "{text}: {table}");
         }
         assert_eq!(table.lines().count(), 9, "{table}");

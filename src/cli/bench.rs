@@ -14,6 +14,7 @@ use super::options::{LogArgs, MOST_WORKERS, number, workers};
 use super::{find_entry, generate, usage};
 use crate::bench::{self, AnyOptions, Law, Options, Rates, Spec};
 use crate::kafka::client::Settings;
+use crate::sink::Delivery;
 
 /// What `--help` says above the options.
 pub(super) const ABOUT: &str = "Measure word-count's throughput and latency, beside a bare consumer\n\n\
@@ -30,8 +31,9 @@ pub(super) const ABOUT: &str = "Measure word-count's throughput and latency, bes
      With --dataflow NAME it measures another dataflow, on its samples (`cutwater generate`): to the end, with one worker and with several, \
      beside one bare consumer, with processor time and memory; and it fails where the final rows depend on the number of \
      workers. The dataflow's own options follow `--`.\n\n\
-     The table goes to standard output. Producer, reader and broker take processor time as well: where they share a \
-     machine with word-count, compare figures of one run with each other, not with those of another machine.";
+     The table goes to standard output. At offered rates it says how many processors word-count, producer, reader and all else \
+     on the machine (the broker, where it is here) had in use. Where they share a machine with word-count, compare figures of \
+     one run with each other, not with those of another machine.";
 
 /// The options of `cutwater bench`.
 #[derive(clap::Args, Clone, Debug)]
@@ -83,6 +85,9 @@ pub(super) struct BenchArgs {
     /// Shortest time an epoch stays open, at offered rates
     #[arg(short, long, value_name = "DURATION", default_value = "10ms", value_parser = duration, help_heading = "Measurement")]
     pub epoch: Duration,
+    /// How word-count writes, at offered rates
+    #[arg(long, value_enum, value_name = "exactly-once|at-least-once", default_value_t = Delivery::ExactlyOnce, hide_possible_values = true, help_heading = "Measurement")]
+    pub delivery: Delivery,
     /// Measure half of the highest sustained rate once more, with ledger and checkpoints in a new folder there
     #[arg(short, long, value_name = "DIR", help_heading = "Measurement")]
     pub state: Option<PathBuf>,
@@ -134,6 +139,7 @@ fn any(args: &BenchArgs, entry: &Entry, registry: &[Entry], quiet: bool) -> Resu
         ("--vocabulary", args.vocabulary.is_some()),
         ("--svg", args.svg.is_some()),
         ("--state", args.state.is_some()),
+        ("--delivery", args.delivery != Delivery::ExactlyOnce),
         ("--rates", matches!(args.rates, Rates::These(_))),
     ];
     if let Some((option, _)) = of_words.iter().find(|(_, typed)| *typed) {
@@ -231,6 +237,7 @@ fn options(args: &BenchArgs, quiet: bool) -> Result<Options> {
         workers: args.workers,
         processes: args.processes,
         epoch: args.epoch,
+        delivery: args.delivery,
         rates: args.rates.clone(),
         time: Duration::from_secs(seconds.into()),
         state: args.state.clone(),
