@@ -1,7 +1,7 @@
 //! `HOST:PORT`, as typed: checked before anything connects, since what comes after takes a port of more than 65535 as
 //! another one.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, ToSocketAddrs as _};
 
 /// Checks `HOST:PORT`; an IPv6 address stands in brackets.
 ///
@@ -12,6 +12,13 @@ pub fn check(text: &str) -> Result<(), String> {
     let Some(port) = port else { return Err(format!("{text:?} has no port: expected HOST:PORT")) };
     check_host(text, host)?;
     check_port(text, port)
+}
+
+/// True iff `HOST:PORT` can be reached from this machine alone. A name that has no address is of another one.
+pub fn is_loopback(text: &str) -> bool {
+    let Ok(addresses) = text.to_socket_addrs() else { return false };
+    let mut addresses = addresses.peekable();
+    addresses.peek().is_some() && addresses.all(|address| address.ip().to_canonical().is_loopback())
 }
 
 /// Checks bootstrap servers: `HOST[:PORT],...`, each with or without `PROTOCOL://` before it, as librdkafka takes them.

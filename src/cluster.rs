@@ -2,20 +2,28 @@
 //!
 //! Timely's own set-up prints to standard output, which belongs to the rows, waits without a word and takes any
 //! peer. So we make the connections and hand it the sockets: process `i` listens, connects to those below it,
-//! and both sides say who they are and what they run before a message passes.
+//! and both sides say who they are and what they run, and prove that they know the cluster's secret, before a message
+//! passes ([`handshake`]).
 
-use std::collections::BTreeSet;
+mod handshake;
+mod secret;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{KeepAlive, TcpKeepCount, TcpKeepIdle, TcpKeepInterval, TcpUserTimeout};
 use timely::communication::allocator::ProcessBuilder;
 use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
 use timely::communication::{AllocatorBuilder, Hooks};
 
+use self::handshake::{Hello, Refusal, Wire};
+pub use self::secret::Secret;
+use crate::fold::Folded;
 use crate::job::Workers;
 
 /// This process's place among the others.
@@ -30,6 +38,8 @@ pub struct Cluster {
     pub listener: Option<TcpListener>,
     /// Equal in all processes that run the same dataflow with the same options.
     pub fingerprint: u64,
+    /// What all processes of the cluster know; without one, whoever connects is taken at his word.
+    pub secret: Option<Secret>,
     /// How long to wait for the others.
     pub timeout: Duration,
     /// How long a peer may be silent, at least [`SHORTEST_SILENCE`]: after that its connection is lost.
@@ -39,19 +49,16 @@ pub struct Cluster {
 /// The shortest silence that can be noticed: the system probes an idle connection by whole seconds.
 pub const SHORTEST_SILENCE: Duration = Duration::from_secs(2);
 
-const MAGIC: [u8; 8] = *b"CUTWATR2";
-/// Says that a connection is in use: sent by the side that made it, when it has been answered.
-const HERE: u8 = 1;
 /// How often to look for peers.
 const RETRY: Duration = Duration::from_millis(50);
 /// How often to say for whom we wait.
 const TELL: Duration = Duration::from_secs(5);
-/// How long a peer that has connected may take to say who it is.
-const GREETING: Duration = Duration::from_secs(5);
 /// How long one attempt to connect may take: a host that drops packets gives no answer.
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// How many probes of an idle connection go unanswered before it is lost.
 const PROBES: u32 = 5;
+/// How many connections may be about to say who they are at a time.
+const STRANGERS: usize = 256;
 
 impl Cluster {
     /// Connects to all other processes.
@@ -104,18 +111,24 @@ impl Cluster {
     }
 
     fn greet(&self, address: &str, peer: usize) -> std::result::Result<TcpStream, Greeting> {
-        let mut socket = reach(address).map_err(Greeting::Absent)?;
+        let wrong = |why: String| Greeting::Wrong(anyhow!("{why}"));
+        let socket = reach(address).map_err(Greeting::Absent)?;
         watch_silence(&socket, self.peer_timeout).map_err(Greeting::Absent)?;
-        self.introduce(&mut socket).map_err(Greeting::Absent)?;
-        let (index, fingerprint) = read_greeting(&mut socket).map_err(Greeting::Absent)?;
-        self.check(address, index, fingerprint).map_err(Greeting::Wrong)?;
-        if index != peer {
-            return Err(Greeting::Wrong(anyhow!(
+        let ours = self.hello().map_err(Greeting::Wrong)?;
+        let wire = Wire::new(socket).map_err(Greeting::Absent)?;
+        let (wire, theirs) =
+            handshake::call(wire, &ours, self.secret.as_ref()).map_err(|refusal| match refusal {
+                Refusal::Absent(error) => Greeting::Absent(error),
+                Refusal::Stranger(why) => wrong(format!("process {peer} at {address} is refused: {why}")),
+            })?;
+        check(self.fingerprint, address, &theirs).map_err(Greeting::Wrong)?;
+        if theirs.process != peer {
+            let index = theirs.process;
+            return Err(wrong(format!(
                 "{address} is process {index}, not {peer}: do all host files have the same lines in the same order?"
             )));
         }
-        socket.write_all(&[HERE]).map_err(|error| Greeting::Absent(error.into()))?;
-        Ok(socket)
+        handshake::confirm(wire).map_err(Greeting::Absent)
     }
 
     /// Takes the connections of the processes above us.
@@ -127,73 +140,171 @@ impl Cluster {
     ) -> Result<()> {
         let mut waiting: BTreeSet<usize> = (self.process + 1..self.addresses.len()).collect();
         let mut told = Instant::now();
+        let (meet, met) = unbounded();
+        let mut strangers = Strangers { meeting: 0, refused: BTreeMap::new() };
         while !waiting.is_empty() {
-            match listener.accept() {
-                Ok((mut socket, from)) => {
-                    socket.set_nonblocking(false)?;
-                    watch_silence(&socket, self.peer_timeout)?;
-                    let (index, fingerprint) = match read_greeting(&mut socket) {
-                        Ok(greeting) => greeting,
-                        Err(error) => {
-                            tracing::warn!(
-                                "a connection from {from} is not one of a Cutwater process: {error}"
-                            );
-                            continue;
-                        }
-                    };
-                    // Answer before the check: the other side is to learn what is wrong as well.
-                    let answered = self.introduce(&mut socket);
-                    self.check(&from.to_string(), index, fingerprint)?;
-                    if let Err(error) = answered.and_then(|()| await_here(&mut socket)) {
-                        tracing::debug!("process {index} at {from} has given up this connection: {error}");
-                        continue;
-                    }
-                    ensure!(
-                        waiting.remove(&index),
-                        "process {index} at {from} has come twice, or is not one of the {} of this cluster",
-                        self.addresses.len()
-                    );
-                    sockets[index] = Some(socket);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    let missing = || {
-                        let named: Vec<_> = waiting
-                            .iter()
-                            .map(|&peer| format!("{peer} ({})", self.addresses[peer]))
-                            .collect();
-                        named.join(", ")
-                    };
-                    if Instant::now() >= deadline {
-                        bail!("these processes did not come within {:?}: {}", self.timeout, missing());
-                    }
-                    if told.elapsed() >= TELL {
-                        told = Instant::now();
-                        tracing::info!("process {} waits for process {}", self.process, missing());
-                    }
-                    std::thread::sleep(RETRY);
-                }
-                Err(error) => return Err(error).context("taking a connection of another process"),
+            strangers.come(self, listener, &meet)?;
+            if let Some((index, socket)) = strangers.look(&met)? {
+                ensure!(
+                    waiting.remove(&index),
+                    "process {index} has come twice, or is not one of the {} of this cluster",
+                    self.addresses.len()
+                );
+                sockets[index] = Some(socket);
+                continue;
+            }
+            let missing = || {
+                let named: Vec<_> =
+                    waiting.iter().map(|&peer| format!("{peer} ({})", self.addresses[peer])).collect();
+                named.join(", ")
+            };
+            if Instant::now() >= deadline {
+                let refused = strangers.shown();
+                bail!("these processes did not come within {:?}: {}{refused}", self.timeout, missing());
+            }
+            if told.elapsed() >= TELL {
+                told = Instant::now();
+                tracing::info!("process {} waits for process {}", self.process, missing());
             }
         }
         Ok(())
     }
 
-    fn introduce(&self, socket: &mut TcpStream) -> Result<()> {
-        socket.set_nodelay(true)?;
-        let mut greeting = [0; 24];
-        greeting[..8].copy_from_slice(&MAGIC);
-        greeting[8..16].copy_from_slice(&(self.process as u64).to_le_bytes());
-        greeting[16..].copy_from_slice(&self.fingerprint.to_le_bytes());
-        Ok(socket.write_all(&greeting)?)
+    fn hello(&self) -> Result<Hello> {
+        Hello::new(self.process, self.fingerprint, self.secret.is_some())
+    }
+}
+
+/// An error where the other process runs something else.
+fn check(fingerprint: u64, from: &str, theirs: &Hello) -> Result<()> {
+    ensure!(
+        fingerprint == theirs.fingerprint,
+        "process {} at {from} was started with another program, dataflow or options: all but --process must be the same",
+        theirs.process
+    );
+    Ok(())
+}
+
+/// What has become of a connection that came.
+enum Met {
+    /// It is a process of the cluster.
+    Peer(usize, TcpStream),
+    /// It is none: why.
+    Stranger(String),
+    /// It was given up there, or the run ends here.
+    Over(Result<()>),
+}
+
+/// Those who connect. Each says who it is to a thread of its own, so that nobody waits for one that says nothing.
+struct Strangers {
+    /// How many are about to say who they are.
+    meeting: usize,
+    /// Who was refused last by that host, and why.
+    refused: BTreeMap<IpAddr, String>,
+}
+
+/// Refused connections.
+static REFUSED: Folded = Folded::new("refused connections");
+
+impl Strangers {
+    /// Hears who has connected by now, each in a thread of its own.
+    fn come(
+        &mut self,
+        cluster: &Cluster,
+        listener: &TcpListener,
+        meet: &Sender<(SocketAddr, Met)>,
+    ) -> Result<()> {
+        loop {
+            let (socket, from) = match listener.accept() {
+                Ok(there) => there,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                // It has gone already, or there are too many files: others come.
+                Err(error) if error.kind() != ErrorKind::InvalidInput => {
+                    tracing::debug!("taking a connection of another process: {error}");
+                    std::thread::sleep(RETRY);
+                    return Ok(());
+                }
+                Err(error) => return Err(error).context("taking a connection of another process"),
+            };
+            if self.meeting >= STRANGERS {
+                self.refuse(from, "too many others have connected and not said who they are".to_owned());
+                continue;
+            }
+            let ours = cluster.hello()?;
+            let (secret, peer_timeout) = (cluster.secret.clone(), cluster.peer_timeout);
+            let meet = meet.clone();
+            std::thread::Builder::new()
+                .name("cutwater:meet".into())
+                .spawn(move || meet.send((from, met(socket, from, &ours, secret.as_ref(), peer_timeout))))
+                .context("starting a thread that meets another process")?;
+            self.meeting += 1;
+        }
     }
 
-    fn check(&self, from: &str, index: usize, fingerprint: u64) -> Result<()> {
-        ensure!(
-            fingerprint == self.fingerprint,
-            "process {index} at {from} was started with another program, dataflow or options: all but --process \
-             must be the same"
-        );
-        Ok(())
+    /// The next one that is a process of the cluster, if one has said so within a moment.
+    fn look(&mut self, met: &Receiver<(SocketAddr, Met)>) -> Result<Option<(usize, TcpStream)>> {
+        let Ok((from, met)) = met.recv_timeout(RETRY) else { return Ok(None) };
+        self.meeting -= 1;
+        match met {
+            Met::Peer(index, socket) => return Ok(Some((index, socket))),
+            Met::Stranger(why) => self.refuse(from, why),
+            Met::Over(result) => result?,
+        }
+        Ok(None)
+    }
+
+    fn refuse(&mut self, from: SocketAddr, why: String) {
+        REFUSED.warn(|| format!("a connection from {from} is refused: {why}"));
+        // Of as many hosts as a cluster has.
+        if self.refused.len() < STRANGERS {
+            self.refused.insert(from.ip(), why);
+        }
+    }
+
+    /// Who was refused, for the error that says who has not come.
+    fn shown(&self) -> String {
+        let shown =
+            |(from, why): (&IpAddr, &String)| format!("; a connection from {from} was refused: {why}");
+        self.refused.iter().take(3).map(shown).collect()
+    }
+}
+
+/// Hears who has connected.
+fn met(
+    socket: TcpStream,
+    from: SocketAddr,
+    ours: &Hello,
+    secret: Option<&Secret>,
+    peer_timeout: Duration,
+) -> Met {
+    let begin = || -> Result<Wire> {
+        socket.set_nonblocking(false)?;
+        watch_silence(&socket, peer_timeout)?;
+        Wire::new(socket)
+    };
+    let wire = match begin() {
+        Ok(wire) => wire,
+        Err(error) => return Met::Stranger(format!("{error:#}")),
+    };
+    match handshake::answer(wire, ours, secret) {
+        Err(Refusal::Stranger(why)) => Met::Stranger(why),
+        Err(Refusal::Absent(error)) => {
+            tracing::debug!("{from} has given up its connection: {error:#}");
+            Met::Over(Ok(()))
+        }
+        Ok((wire, theirs)) => match check(ours.fingerprint, &from.to_string(), &theirs) {
+            Err(error) => Met::Over(Err(error)),
+            Ok(()) => match handshake::await_here(wire) {
+                Ok(socket) => Met::Peer(theirs.process, socket),
+                Err(error) => {
+                    tracing::debug!(
+                        "process {} at {from} has given up its connection: {error:#}",
+                        theirs.process
+                    );
+                    Met::Over(Ok(()))
+                }
+            },
+        },
     }
 }
 
@@ -318,33 +429,6 @@ fn watch_silence(socket: &TcpStream, timeout: Duration) -> Result<()> {
     probing().context("setting the time-outs of a connection")
 }
 
-/// Waits until the other side confirms that it has our answer. Where we were long in coming, the first connections that we
-/// take are those that it has given up: they hold its greeting all the same.
-fn await_here(socket: &mut TcpStream) -> Result<()> {
-    socket.set_read_timeout(Some(GREETING))?;
-    let mut here = [0];
-    socket.read_exact(&mut here)?;
-    socket.set_read_timeout(None)?;
-    ensure!(here == [HERE], "it does not confirm");
-    Ok(())
-}
-
-fn read_greeting(socket: &mut TcpStream) -> Result<(usize, u64)> {
-    socket.set_read_timeout(Some(GREETING))?;
-    let mut greeting = [0; 24];
-    socket.read_exact(&mut greeting).map_err(|error| match error.kind() {
-        ErrorKind::UnexpectedEof => anyhow!("it closed the connection before it said who it is"),
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-            anyhow!("it did not say who it is within {} s", GREETING.as_secs())
-        }
-        _ => error.into(),
-    })?;
-    socket.set_read_timeout(None)?;
-    ensure!(greeting[..8] == MAGIC, "it does not speak the protocol of Cutwater's processes");
-    let word = |at: usize| u64::from_le_bytes(greeting[at..at + 8].try_into().expect("eight bytes"));
-    Ok((word(8) as usize, word(16)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,6 +441,7 @@ mod tests {
             addresses: addresses.to_vec(),
             listener: Some(listener),
             fingerprint,
+            secret: None,
             timeout,
             peer_timeout: Duration::from_secs(10),
         }
@@ -382,13 +467,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_closes_is_said_to_do_so() {
-        let (listener, address) = (TcpListener::bind("127.0.0.1:0").unwrap(), "127.0.0.1:0".to_owned());
-        let there = listener.local_addr().unwrap();
-        let hang_up = std::thread::spawn(move || drop(listener.accept().unwrap()));
-        let error = read_greeting(&mut TcpStream::connect(there).unwrap()).unwrap_err().to_string();
-        hang_up.join().unwrap();
-        assert_eq!(error, "it closed the connection before it said who it is");
-        let (ours, theirs) = (TcpListener::bind(address).unwrap(), 1);
+        let (ours, theirs) = (TcpListener::bind("127.0.0.1:0").unwrap(), 1);
         let socket = TcpStream::connect(ours.local_addr().unwrap()).unwrap();
         drop(ours.accept().unwrap());
         let addresses = ["host:1", "host:2"].map(str::to_owned).to_vec();
@@ -406,7 +485,7 @@ mod tests {
         // Process 1 was here before, and has not waited long enough.
         for _ in 0..2 {
             let mut socket = TcpStream::connect(&addresses[0]).unwrap();
-            one.introduce(&mut socket).unwrap();
+            socket.write_all(&one.hello().unwrap().bytes()).unwrap();
         }
         let other = std::thread::spawn(move || one.connect().unwrap().share(|| unreachable!()).unwrap());
         zero.connect().unwrap().share(|| Ok(b"told".to_vec())).unwrap();
@@ -420,5 +499,44 @@ mod tests {
         zero.timeout = Duration::from_millis(100);
         let error = zero.connect().err().unwrap().to_string();
         assert!(error.contains(&format!("1 ({})", addresses[1])), "{error}");
+    }
+    /// Strangers of all kinds are at the door, and neither hang nor end those who know the secret.
+    #[test]
+    fn strangers_are_refused_and_those_who_know_the_secret_meet() {
+        let (mut listeners, addresses) = listeners(2);
+        let secret = Secret::random().unwrap();
+        let knows = |cluster| Cluster { secret: Some(secret.clone()), ..cluster };
+        let one = knows(process(1, &addresses, listeners.pop().unwrap(), 7));
+        let zero = knows(process(0, &addresses, listeners.pop().unwrap(), 7));
+        let connect = || TcpStream::connect(&addresses[0]).unwrap();
+        let silent = connect();
+        let mut garbage = connect();
+        garbage
+            .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html, and everything else\r\n\r\n")
+            .unwrap();
+        drop(connect());
+        // One that says it is process 1, in a cluster that runs something else, without the secret: no reason to end.
+        let mut pretender = connect();
+        pretender.write_all(&Hello::new(1, 8, true).unwrap().bytes()).unwrap();
+        pretender.write_all(&[0; 32]).unwrap();
+        let other = std::thread::spawn(move || one.connect().unwrap().share(|| unreachable!()).unwrap());
+        zero.connect().unwrap().share(|| Ok(b"told".to_vec())).unwrap();
+        assert_eq!(other.join().unwrap(), b"told");
+        drop((silent, garbage, pretender));
+    }
+
+    #[test]
+    fn another_secret_is_named_with_address_and_reason_on_both_sides() {
+        let (mut listeners, addresses) = listeners(2);
+        let mut one = process(1, &addresses, listeners.pop().unwrap(), 7);
+        let mut zero = process(0, &addresses, listeners.pop().unwrap(), 7);
+        (one.secret, zero.secret) = (Some(Secret::random().unwrap()), Some(Secret::random().unwrap()));
+        zero.timeout = Duration::from_secs(1);
+        let other = std::thread::spawn(move || one.connect().err().unwrap().to_string());
+        let error = zero.connect().err().unwrap().to_string();
+        assert!(error.contains("127.0.0.1 was refused") && error.contains("another secret"), "{error}");
+        let error = other.join().unwrap();
+        assert!(error.contains(&format!("process 0 at {} is refused", addresses[0])), "{error}");
+        assert!(error.contains("--cluster-secret-file"), "{error}");
     }
 }

@@ -1,18 +1,21 @@
 //! Starts all processes of a cluster on this machine and watches over them.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use crossbeam_channel::{Receiver, after, never, select, tick, unbounded};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::cli::log::say;
 use crate::cli::out::Closed;
+use crate::cluster::Secret;
 use crate::signals;
 
 /// Tells a process where all listen. Its own listener is its standard input: bound before it starts, so that no
@@ -21,6 +24,9 @@ const PEERS: &str = "CUTWATER_PEERS";
 /// Tells a process who its supervisor is: asked for its parent, it would be too late where the supervisor has died
 /// before.
 const SUPERVISOR: &str = "CUTWATER_SUPERVISOR";
+/// Tells a process from which of its file descriptors it reads the cluster's secret: once, so that it is nowhere to be seen
+/// afterwards.
+const SECRET: &str = "CUTWATER_SECRET_FD";
 /// How a supervised process says that it ended because a peer did. The supervisor looks for the peer then.
 pub const LOST_PEER: u8 = 75;
 /// How a supervised process says that whoever read its rows has closed standard output. That ends the run, as no failure.
@@ -32,12 +38,22 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How much longer than `--stop-timeout` a process may take before it is killed: it ends by itself, and says why.
 const OVERTIME: Duration = Duration::from_secs(5);
 
-/// What the supervisor has given this process, if it is supervised: the addresses of all, and the listener. The process
-/// ends when its supervisor has gone: nobody is left to read its rows or to end it.
+/// What a supervisor gives each of its processes.
+pub struct Inherited {
+    /// Where all processes listen.
+    pub addresses: Vec<String>,
+    /// This one's listener.
+    pub listener: TcpListener,
+    /// What they prove to each other that they know: others on this machine can reach their ports as well.
+    pub secret: Secret,
+}
+
+/// What the supervisor has given this process, if it is supervised. The process ends when its supervisor has gone: nobody
+/// is left to read its rows or to end it.
 ///
 /// # Errors
 /// If what it was given is no such thing.
-pub fn inherited() -> Result<Option<(Vec<String>, TcpListener)>> {
+pub fn inherited() -> Result<Option<Inherited>> {
     let Ok(peers) = std::env::var(PEERS) else { return Ok(None) };
     let supervisor = std::env::var(SUPERVISOR).ok().and_then(|pid| pid.parse().ok());
     watch(supervisor.with_context(|| format!("{PEERS} is set, but {SUPERVISOR} is no process"))?);
@@ -45,7 +61,24 @@ pub fn inherited() -> Result<Option<(Vec<String>, TcpListener)>> {
     let input: OwnedFd = std::io::stdin().as_fd().try_clone_to_owned()?;
     let listener = TcpListener::from(input);
     listener.local_addr().with_context(|| format!("{PEERS} is set, but standard input is no listener"))?;
-    Ok(Some((addresses, listener)))
+    let secret = read_secret().with_context(|| format!("{PEERS} is set, but {SECRET} tells of no secret"))?;
+    Ok(Some(Inherited { addresses, listener, secret }))
+}
+
+fn read_secret() -> Result<Secret> {
+    let descriptor: i32 = std::env::var(SECRET)?.parse()?;
+    let mut secret = Vec::new();
+    std::fs::File::open(format!("/proc/self/fd/{descriptor}"))?.read_to_end(&mut secret)?;
+    Ok(Secret::of(&secret))
+}
+
+/// A pipe from which one process can read the secret.
+fn hand_over(secret: &Secret) -> Result<std::io::PipeReader> {
+    let (reader, mut writer) = std::io::pipe()?;
+    writer.write_all(secret.bytes())?;
+    // The child keeps this one.
+    fcntl(&reader, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    Ok(reader)
 }
 
 /// True in a process that a supervisor has started.
@@ -66,12 +99,14 @@ fn watch(supervisor: u32) {
 
 /// Runs this very command line in `processes` processes, and waits for them. Signals are passed on.
 ///
-/// `stop_timeout`: how long they may take to end after a signal.
+/// `stop_timeout`: how long they may take to end after a signal. `secret`: what they are to prove to each other that they
+/// know; without one they get one that nobody else knows.
 ///
 /// # Errors
 /// If a process can't be started, or one ends otherwise than well: it names the one and says how it ended. The
 /// others are ended before that. [`Closed`] if whoever read the rows has closed standard output.
-pub fn supervise(processes: usize, stop_timeout: Duration) -> Result<()> {
+pub fn supervise(processes: usize, stop_timeout: Duration, secret: Option<Secret>) -> Result<()> {
+    let secret = secret.map_or_else(Secret::random, Ok)?;
     let listeners = (0..processes)
         .map(|_| TcpListener::bind("127.0.0.1:0"))
         .collect::<std::io::Result<Vec<_>>>()
@@ -87,11 +122,13 @@ pub fn supervise(processes: usize, stop_timeout: Duration) -> Result<()> {
     let mut family = Family { members: Vec::new() };
     let (ended, ends) = unbounded();
     for (process, listener) in listeners.into_iter().enumerate() {
+        let handed = hand_over(&secret).context("handing the cluster's secret to a process")?;
         let mut child = Command::new(&program)
             .args(std::env::args_os().skip(1))
             .args(["--process", &process.to_string()])
             .env(PEERS, &addresses)
             .env(SUPERVISOR, std::process::id().to_string())
+            .env(SECRET, handed.as_raw_fd().to_string())
             .stdin(Stdio::from(OwnedFd::from(listener)))
             // A group of its own: Ctrl-C reaches the supervisor alone, which passes it on once.
             .process_group(0)

@@ -55,6 +55,13 @@ pub(super) struct RunArgs {
     /// One host:port a line, one line a process
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     pub hostfile: Option<PathBuf>,
+    /// A file with the secret of the cluster, the same for all processes: each proves to the others that it knows it, without
+    /// sending it
+    #[arg(long, value_name = "FILE", help_heading = "Cluster")]
+    pub cluster_secret_file: Option<PathBuf>,
+    /// Take any process that connects, where --hostfile names other hosts and there is no secret
+    #[arg(long, help_heading = "Cluster")]
+    pub cluster_open: bool,
     /// How long another process may be silent before its connection is lost and the run ends
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Cluster")]
     pub peer_timeout: Duration,

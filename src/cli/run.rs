@@ -16,7 +16,7 @@ use super::progress::Progress;
 use super::resume::{cluster_of, go_on, identity, state_options};
 use super::usage;
 use crate::address;
-use crate::cluster::{Cluster, SHORTEST_SILENCE};
+use crate::cluster::{Cluster, SHORTEST_SILENCE, Secret};
 use crate::epoch::EpochOptions;
 use crate::fault::Fault;
 use crate::feed::kafka::{KafkaFeeds, Reading};
@@ -51,8 +51,12 @@ pub(super) fn run(
         .map(|place| state_options(args, place, &shape, dataflow.name(), &plan.finals()))
         .transpose()?;
     let inherited = supervise::inherited()?;
+    let secret = match &inherited {
+        Some(inherited) => Some(inherited.secret.clone()),
+        None => args.cluster_secret_file.as_deref().map(Secret::read).transpose()?,
+    };
     if args.processes.get() > 1 && args.process.is_none() {
-        return supervise::supervise(args.processes.get(), args.stop_timeout);
+        return supervise::supervise(args.processes.get(), args.stop_timeout, secret);
     }
     let process = args.process.unwrap_or(0);
     if args.processes.get() > 1 {
@@ -67,7 +71,7 @@ pub(super) fn run(
         _ => None,
     };
     let (addresses, listener) = match inherited {
-        Some((addresses, listener)) => (addresses, Some(listener)),
+        Some(inherited) => (inherited.addresses, Some(inherited.listener)),
         None => (hosts(args)?, None),
     };
     let cluster = Cluster {
@@ -76,6 +80,7 @@ pub(super) fn run(
         addresses,
         listener,
         fingerprint: fingerprint(args, &*dataflow),
+        secret,
         timeout: args.kafka.connect_timeout,
         peer_timeout: args.peer_timeout,
     };
@@ -469,6 +474,16 @@ fn check_cluster(args: &RunArgs) -> Result<()> {
         Some(_) if processes > 1 && args.hostfile.is_none() && !supervise::is_supervised() => {
             Err(usage("--process needs --hostfile: where do the other processes listen?"))
         }
+        _ if args.cluster_open && args.hostfile.is_none() => {
+            Err(usage("--cluster-open is for processes on several hosts: it needs --hostfile"))
+        }
+        _ if args.cluster_open && args.cluster_secret_file.is_some() => Err(usage(
+            "--cluster-open takes any process that connects, and --cluster-secret-file only those that know the secret: \
+             choose one",
+        )),
+        _ if args.cluster_secret_file.is_some() && processes == 1 => Err(usage(
+            "--cluster-secret-file is for several processes: say how many there are with --processes",
+        )),
         _ if args.hostfile.is_some() && processes == 1 => {
             Err(usage("--hostfile is for several processes: say how many there are with --processes"))
         }
@@ -485,6 +500,7 @@ pub(super) fn hosts(args: &RunArgs) -> Result<Vec<String>> {
     let shown = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("reading --hostfile {shown}"))?;
     let mut hosts: Vec<String> = Vec::new();
+    let mut far = None;
     for (number, line) in (1..).zip(text.lines()) {
         let host = line.split('#').next().unwrap_or_default().trim();
         if host.is_empty() {
@@ -494,6 +510,9 @@ pub(super) fn hosts(args: &RunArgs) -> Result<Vec<String>> {
         if hosts.iter().any(|known| known == host) {
             return Err(usage(format!("--hostfile {shown}, line {number}: {host} is there twice")));
         }
+        if far.is_none() && hosts.len() < processes && !address::is_loopback(host) {
+            far = Some((number, host.to_owned()));
+        }
         hosts.push(host.to_owned());
     }
     if hosts.len() < processes {
@@ -501,6 +520,16 @@ pub(super) fn hosts(args: &RunArgs) -> Result<Vec<String>> {
             "--hostfile {shown} names {}, but there are {processes} processes (--processes)",
             count(hosts.len() as u64, "host")
         );
+    }
+    if let Some((number, host)) = far
+        && args.cluster_secret_file.is_none()
+        && !args.cluster_open
+    {
+        return Err(usage(format!(
+            "--hostfile {shown}, line {number}: {host} is not of this machine alone, so that others could connect to the \
+             processes and take part in the run: give all of them the same --cluster-secret-file FILE (`openssl rand -hex 32 \
+             >FILE` makes one), or allow it with --cluster-open"
+        )));
     }
     Ok(hosts.into_iter().take(processes).collect())
 }

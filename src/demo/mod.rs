@@ -174,6 +174,7 @@ fn start(
         addresses: Vec::new(),
         listener: None,
         fingerprint: 0,
+        secret: None,
         timeout: settings.connect_timeout,
         peer_timeout: settings.connect_timeout,
     };

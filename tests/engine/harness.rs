@@ -144,6 +144,7 @@ impl Run {
                 addresses,
                 listener: Some(listener),
                 fingerprint: 0,
+                secret: None,
                 timeout: DEADLINE,
                 peer_timeout: DEADLINE,
             }

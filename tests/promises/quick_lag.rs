@@ -94,6 +94,7 @@ fn the_lag_grows_while_the_sink_stalls() {
         addresses: Vec::new(),
         listener: None,
         fingerprint: 0,
+        secret: None,
         timeout: DEADLINE,
         peer_timeout: DEADLINE,
     };

@@ -26,6 +26,7 @@ impl Hosts {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let lines = [0, 1].map(|process| format!("{}\n", address(&link, process)));
         fs::write(folder.path().join("hostfile"), lines.concat()).expect("a file");
+        fs::write(folder.path().join("secret"), "what both of these hosts know").expect("a file");
         Hosts { link, topic, folder }
     }
 
@@ -44,6 +45,11 @@ impl Hosts {
     }
 
     fn process(&self, process: usize, more: &str) -> Program {
+        self.stranger(process, more).args(["--cluster-secret-file", &self.path("secret")])
+    }
+
+    /// One that knows no secret.
+    fn stranger(&self, process: usize, more: &str) -> Program {
         self.job()
             .args(["-n", "2", "-p", &process.to_string(), "--hostfile", &self.path("hostfile")])
             .with(more)
@@ -102,10 +108,10 @@ fn a_link_that_is_cut_is_noticed_while_a_process_waits_for_what_another_finds_ou
     let hosts = Hosts::make();
     hosts.topic.send(["a"]);
     let listener = hosts.link.listen(0, PORT);
-    let one = hosts.process(1, "--peer-timeout 2s").start();
+    let one = hosts.stranger(1, "--peer-timeout 2s --cluster-open").start();
     // Process 0: it says who it is, and then nothing more.
     let (mut zero, _) = listener.accept().expect("process 1 comes");
-    let mut greeting = [0; 24];
+    let mut greeting = [0; 57];
     zero.read_exact(&mut greeting).expect("process 1 says who it is");
     greeting[8..16].fill(0);
     zero.write_all(&greeting).expect("process 1 listens");
@@ -122,6 +128,17 @@ fn a_host_that_answers_nothing_is_named_in_time() {
     hosts.link.cut();
     let ended = hosts.process(1, "--connect-timeout 1s").run();
     ended.fails(1, &["1s", &format!("process 0 at {}", address(&hosts.link, 0))]);
+}
+
+#[test]
+fn hosts_do_not_run_without_a_secret_unless_told() {
+    let hosts = Hosts::make();
+    hosts.topic.send(["a"]);
+    let ended = hosts.stranger(0, "").run();
+    let first = address(&hosts.link, 0);
+    ended.fails(2, &["--hostfile", "line 1", &first, "--cluster-secret-file", "--cluster-open"]);
+    let both = [0, 1].map(|process| hosts.stranger(process, "--cluster-open --until-end").start());
+    both.into_iter().for_each(|running| drop(running.wait().expect(0)));
 }
 
 #[test]

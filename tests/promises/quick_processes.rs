@@ -1,7 +1,8 @@
 //! Many processes: one command, one end.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Command;
@@ -231,4 +232,82 @@ fn the_death_of_a_process_started_by_hand_ends_the_other() {
     one.signal(SIGTERM);
     one.wait().expect(0);
     zero.wait().expect(0);
+}
+
+/// A process by hand that knows this secret, if it knows one.
+fn knowing(topic: &Topic, process: usize, hostfile: &str, secret: Option<&str>) -> Program {
+    let program = by_hand(topic, process, hostfile);
+    let Some(secret) = secret else { return program };
+    let path = format!("{hostfile}.secret-{process}");
+    fs::write(&path, secret).expect("a file");
+    program.args(["--cluster-secret-file", &path])
+}
+
+#[test]
+fn processes_that_know_the_secret_find_each_other_among_strangers() {
+    let topic = sample();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (hostfile, addresses) = hostfile(folder.path());
+    let secret = Some("nobody guesses this one");
+    let zero = knowing(&topic, 0, &hostfile, secret).start();
+    zero.wait_stderr("waits for process 1");
+    let silent = TcpStream::connect(&addresses[0]).expect("process 0 listens");
+    let mut garbage = TcpStream::connect(&addresses[0]).expect("process 0 listens");
+    garbage.write_all(&[b'!'; 1000]).expect("process 0 takes it");
+    let from = garbage.local_addr().expect("an address").to_string();
+    zero.wait_stderr(&format!("a connection from {from} is refused: it does not speak the protocol"));
+    // It gives up before the silent one has been given up.
+    knowing(&topic, 1, &hostfile, secret).run().expect(0);
+    let zero = zero.wait().expect(0);
+    assert_counts(&finals(&zero.stdout), &recount(LINES));
+    drop(silent);
+}
+
+#[test]
+fn a_process_that_does_not_know_the_secret_is_refused_and_named_on_both_sides() {
+    let topic = sample();
+    for (zero, one, says) in [
+        (Some("nobody guesses this one"), Some("nor is this one guessed"), "another secret"),
+        (Some("nobody guesses this one"), None, "has no secret"),
+        (None, Some("nor is this one guessed"), "has a secret"),
+    ] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (hostfile, addresses) = hostfile(folder.path());
+        let zero = knowing(&topic, 0, &hostfile, zero).with("--connect-timeout 3s").start();
+        let one = knowing(&topic, 1, &hostfile, one).with("--connect-timeout 3s").run();
+        let named = format!("process 0 at {} is refused", addresses[0]);
+        let one = one.fails(1, &[&named, "--cluster-secret-file"]);
+        let zero = zero.wait().fails(1, &["1 (", "from 127.0.0.1 was refused", says]);
+        zero.says(&["WARN", "a connection from 127.0.0.1:", "is refused", "process 1"]);
+        for said in one.stderr.iter().chain(&zero.stderr) {
+            assert!(!said.contains("guesse"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn what_a_cluster_lets_in_is_asked_for_in_one_way() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let hosts = folder.path().join("hostfile");
+    let path = hosts.display();
+    let short = folder.path().join("short");
+    fs::write(&short, "guess me\n").expect("a file");
+    let short = short.display();
+    for (text, args, says) in [
+        ("127.0.0.1:1\n10.1.2.3:1\n", "", "line 2: 10.1.2.3:1 is not of this machine alone"),
+        ("localhost:1\nno-such-host.invalid:1\n", "", "line 2: no-such-host.invalid:1"),
+        ("[::1]:1\n127.9.9.9:1\n", &*format!("--cluster-secret-file {short}"), "fewer than 16 characters"),
+        ("[::1]:1\n[::1]:2\n", &*format!("--cluster-open --cluster-secret-file {short}"), "choose one"),
+    ] {
+        fs::write(&hosts, text).expect("a file");
+        let job = word_count("127.0.0.1:1", "lines").with(&format!("-n 2 -p 0 --hostfile {path} {args}"));
+        let ended = job.run().fails(2, &[says]);
+        assert!(!ended.stderr.concat().contains("guess me"));
+    }
+    let alone = word_count("127.0.0.1:1", "lines").with(&format!("--cluster-secret-file {short}")).run();
+    alone.fails(2, &["--cluster-secret-file", "--processes"]);
+    word_count("127.0.0.1:1", "lines")
+        .with("-n 2 --cluster-open")
+        .run()
+        .fails(2, &["--cluster-open", "--hostfile"]);
 }
