@@ -66,9 +66,13 @@ pub(super) fn run(
     let status = Status::default();
     obey_signals(args, &stop, &fault, (process == 0).then(|| status.clone()))?;
     #[cfg(feature = "http")]
-    let server = match process {
-        0 => args.http.start(service(args, &*dataflow, &shape, &status, &stop, &fault))?,
-        _ => None,
+    let (service, server) = match process {
+        0 => {
+            let service = service(args, &*dataflow, &shape, &plan, &status, &stop, &fault);
+            let server = args.http.start(service.clone())?;
+            (server.is_some().then_some(service), server)
+        }
+        _ => (None, None),
     };
     let (addresses, listener) = match inherited {
         Some(inherited) => (inherited.addresses, Some(inherited.listener)),
@@ -87,6 +91,12 @@ pub(super) fn run(
     exit::name_peers(&cluster.addresses);
     // The sinks of worker 0 take all rows; the other processes open none.
     let (outputs, dead_letters) = plan.open(process == 0, state_options.is_some(), &fault, sinks)?;
+    #[cfg(feature = "http")]
+    let dead_letters = {
+        let mut sinks = dead_letters;
+        sinks.extend(service.iter().map(|service| service.letters().sink()));
+        sinks
+    };
     let to_stdout = plan.targets().any(|target| *target == Target::Stdout);
     let group = plan.reading.group.clone();
     // The process that writes them looks after them.
@@ -110,6 +120,10 @@ pub(super) fn run(
         }
         _ => (None, Some(Box::new(Joining::new(feeds.ids().clone())) as Box<dyn Cuts>), None),
     };
+    #[cfg(feature = "http")]
+    if let (Some(service), Some((kept, _))) = (&service, &kept) {
+        service.keeps(kept.known().clone());
+    }
     let workers = connected.workers()?;
     if process == 0 {
         feeds.show_lag(&status);
@@ -150,6 +164,7 @@ fn service(
     args: &RunArgs,
     dataflow: &dyn Build,
     shape: &Shape,
+    plan: &Plan,
     status: &Status,
     stop: &Stop,
     fault: &Fault,
@@ -161,6 +176,7 @@ fn service(
         workers: args.workers.get() * processes,
         processes,
         state: args.state.clone(),
+        topics: plan.inputs.clone(),
     };
     Service::new(about, status.clone(), stop.clone(), fault.clone())
 }

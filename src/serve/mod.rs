@@ -4,8 +4,8 @@
 //! - [`listen`]: the server: its thread, its connections and their limits
 //! - [`access`]: who may ask
 //! - [`answer`]: errors and parameters, the same for every path
-//! - [`outputs`]: `/v1/outputs`; [`figures`]: `/metrics`, health, status, graph and profile; [`page`]: the page, dead letters
-//!   and the state
+//! - [`outputs`]: `/v1/outputs`; [`figures`]: `/metrics`, health, status, graph and profile; [`page`]: the page; [`letters`]: dead
+//!   letters; [`state`]: the state
 //! - `openapi.json`: the description that is served; a path that is added is added there
 //!
 //! A handler takes the [`Service`] as axum's state. It never waits for the dataflow, and the dataflow never for it.
@@ -13,19 +13,25 @@
 pub mod access;
 pub mod answer;
 mod figures;
+pub mod letters;
 pub mod listen;
 mod outputs;
 mod page;
+mod state;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use cutwater_dataflows::{Epoch, Shape};
+use letters::Letters;
 
 use crate::fault::Fault;
+use crate::kafka::topics::Pattern;
+use crate::state::known::Known;
 use crate::status::Status;
 use crate::stopping::Stop;
 
@@ -41,6 +47,8 @@ pub struct About {
     pub processes: usize,
     /// Where its state is kept, as typed.
     pub state: Option<String>,
+    /// The topics of each input, as typed.
+    pub topics: BTreeMap<String, Vec<Pattern>>,
 }
 
 /// What handlers know of the run. Clones share it.
@@ -53,6 +61,9 @@ struct Inner {
     status: Status,
     stop: Stop,
     fault: Fault,
+    letters: Letters,
+    /// Once the run goes on from it.
+    state: OnceLock<Known>,
 }
 
 /// What a run does now.
@@ -95,7 +106,9 @@ pub struct Replayed {
 impl Service {
     /// Of a run with these figures, which `stop` ends well and `fault` badly.
     pub fn new(about: About, status: Status, stop: Stop, fault: Fault) -> Self {
-        Service(Arc::new(Inner { about, started_at: SystemTime::now(), status, stop, fault }))
+        let letters = Letters::of(about.topics.clone());
+        let started_at = SystemTime::now();
+        Service(Arc::new(Inner { about, started_at, status, stop, fault, letters, state: OnceLock::new() }))
     }
 
     /// What the run is.
@@ -116,6 +129,22 @@ impl Service {
     /// The run's first error, and what it waits for.
     pub fn fault(&self) -> &Fault {
         &self.0.fault
+    }
+
+    /// The dead letters that are held.
+    pub fn letters(&self) -> &Letters {
+        &self.0.letters
+    }
+
+    /// The run keeps a state, of which this is known.
+    pub fn keeps(&self, state: Known) {
+        // A run keeps one.
+        let _ = self.0.state.set(state);
+    }
+
+    /// What is known of the run's state; `None` where it keeps none, or has not gone on from it yet.
+    pub fn state(&self) -> Option<&Known> {
+        self.0.state.get()
     }
 
     /// What the run does now.

@@ -47,6 +47,16 @@ impl Cut {
         self.0.get(input).cloned().unwrap_or_default()
     }
 
+    /// The offsets by topic, whatever reads it; the least where several inputs read a partition.
+    pub fn by_topic(&self) -> Topics {
+        let mut topics = Topics::new();
+        for (_, topic, partition, offset) in self.iter() {
+            let least = topics.entry(topic.to_owned()).or_default().entry(partition).or_insert(offset);
+            *least = offset.min(*least);
+        }
+        topics
+    }
+
     /// True iff it holds no partition.
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()

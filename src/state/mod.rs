@@ -7,7 +7,7 @@
 //! - [`identity`], [`lock`]: whose state it is, and who has it in use
 //! - [`joining`]: topics that are new to a run; [`gone`]: those that are not there any more
 //! - [`open`]: all of that together, for a run
-//! - [`inspect`]: what is in a state, for people
+//! - [`inspect`]: what is in a state, for people; [`known`]: what is known of it while a run keeps it
 
 pub mod checkpoint;
 pub mod cut;
@@ -16,6 +16,7 @@ pub mod gone;
 pub mod identity;
 pub mod inspect;
 pub mod joining;
+pub mod known;
 pub mod ledger;
 pub mod lock;
 pub mod open;

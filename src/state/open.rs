@@ -14,6 +14,7 @@ use super::checkpoint::{Checkpoints, StateWriters};
 use super::cut::Cut;
 use super::identity::{Identity, new_id};
 use super::joining::Joining;
+use super::known::Known;
 use super::ledger::{Ledger, LedgerCuts, Lookup, Retirer, Since};
 use super::resume::Resume;
 use super::storage::{self, Storage};
@@ -40,6 +41,8 @@ pub struct OwnedState {
     pub cuts: Box<dyn Cuts>,
     /// Puts checkpoints together.
     pub coordinator: Coordinator,
+    /// What is known of it.
+    pub known: Known,
 }
 
 impl OwnedState {
@@ -76,9 +79,10 @@ impl OwnedState {
         let coordinator = Coordinator::new(Arc::clone(&storage), plan, Arc::clone(time), Box::new(past))?;
         let calendar = Arc::clone(time);
         let cuts = LedgerCuts::new(ledger, &resume, Box::new(move || calendar.calendar()));
-        let cuts = Box::new(cuts);
+        let known = coordinator.known();
+        let cuts = Box::new(cuts.telling(known.clone()));
         let cuts = Joining::kept(ids.clone(), Arc::clone(&storage), identity, cuts)?;
-        Ok((OwnedState { storage, cuts: Box::new(cuts), coordinator }, resume))
+        Ok((OwnedState { storage, cuts: Box::new(cuts), coordinator, known }, resume))
     }
 }
 
@@ -86,9 +90,15 @@ impl OwnedState {
 pub struct Kept {
     threads: Threads,
     completing: Option<Completing>,
+    known: Known,
 }
 
 impl Kept {
+    /// What is known of the state; nothing in a process that does not write it.
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
     /// The run has ended well: ends what worked for it.
     pub fn end(self) {
         drop(self.completing);
@@ -101,11 +111,11 @@ impl Kept {
 /// # Errors
 /// If the system gives no threads.
 pub fn start(owned: OwnedState, resume: Resume, fault: &Fault) -> Result<(job::State, Box<dyn Cuts>, Kept)> {
-    let OwnedState { storage, cuts, coordinator } = owned;
+    let OwnedState { storage, cuts, coordinator, known } = owned;
     let completing = coordinator.start(fault)?;
     let (mut state, mut kept) = start_keepers(storage, resume, fault)?;
     state.checkpoints = Some(Arc::new(coordinator) as Arc<dyn Checkpoints>);
-    kept.completing = Some(completing);
+    (kept.completing, kept.known) = (Some(completing), known);
     Ok((state, cuts, kept))
 }
 
@@ -129,7 +139,7 @@ fn start_keepers(storage: Arc<dyn Storage>, resume: Resume, fault: &Fault) -> Re
     let (writers, threads) = RunStateWriters::start(files, resume.collections.clone(), fault)?;
     let writers: Arc<dyn StateWriters> = Arc::new(writers);
     let state = job::State { resume: Arc::new(resume), writers, checkpoints: None };
-    Ok((state, Kept { completing: None, threads }))
+    Ok((state, Kept { completing: None, threads, known: Known::default() }))
 }
 
 /// The newest checkpoint.

@@ -26,6 +26,8 @@ mod quick_lag;
 mod quick_ledger;
 mod quick_links;
 mod quick_own;
+#[cfg(feature = "http")]
+mod quick_page;
 mod quick_processes;
 mod quick_reinject;
 mod quick_sinks;

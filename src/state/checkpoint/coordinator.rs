@@ -31,6 +31,7 @@ use super::{Checkpoints, load, run};
 use crate::crash;
 use crate::fault::Fault;
 use crate::state::cut::Cut;
+use crate::state::known::Known;
 use crate::state::storage::Storage;
 use crate::time::Time;
 
@@ -79,6 +80,7 @@ struct Shared {
     changed: Condvar,
     /// Locked while a step is under way, so that there is one at a time.
     store: Mutex<Store>,
+    known: Known,
 }
 
 #[derive(Default)]
@@ -124,9 +126,15 @@ impl Coordinator {
         time: Arc<dyn Time>,
         history: Box<dyn History>,
     ) -> Result<Coordinator> {
-        let store = Mutex::new(Store::new(storage, plan.from, history)?);
+        let known = Known::of(storage.place().to_string());
+        let store = Mutex::new(Store::new(storage, plan.from, history, known.clone())?);
         let state = Mutex::new(State { begun: time.now(), complete: plan.from, ..State::default() });
-        Ok(Coordinator(Arc::new(Shared { plan, time, state, changed: Condvar::new(), store })))
+        Ok(Coordinator(Arc::new(Shared { plan, time, state, changed: Condvar::new(), store, known })))
+    }
+
+    /// What is known of the state while it works.
+    pub fn known(&self) -> Known {
+        self.0.known.clone()
     }
 
     /// Starts a thread that does what there is to do, for as long as the result lives.
@@ -263,13 +271,15 @@ struct Store {
     start: Option<BTreeSet<String>>,
     /// Manifests that were there at the start, and that the run does not resume from: they may be replaced.
     passed_over: BTreeSet<String>,
+    /// Who is told of complete checkpoints.
+    told: Known,
 }
 
 /// Checkpoints that are kept.
 const KEPT: usize = 2;
 
 impl Store {
-    fn new(storage: Arc<dyn Storage>, from: Epoch, history: Box<dyn History>) -> Result<Self> {
+    fn new(storage: Arc<dyn Storage>, from: Epoch, history: Box<dyn History>, told: Known) -> Result<Self> {
         let known = storage.list(run::FOLDER)?.into_iter().map(|(name, _)| name).collect();
         let (mut kept, mut named, mut passed_over) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         for (epoch, name) in load::manifests(&*storage)? {
@@ -277,7 +287,12 @@ impl Store {
                 passed_over.insert(name.clone());
             }
             let files = match load::read(&*storage, &name, None) {
-                Ok(manifest) => manifest.files(),
+                Ok(manifest) => {
+                    if epoch == from {
+                        told.complete(&manifest, KEPT);
+                    }
+                    manifest.files()
+                }
                 Err(error) if epoch == from => return Err(error.context(name)),
                 Err(_) => continue,
             };
@@ -286,7 +301,7 @@ impl Store {
                 kept.push((epoch, files));
             }
         }
-        Ok(Store { storage, history, kept, known, start: Some(named), passed_over })
+        Ok(Store { storage, history, kept, known, start: Some(named), passed_over, told })
     }
 
     /// Removes what an earlier run has left; false if that was done.
@@ -309,6 +324,7 @@ impl Store {
         crash::point("manifest-begun");
         self.write(&Manifest::name(epoch), &manifest.encode())?;
         crash::point("manifest-written");
+        self.told.complete(&manifest, KEPT);
         let files = manifest.files();
         self.known.extend(files.iter().cloned());
         self.kept.push((epoch, files));

@@ -9,7 +9,9 @@ use cutwater_dataflows::watermark::{Times, Watermarks};
 
 use super::Ledger;
 use crate::publish::Cuts;
+use crate::state::cut::Cut;
 use crate::state::digest::{Digests, difference};
+use crate::state::known::Known;
 use crate::state::resume::{Entry, Resume};
 
 /// The cuts of a run that resumes from a ledger.
@@ -22,6 +24,10 @@ pub struct LedgerCuts {
     lossy: bool,
     /// Tells the time: microseconds since the Unix epoch.
     now: Box<dyn FnMut() -> u64 + Send>,
+    /// Who is told what the ledger has.
+    known: Known,
+    /// By how much the cut has moved with what was added since they were told.
+    moved: Cut,
 }
 
 impl LedgerCuts {
@@ -35,7 +41,15 @@ impl LedgerCuts {
             watermarks,
             lossy: false,
             now: Box::new(now),
+            known: Known::default(),
+            moved: Cut::default(),
         }
+    }
+
+    /// Has `known` be told what the ledger has.
+    pub(in crate::state) fn telling(self, known: Known) -> Self {
+        known.ledger(self.ledger.range(), self.ledger.cut());
+        LedgerCuts { known, ..self }
     }
 }
 
@@ -52,6 +66,7 @@ impl Cuts for LedgerCuts {
             let time = (self.now)();
             let digests = digests.clone();
             let entry = Entry::new(epoch, reports, times, published, time);
+            self.moved.advance(&entry.cut);
             return self.ledger.append(Entry { digests, ..entry });
         }
         match self.replay.pop_front() {
@@ -65,7 +80,11 @@ impl Cuts for LedgerCuts {
     }
 
     fn sync(&mut self) -> Result<()> {
-        self.ledger.sync()
+        self.ledger.sync()?;
+        if !self.moved.is_empty() {
+            self.known.ledger(self.ledger.range(), &std::mem::take(&mut self.moved));
+        }
+        Ok(())
     }
 }
 

@@ -88,6 +88,11 @@ impl Segments {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The first epoch in them.
+    fn first(&self) -> Option<Epoch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).first().map(|segment| segment.first)
+    }
+
     fn change(&self, change: impl FnOnce(&mut Vec<Segment>)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -146,6 +151,13 @@ impl Ledger {
     /// The last epoch that is durable; 0 where there is none.
     pub fn last(&self) -> Epoch {
         self.durable.next.map_or(0, |next| next - 1)
+    }
+
+    /// The first and the last epoch that are durable; `None` where there is none.
+    pub fn range(&self) -> Option<(Epoch, Epoch)> {
+        let last = self.last();
+        let first = self.segments.first().unwrap_or(last);
+        (last > 0).then_some((first.min(last), last))
     }
 
     /// The cut of that epoch.
