@@ -58,8 +58,11 @@ impl Meter {
     /// The producer has all its threads now, this one among them, and word-count is the process with this id.
     pub(super) fn load_is_open(&mut self, product: u32) {
         let known: BTreeSet<u32> = self.before.union(&self.reader).copied().collect();
-        self.load =
-            threads().difference(&known).copied().chain([nix::unistd::gettid().as_raw().cast_unsigned()]).collect();
+        self.load = threads()
+            .difference(&known)
+            .copied()
+            .chain([nix::unistd::gettid().as_raw().cast_unsigned()])
+            .collect();
         self.product = product;
     }
 
