@@ -1,5 +1,17 @@
-//! The configuration file: options by their long names. What it says becomes the default of the option, so that
-//! flags and the environment win and one parser checks both.
+//! The configuration file: options by their long names, of the command that is run or in sections of a command each. What
+//! it says becomes the default of the option, so that flags and the environment win and one parser checks both.
+//!
+//! ```toml
+//! brokers = "kafka:9092"     # of whatever command
+//! [run]                      # of `run` and of `check`, which takes the same options
+//! workers = 2
+//! [run.word-count]           # of `run word-count`: its own options have the same place
+//! tokenizer = "unicode"
+//! [produce]
+//! partitions = 4
+//! ```
+
+mod value;
 
 use std::ffi::OsString;
 use std::ops::Range;
@@ -8,23 +20,46 @@ use anyhow::{Context as _, Result};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use toml::de::{DeInteger, DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::{Usage, usage};
+use value::{Wrong, values};
 
 /// What a configuration file has set: for errors that are found later, and name an option.
 #[derive(Debug, Default)]
 pub(super) struct Applied {
     file: String,
-    /// The option of each key, as its id and long name, with the line on which its value stands.
-    options: Vec<(clap::Id, String, usize)>,
+    /// The option of each key, as its id and long name, with the place where its value stands; what counts comes last.
+    options: Vec<(clap::Id, String, Place)>,
+}
+
+/// A place in a file, counted from 1.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    line: usize,
+    column: usize,
+}
+
+impl Place {
+    fn of(text: &str, span: &Range<usize>) -> Place {
+        let before = &text[..text.floor_char_boundary(span.start)];
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        Place { line: before.matches('\n').count() + 1, column: line.chars().count() + 1 }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}, column {}", self.line, self.column)
+    }
 }
 
 /// Applies the file that `--config` names, if the arguments name one.
 ///
 /// # Errors
-/// If it can't be read, names an option that the chosen subcommand doesn't have, or has a value that can't be: each names
-/// the file and the line.
+/// If it can't be read, names an option that its command doesn't have, or has a value that can't be: each names the file,
+/// the line and the column, in sections of other commands, too.
 pub(super) fn apply(command: Command, args: &[OsString]) -> Result<(Command, Applied)> {
     // A first look for the file and the subcommand; what else is wrong is found by the second.
     let none = Applied::default();
@@ -39,36 +74,46 @@ pub(super) fn apply(command: Command, args: &[OsString]) -> Result<(Command, App
     let Some(path) = path else { return Ok((command, none)) };
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(|| format!("reading --config {file}"))?;
-    let inner = below.map(|(name, _)| name.to_owned());
-    fill(command, name, inner.as_deref(), &file, &text)
+    let chosen = Chosen { command: name, dataflow: below.map(|(name, _)| name) };
+    fill(command, chosen, &file, &text)
+}
+
+/// The command that is run, and its dataflow.
+#[derive(Clone, Copy)]
+struct Chosen<'a> {
+    command: &'a str,
+    dataflow: Option<&'a str>,
+}
+
+impl Chosen<'_> {
+    /// How near the section of a command is to what is run: of two sections the nearer one wins. `None`: it is of another
+    /// command.
+    fn rank(self, command: &str) -> Option<u8> {
+        match (self.command, command) {
+            ("check", "run") => Some(1),
+            (chosen, command) => (chosen == command).then_some(2),
+        }
+    }
 }
 
 /// Makes the values that `text` has the defaults of the options of a subcommand, and of the one below that.
-fn fill(
-    command: Command,
-    name: &str,
-    inner: Option<&str>,
-    file: &str,
-    text: &str,
-) -> Result<(Command, Applied)> {
-    let line = |span: &Range<usize>| text[..span.start.min(text.len())].matches('\n').count() + 1;
-    let wrong = |line: usize, why: &str| usage(format!("--config {file}, line {line}: {why}"));
+fn fill(command: Command, chosen: Chosen<'_>, file: &str, text: &str) -> Result<(Command, Applied)> {
+    let wrong =
+        |Wrong { span, why }: Wrong| usage(format!("--config {file}, {}: {why}", Place::of(text, &span)));
     let table = DeTable::parse(text).map_err(|error| {
-        let at = error.span().as_ref().map_or(1, line);
-        wrong(at, &format!("this is not TOML: {}", error.message().replace('\n', ", ")))
+        let why = format!("this is not TOML: {}", error.message().replace('\n', ", "));
+        wrong(Wrong { span: error.span().unwrap_or_default(), why })
     })?;
-    let mut command = command;
+    let mut reader = Reader { root: &command, chosen, settings: Vec::new() };
+    reader.file(table.into_inner()).map_err(wrong)?;
+    let mut settings = reader.settings;
+    settings.sort_by_key(|setting| setting.rank);
     let mut applied = Applied { file: file.to_owned(), options: Vec::new() };
-    // In the order of the file: the first fault is the one that is told.
-    let mut entries: Vec<_> = table.into_inner().into_iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-    for (key, value) in entries {
-        let (line, key) = (line(&key.span()), key.into_inner());
-        let wrong = |why: String| wrong(line, &why);
-        let values = values(&key, value.get_ref()).map_err(wrong)?;
+    let mut command = command;
+    for Setting { key, values, span, .. } in settings {
         let id;
-        (command, id) = set(command, name, inner, &key, values).map_err(wrong)?;
-        applied.options.push((id, key.into_owned(), line));
+        (command, id) = set(command, chosen, &key, values);
+        applied.options.push((id, key, Place::of(text, &span)));
     }
     Ok((command, applied))
 }
@@ -89,80 +134,178 @@ impl Applied {
             let mut sources = known.filter_map(|matches| matches.value_source(id.as_str())).peekable();
             sources.peek().is_some() && sources.all(|source| source == ValueSource::DefaultValue)
         };
-        match self.options.iter().find(|(id, long, _)| named(long) && ours(id)) {
-            Some((_, long, line)) => usage(format!("{text} ({long} is set in {}, line {line})", self.file)),
+        match self.options.iter().rev().find(|(id, long, _)| named(long) && ours(id)) {
+            Some((_, long, place)) => usage(format!("{text} ({long} is set in {}, {place})", self.file)),
             None => error,
         }
     }
 }
 
-/// Makes `values` the default of option `key`, of the program, its subcommand, or the one below that.
-fn set(
-    command: Command,
-    name: &str,
-    inner: Option<&str>,
-    key: &str,
+/// A value that the file has for the command that is run.
+struct Setting {
+    key: String,
     values: Vec<String>,
-) -> Result<(Command, clap::Id), String> {
-    let subcommand = command.find_subcommand(name).ok_or("no such subcommand")?;
-    let innermost = inner.and_then(|inner| subcommand.find_subcommand(inner));
-    if key == "config" {
-        return Err("config: a configuration file can't name another".to_owned());
+    /// Where the value stands.
+    span: Range<usize>,
+    /// Higher ones win.
+    rank: u8,
+}
+
+/// What the file has for a key: the key, with its place, and the value.
+type Pair<'a> = (Spanned<std::borrow::Cow<'a, str>>, Spanned<DeValue<'a>>);
+
+/// Reads the file: all of it is checked, and what is of the command that is run is kept.
+struct Reader<'a> {
+    root: &'a Command,
+    chosen: Chosen<'a>,
+    settings: Vec<Setting>,
+}
+
+impl Reader<'_> {
+    /// The whole file.
+    fn file(&mut self, table: DeTable<'_>) -> Result<(), Wrong> {
+        let chosen = self.root.find_subcommand(self.chosen.command);
+        let below = chosen.and_then(|chosen| chosen.find_subcommand(self.chosen.dataflow?));
+        let known: Vec<&Command> = [Some(self.root), chosen, below].into_iter().flatten().collect();
+        for (key, value) in in_order(table) {
+            match self.root.find_subcommand(&**key.get_ref()) {
+                Some(section) if matches!(value.get_ref(), DeValue::Table(_)) => {
+                    self.section(section, value)?
+                }
+                _ => self.option((key, value), &known, Some(0), true)?,
+            }
+        }
+        Ok(())
     }
-    let option = |command: &Command| command.get_arguments().find(|arg| arg.get_long() == Some(key)).cloned();
-    if let Some(arg) = option(&command) {
-        check(&arg, key, &values)?;
-        let id = arg.get_id().clone();
-        return Ok((command.mut_arg(&id, |arg| default(arg, values)), id));
+
+    /// The section of a command.
+    fn section(&mut self, command: &Command, value: Spanned<DeValue<'_>>) -> Result<(), Wrong> {
+        let DeValue::Table(table) = value.into_inner() else { return Ok(()) };
+        let rank = self.chosen.rank(command.get_name());
+        let below = rank.and(self.chosen.dataflow).and_then(|name| command.find_subcommand(name));
+        let mut known = vec![self.root, command];
+        match below {
+            Some(below) => known.push(below),
+            // Whichever will be run.
+            None => known.extend(command.get_subcommands()),
+        }
+        for (key, value) in in_order(table) {
+            let dataflow = command.find_subcommand(&**key.get_ref());
+            match (dataflow, value.get_ref()) {
+                (Some(dataflow), DeValue::Table(_)) => {
+                    let DeValue::Table(table) = value.into_inner() else { unreachable!("it is one") };
+                    let is_chosen = self.chosen.dataflow == Some(dataflow.get_name());
+                    let rank = rank.filter(|_| is_chosen).map(|rank| rank + 2);
+                    for pair in in_order(table) {
+                        self.option(pair, &[self.root, command, dataflow], rank, false)?;
+                    }
+                }
+                _ => self.option((key, value), &known, rank, false)?,
+            }
+        }
+        Ok(())
     }
-    if let Some(arg) = option(subcommand) {
-        check(&arg, key, &values)?;
-        let id = arg.get_id().clone();
-        return Ok((command.mut_subcommand(name, |c| c.mut_arg(&id, |arg| default(arg, values))), id));
+
+    /// An option of one of the commands that are `known` here. It is kept where it has a rank. `top`: in no section.
+    fn option(
+        &mut self,
+        (key, value): Pair<'_>,
+        known: &[&Command],
+        rank: Option<u8>,
+        top: bool,
+    ) -> Result<(), Wrong> {
+        let (at, key) = (key.span(), key.into_inner());
+        let wrong = |span: Range<usize>, why: String| Wrong { span, why: format!("{key}: {why}") };
+        if key == "config" {
+            return Err(wrong(at, "a configuration file can't name another".to_owned()));
+        }
+        let Some(arg) = known.iter().find_map(|command| option(command, &key)) else {
+            return Err(wrong(at, self.unknown(&key, known, top)));
+        };
+        let span = value.span();
+        // Those of other commands may not be set now.
+        let values = values(arg, &value, rank.is_some()).map_err(|Wrong { span, why }| wrong(span, why))?;
+        if rank.is_some() || !values.iter().any(|value| value.contains("${")) {
+            check(arg, &key, &values).map_err(|why| wrong(span.clone(), why))?;
+        }
+        if let Some(rank) = rank {
+            self.settings.push(Setting { key: key.into_owned(), values, span, rank });
+        }
+        Ok(())
     }
-    if let (Some(innermost), Some(inner)) = (innermost, inner)
-        && let Some(arg) = option(innermost)
-    {
-        check(&arg, key, &values)?;
-        let id = arg.get_id().clone();
-        let command = command.mut_subcommand(name, |c| {
-            c.mut_subcommand(inner, |c| c.mut_arg(&id, |arg| default(arg, values)))
-        });
-        return Ok((command, id));
+
+    /// What to say of a key that none of the commands has.
+    fn unknown(&self, key: &str, known: &[&Command], top: bool) -> String {
+        let named = known.last().map_or("", |command| command.get_name());
+        // An option of another command, or of another dataflow.
+        let (within, prefix) = match known {
+            [_, command, _] if !top => (*command, format!("{}.", command.get_name())),
+            _ => (self.root, String::new()),
+        };
+        let has = |command: &&Command| option(command, key).is_some();
+        if let Some(other) = within.get_subcommands().find(has) {
+            let other = other.get_name();
+            return format!(
+                "{named} has no such option, but {other} has: write it in the section [{prefix}{other}]"
+            );
+        }
+        let options = known.iter().flat_map(|command| command.get_arguments()).filter_map(Arg::get_long);
+        let sections = within.get_subcommands().map(Command::get_name);
+        let close = options
+            .chain(sections)
+            .map(|known| (strsim::jaro_winkler(known, key), known))
+            .filter(|&(likeness, _)| likeness > 0.75)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        match close {
+            Some((_, known)) => format!("there is no such option; did you mean {known}?"),
+            None => "there is no such option".to_owned(),
+        }
     }
-    let known = [Some(&command), Some(subcommand), innermost];
-    let close = known
-        .into_iter()
-        .flatten()
-        .flat_map(Command::get_arguments)
-        .filter_map(Arg::get_long)
-        .map(|long| (strsim::jaro_winkler(long, key), long))
-        .filter(|&(likeness, _)| likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    Err(match close {
-        Some((_, long)) => format!("{key}: there is no such option; did you mean {long}?"),
-        None => format!("{key}: there is no such option"),
-    })
+}
+
+/// The entries of a table as they come in the file: the first fault is the one that is told.
+fn in_order(table: DeTable<'_>) -> Vec<Pair<'_>> {
+    let mut entries: Vec<_> = table.into_iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+fn option<'a>(command: &'a Command, long: &str) -> Option<&'a Arg> {
+    command.get_arguments().find(|arg| arg.get_long() == Some(long))
+}
+
+/// Makes `values` the default of an option that the program, the chosen command or its dataflow has.
+fn set(command: Command, chosen: Chosen<'_>, key: &str, values: Vec<String>) -> (Command, clap::Id) {
+    let Chosen { command: name, dataflow } = chosen;
+    let id = |command: &Command| option(command, key).map(|arg| arg.get_id().clone());
+    if let Some(id) = id(&command) {
+        return (command.mut_arg(&id, |arg| default(arg, values)), id);
+    }
+    let subcommand = command.find_subcommand(name).expect("it was chosen");
+    if let Some(id) = id(subcommand) {
+        let command = command.mut_subcommand(name, |c| c.mut_arg(&id, |arg| default(arg, values)));
+        return (command, id);
+    }
+    let dataflow = dataflow.expect("one of the three has the option");
+    let id = subcommand.find_subcommand(dataflow).and_then(id).expect("one of the three has the option");
+    let command = command
+        .mut_subcommand(name, |c| c.mut_subcommand(dataflow, |c| c.mut_arg(&id, |arg| default(arg, values))));
+    (command, id)
 }
 
 /// Checks values as if they were typed: later, nobody could tell that they were not.
 fn check(arg: &Arg, key: &str, values: &[String]) -> Result<(), String> {
-    match arg.get_action() {
-        ArgAction::SetTrue => match values {
-            [value] if value == "true" || value == "false" => Ok(()),
-            values => Err(format!("{key}: expected true or false, but it is {:?}", values.join(", "))),
-        },
-        action if !matches!(action, ArgAction::Append) && values.len() != 1 => {
-            Err(format!("{key}: expected one value, but there are {}", values.len()))
-        }
-        _ => {
-            let alone = Command::new("config").no_binary_name(true).disable_help_flag(true).arg(arg.clone());
-            let typed = values.iter().map(|value| format!("--{key}={value}"));
-            match alone.try_get_matches_from(typed) {
-                Err(error) if TYPED.contains(&error.kind()) => Err(format!("{key}: {}", reason(&error))),
-                _ => Ok(()),
-            }
-        }
+    if matches!(arg.get_action(), ArgAction::SetTrue) {
+        return Ok(());
+    }
+    if !matches!(arg.get_action(), ArgAction::Append) && values.len() != 1 {
+        return Err(format!("expected one value, but there are {}", values.len()));
+    }
+    let alone = Command::new("config").no_binary_name(true).disable_help_flag(true).arg(arg.clone());
+    let typed = values.iter().map(|value| format!("--{key}={value}"));
+    match alone.try_get_matches_from(typed) {
+        Err(error) if TYPED.contains(&error.kind()) => Err(reason(&error)),
+        _ => Ok(()),
     }
 }
 
@@ -184,139 +327,5 @@ fn default(arg: Arg, values: Vec<String>) -> Arg {
     }
 }
 
-/// The values of an option: one, several from an array, or `key=value` from each entry of a table.
-fn values(key: &str, value: &DeValue<'_>) -> Result<Vec<String>, String> {
-    let one = |value: &DeValue<'_>| match value {
-        DeValue::String(text) => expand(text).map_err(|error| format!("{key}: {error}")),
-        DeValue::Integer(number) => Ok(decimal(number)),
-        DeValue::Float(number) => Ok(number.to_string().replace('_', "")),
-        DeValue::Boolean(yes) => Ok(yes.to_string()),
-        other => Err(format!("{key}: {} is not a value of an option", kind(other))),
-    };
-    match value {
-        DeValue::Array(values) => values.iter().map(|value| one(value.get_ref())).collect(),
-        DeValue::Table(table) => table
-            .iter()
-            .map(|(name, value)| Ok(format!("{}={}", name.get_ref(), one(value.get_ref())?)))
-            .collect(),
-        value => Ok(vec![one(value)?]),
-    }
-}
-
-/// A whole number in decimal digits; one that is larger than any option takes stays as it is.
-fn decimal(number: &DeInteger<'_>) -> String {
-    let digits = number.as_str().replace('_', "");
-    i128::from_str_radix(&digits, number.radix()).map_or(digits, |number| number.to_string())
-}
-
-fn kind(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::Datetime(_) => "a time",
-        DeValue::Array(_) => "an array in an array or table",
-        DeValue::Table(_) => "a table in an array or table",
-        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) => "this",
-    }
-}
-
-/// Puts environment variables in the place of `${NAME}`: secrets don't belong in files.
-fn expand(text: &str) -> Result<String, String> {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
-        let (name, after) = after.split_once('}').ok_or_else(|| format!("{text:?}: ${{ without }}"))?;
-        out += before;
-        out += &std::env::var(name).map_err(|_| format!("{text:?}: the environment has no {name}"))?;
-        rest = after;
-    }
-    Ok(out + rest)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sample() -> Command {
-        Command::new("c").subcommand(
-            Command::new("run")
-                .arg(Arg::new("workers").long("workers").default_value("1"))
-                .arg(Arg::new("number").long("number").value_parser(clap::value_parser!(u8)))
-                .arg(Arg::new("topic").long("topic").action(ArgAction::Append))
-                .arg(Arg::new("until_end").long("until-end").action(ArgAction::SetTrue))
-                .subcommand(Command::new("flow").arg(Arg::new("tokenizer").long("tokenizer"))),
-        )
-    }
-
-    fn run(file: &str, args: &[&str]) -> Result<clap::ArgMatches, String> {
-        let (command, _) =
-            fill(sample(), "run", Some("flow"), "job.toml", file).map_err(|e| e.to_string())?;
-        let args = ["c", "run"].iter().chain(args);
-        Ok(command.try_get_matches_from(args).unwrap().subcommand().unwrap().1.clone())
-    }
-
-    #[test]
-    fn the_file_gives_defaults_and_flags_win() {
-        let file = "workers = 2\ntopic = [\"a\", \"b\"]\nuntil-end = true\ntokenizer = \"unicode\"";
-        let matches = run(file, &["flow"]).unwrap();
-        assert_eq!(matches.get_one::<String>("workers").unwrap(), "2");
-        assert_eq!(matches.get_many::<String>("topic").unwrap().collect::<Vec<_>>(), ["a", "b"]);
-        assert!(matches.get_flag("until_end"));
-        let flow = matches.subcommand().unwrap().1;
-        assert_eq!(flow.get_one::<String>("tokenizer").unwrap(), "unicode");
-        let matches = run(file, &["--workers", "3", "--topic", "c", "flow"]).unwrap();
-        assert_eq!(matches.get_one::<String>("workers").unwrap(), "3");
-        assert_eq!(matches.get_many::<String>("topic").unwrap().collect::<Vec<_>>(), ["c"]);
-    }
-
-    #[test]
-    fn an_unknown_name_is_an_error_that_names_a_close_one() {
-        assert_eq!(
-            run("worker = 2", &["flow"]).unwrap_err(),
-            "--config job.toml, line 1: worker: there is no such option; did you mean workers?"
-        );
-    }
-
-    #[test]
-    fn a_wrong_value_is_an_error_that_names_file_line_and_key() {
-        for (file, why) in [
-            ("# one\nnumber = \"x\"", "line 2: number: invalid value 'x' for '--number <number>'"),
-            (
-                "number = 256",
-                "line 1: number: invalid value '256' for '--number <number>': 256 is not in 0..=255",
-            ),
-            ("\n\nnumber = [1, 2]", "line 3: number: expected one value, but there are 2"),
-            ("until-end = \"perhaps\"", "line 1: until-end: expected true or false, but it is \"perhaps\""),
-            ("workers = 2\nnumber = ", "line 2: this is not TOML"),
-            ("number = 1979-05-27", "line 1: number: a time is not a value of an option"),
-            ("number = \"${CUTWATER_NO_SUCH_VARIABLE}\"", "line 1: number: \"${CUTWATER_NO_SUCH_VARIABLE}\""),
-        ] {
-            // A flag that wins does not hide what is wrong with the file.
-            let error = run(file, &["--number", "3", "flow"]).unwrap_err();
-            assert!(error.starts_with(&format!("--config job.toml, {why}")), "{error}");
-        }
-        let matches = run("number = 0x1_0", &["flow"]).unwrap();
-        assert_eq!(matches.get_one::<u8>("number"), Some(&16));
-    }
-
-    #[test]
-    fn an_error_that_is_found_later_is_located_where_the_file_has_the_value() {
-        let (command, applied) =
-            fill(sample(), "run", Some("flow"), "job.toml", "\ntopic = [\"^(\"]").unwrap();
-        let located = |args: &[&str], text: &str| {
-            let matches = command.clone().try_get_matches_from(args).unwrap();
-            applied.locate(usage(text), &matches).to_string()
-        };
-        let wrong = "--topic ^(: not a regular expression";
-        let there = format!("{wrong} (topic is set in job.toml, line 2)");
-        assert_eq!(located(&["c", "run", "flow"], wrong), there);
-        assert_eq!(located(&["c", "run", "--topic", "^(", "flow"], wrong), wrong, "it was typed");
-        assert_eq!(located(&["c", "run", "flow"], "--topics: no"), "--topics: no", "another option");
-    }
-
-    #[test]
-    fn secrets_come_from_the_environment() {
-        // Cargo sets this one for every test.
-        assert_eq!(expand("a-${CARGO_PKG_NAME}-b").unwrap(), "a-cutwater-b");
-        assert!(expand("${CUTWATER_NO_SUCH_VARIABLE}").unwrap_err().contains("CUTWATER_NO_SUCH_VARIABLE"));
-        assert!(expand("${x").is_err());
-    }
-}
+mod tests;

@@ -141,16 +141,22 @@ fn a_wrong_configuration_file_is_named() {
     let path = folder.path().join("job.toml");
     let path = path.to_str().expect("text");
     for (text, says) in [
-        ("worker = 2", ["line 1: worker:", "did you mean workers?"]),
-        ("\ncolour = \"red\"", ["line 2: colour:", "no such option"]),
-        ("topic = \"t\"\nworkers = \"two\"", ["line 2: workers:", "two"]),
-        ("quiet = false\nworkers = ", ["line 2:", "TOML"]),
-        ("brokers = \"${CUTWATER_NO_SUCH}\"", ["line 1: brokers:", "CUTWATER_NO_SUCH"]),
-        ("until-end = 7", ["line 1: until-end:", "true or false"]),
-        ("tokenizer = \"spaces\"", ["line 1: tokenizer:", "whitespace"]),
-        ("workers = [1, 2]", ["line 1: workers:", "one value"]),
-        ("# found later\nto = \"stdin\"", ["--to stdin", "line 2"]),
+        ("worker = 2", ["line 1, column 1: worker:", "did you mean workers?"]),
+        ("\ncolour = \"red\"", ["line 2, column 1: colour:", "no such option"]),
+        ("topic = \"t\"\nworkers = \"two\"", ["line 2, column 11: workers:", "two"]),
+        ("quiet = false\nworkers = ", ["line 2, column 11:", "TOML"]),
+        ("brokers = \"${CUTWATER_NO_SUCH}\"", ["line 1, column 11: brokers:", "CUTWATER_NO_SUCH"]),
+        ("until-end = 7", ["line 1, column 13: until-end:", "true or false"]),
+        ("tokenizer = \"spaces\"", ["line 1, column 13: tokenizer:", "whitespace"]),
+        ("workers = [1, 2]", ["line 1, column 11: workers:", "one value"]),
+        ("# found later\nto = \"stdin\"", ["--to stdin", "line 2, column 6"]),
         ("checkpoint = \"5s\"", ["--checkpoint", "line 1"]),
+        (
+            "[produce]\npartitions = true",
+            ["line 2, column 14: partitions:", "expected N, but it is true or false"],
+        ),
+        ("[run.word-cuont]\nworkers = 2", ["line 1, column 6: word-cuont:", "did you mean word-count?"]),
+        ("[run.sales]\ntokenizer = \"unicode\"", ["line 2, column 1: tokenizer:", "section [run."]),
         ("[set]\n\"no.such.property\" = 1", ["no.such.property", "line 1"]),
     ] {
         std::fs::write(path, text).expect("a file");
@@ -189,6 +195,26 @@ fn a_configuration_file_sets_options_and_flags_win() {
 }
 
 #[test]
+fn one_configuration_file_has_sections_for_many_commands() {
+    let (topic, lines) = sample();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("all.toml");
+    let text = format!(
+        "[run]\nbrokers = \"{0}\"\ntopic = [\"{1}\"]\nuntil-end = true\nworkers = 2\n[run.word-count]\ntokenizer = \"unicode\"\n\
+         emit = [\"final\"]\n[run.sales]\ntop = 3\n[produce]\nbrokers = \"{0}\"\ntopic = \"{1}\"\n[state]\nverify = true\n",
+        topic.address, topic.name
+    );
+    std::fs::write(&path, text).expect("a file");
+    let program = |args: &[&str]| cutwater(args).args(["--config"]).args([&path]);
+    program(&["produce"]).input(b"stop it\n").run().expect(0);
+    let all = [&["don't stop stop stop \u{e9} stop it"][..]].concat();
+    assert_counts(&finals(&program(&["run", "word-count"]).rows()), &recount(all));
+    let checked = program(&["check", "word-count"]).rows().join("\n");
+    assert!(checked.contains(&topic.name) && checked.contains("Unicode"), "{checked}");
+    assert!(lines.len() == 3);
+}
+
+#[test]
 fn brokers_come_from_the_environment() {
     let (topic, lines) = sample();
     let args = ["run", "word-count", "-t", &topic.name, "--until-end", "--emit", "final"];
@@ -207,7 +233,6 @@ fn help_and_list_promise_what_is_there() {
         let text = cutwater(args.split_whitespace()).rows().join("\n").to_lowercase();
         assert!(text.contains("word-count") || text.contains("list"), "{text}");
         assert!(!args.starts_with("run word-count") || text.contains("webhook:url"), "{text}");
-        assert!(!text.contains("--http"), "`cutwater {args}` promises --http");
     }
     assert!(cutwater(["bench", "--help"]).rows().join("\n").contains("--rates"));
     assert!(cutwater(["--version"]).rows()[0].starts_with("cutwater "));
