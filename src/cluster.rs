@@ -144,7 +144,10 @@ impl Cluster {
         let mut strangers = Strangers { meeting: 0, refused: BTreeMap::new() };
         while !waiting.is_empty() {
             strangers.come(self, listener, &meet)?;
-            if let Some((index, socket)) = strangers.look(&met)? {
+            let met = strangers.look(&met)?;
+            // One that was started again comes again.
+            lost_meanwhile(sockets, &mut waiting, &self.addresses, self.process)?;
+            if let Some((index, socket)) = met {
                 ensure!(
                     waiting.remove(&index),
                     "process {index} has come twice, or is not one of the {} of this cluster",
@@ -396,6 +399,43 @@ enum Greeting {
     Wrong(anyhow::Error),
 }
 
+/// Notes the processes that have closed their connection while this one waits for others. One that calls is waited for
+/// again: it may have been started again.
+///
+/// # Errors
+/// If it is one that this process has called: it ends, and calls again when it is started again.
+fn lost_meanwhile(
+    sockets: &mut [Option<TcpStream>],
+    waiting: &mut BTreeSet<usize>,
+    addresses: &[String],
+    own: usize,
+) -> Result<()> {
+    for (peer, socket) in sockets.iter_mut().enumerate() {
+        let Some(error) = socket.as_ref().and_then(|socket| lost(socket).transpose()).transpose()? else {
+            continue;
+        };
+        if peer < own {
+            return Err(LostPeer(peer, addresses[peer].clone(), error).into());
+        }
+        *socket = None;
+        waiting.insert(peer);
+    }
+    Ok(())
+}
+
+/// Why a connection is lost, if it is.
+fn lost(socket: &TcpStream) -> Result<Option<std::io::Error>> {
+    socket.set_nonblocking(true)?;
+    let peeked = socket.peek(&mut [0]);
+    socket.set_nonblocking(false)?;
+    Ok(match peeked {
+        Ok(0) => Some(ErrorKind::UnexpectedEof.into()),
+        Ok(_) => None,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+        Err(error) => Some(error),
+    })
+}
+
 /// Connects, to the first of its addresses that answers.
 fn reach(address: &str) -> Result<TcpStream> {
     let mut failed = anyhow!("the name has no address");
@@ -490,6 +530,44 @@ mod tests {
         let other = std::thread::spawn(move || one.connect().unwrap().share(|| unreachable!()).unwrap());
         zero.connect().unwrap().share(|| Ok(b"told".to_vec())).unwrap();
         assert_eq!(other.join().unwrap(), b"told");
+    }
+
+    #[test]
+    fn a_peer_that_was_started_again_is_taken_instead_of_the_one_before() {
+        let (mut listeners, addresses) = listeners(3);
+        let two = process(2, &addresses, listeners.pop().unwrap(), 7);
+        let one = process(1, &addresses, listeners.pop().unwrap(), 7);
+        let zero = process(0, &addresses, listeners.pop().unwrap(), 7);
+        let waits =
+            std::thread::spawn(move || zero.connect().unwrap().share(|| Ok(b"told".to_vec())).unwrap());
+        // Process 1 dies while process 0 waits for process 2.
+        let deadline = Instant::now() + one.timeout;
+        drop(one.call(0, deadline).unwrap());
+        let others = [one, two].map(|process| {
+            std::thread::spawn(move || process.connect().unwrap().share(|| unreachable!()).unwrap())
+        });
+        for other in others {
+            assert_eq!(other.join().unwrap(), b"told");
+        }
+        assert_eq!(waits.join().unwrap(), b"told");
+    }
+
+    #[test]
+    fn a_peer_that_has_gone_while_others_are_waited_for_ends_who_has_called_it() {
+        let (mut listeners, addresses) = listeners(3);
+        let third = listeners.pop().unwrap();
+        let one = process(1, &addresses, listeners.pop().unwrap(), 7);
+        let zero = process(0, &addresses, listeners.pop().unwrap(), 7);
+        let waits = std::thread::spawn(move || one.connect().err().unwrap().to_string());
+        let (socket, _) = zero.listener.as_ref().unwrap().accept().unwrap();
+        let Ok((wire, _)) = handshake::answer(Wire::new(socket).unwrap(), &zero.hello().unwrap(), None)
+        else {
+            panic!("process 1 is no stranger")
+        };
+        drop(handshake::await_here(wire).unwrap());
+        let error = waits.join().unwrap();
+        assert!(error.contains("process 0") && error.contains("lost"), "{error}");
+        drop(third);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use cutwater_dataflows::panics;
 
 use crate::cli::log::{prefix, say};
 use crate::shown::shown;
-use crate::supervise::{LOST_PEER, is_supervised};
+use crate::supervise::{self, LOST_PEER, is_supervised};
 
 /// How long the last line may take to be written: standard error may be a pipe that nobody reads.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,7 +29,10 @@ pub fn name_peers(addresses: &[String]) {
 
 /// Prints an error: one line, with its causes.
 pub fn report(error: &anyhow::Error) {
-    last_words(&format!("{}error: {}", prefix(), shown(&format!("{error:#}"))));
+    let text = format!("{error:#}");
+    let text = shown(&text);
+    supervise::error(&text);
+    last_words(&format!("{}error: {text}", prefix()));
 }
 
 /// Prints a line before the process ends; it ends even where standard error is stuck.
@@ -67,14 +70,17 @@ pub fn report_panics() {
             let peer = thread.rsplit('-').next().unwrap_or("?");
             let address = PEERS.get().zip(peer.parse::<usize>().ok()).and_then(|(all, index)| all.get(index));
             let address = address.map_or_else(String::new, |address| format!(" at {address}"));
-            say(&format!(
-                "{}error: the connection to process {peer}{address} is lost ({cause}): it has ended or is out of reach",
-                prefix()
-            ));
+            let text = format!(
+                "the connection to process {peer}{address} is lost ({cause}): it has ended or is out of reach"
+            );
+            supervise::error(&text);
+            say(&format!("{}error: {text}", prefix()));
             exit(if is_supervised() { LOST_PEER.into() } else { 1 });
         }
         let (file, line) = panic.location().map_or(("", 0), |place| (place.file(), place.line()));
-        say(&format!("{}error: {}", prefix(), whose(panics::dataflow(), file, line, thread, &text)));
+        let text = whose(panics::dataflow(), file, line, thread, &text);
+        supervise::error(&text);
+        say(&format!("{}error: {text}", prefix()));
         if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
             say(&std::backtrace::Backtrace::force_capture().to_string());
         }

@@ -33,6 +33,7 @@ use crate::state::cut::Topics;
 use crate::state::resume::Resume;
 use crate::status::Status;
 pub use crate::stopping::Stop;
+use crate::supervise;
 use crate::time::{MachineTime, Time};
 
 /// What to run.
@@ -384,7 +385,8 @@ impl Setup {
         });
         let (time, nudged) = (Arc::clone(&self.time), self.time.now());
         let (stop, dead_letters) = (self.stop.clone(), Arc::clone(&self.dead_letters));
-        Ok(WorkerLoop { sources, clock, probe, stop, time, nudged, dead_letters })
+        let replayed = resume.map_or(0, |resume| resume.last());
+        Ok(WorkerLoop { sources, clock, probe, stop, time, nudged, dead_letters, replayed })
     }
 }
 
@@ -397,6 +399,8 @@ pub struct WorkerLoop {
     time: Arc<dyn Time>,
     nudged: Duration,
     dead_letters: Arc<Folded>,
+    /// The last epoch that a run before had.
+    replayed: Epoch,
 }
 
 impl WorkerLoop {
@@ -405,6 +409,9 @@ impl WorkerLoop {
         let frontier = self.probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Epoch::MAX);
         let mut clock = self.clock.borrow_mut();
         clock.published(frontier);
+        if frontier > self.replayed + 1 && frontier != Epoch::MAX {
+            supervise::progress();
+        }
         let now = self.time.now();
         if now.saturating_sub(self.nudged) >= TICK {
             self.nudged = now;

@@ -15,7 +15,7 @@ const REMIND: Duration = Duration::from_secs(10);
 
 /// How long to wait between tries: from 50 ms on, twice as long each time, up to `longest`, and for each wait up to as
 /// long again by chance, so that many clients don't come back at once. There is no last try.
-fn delays(longest: Duration) -> ExponentialBuilder {
+pub(crate) fn delays(longest: Duration) -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(FIRST)
         .with_max_delay(longest / 2)

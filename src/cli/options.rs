@@ -12,6 +12,7 @@ use crate::feed::kafka::{From, OnDataLoss};
 use crate::kafka::topics::Making;
 use crate::sink::too_large::OnTooLarge;
 use crate::sink::{Delivery, Target, WEBHOOK_MAX_BYTES};
+use crate::supervise::Restart;
 
 /// The options of `cutwater run`.
 #[derive(clap::Args, Clone, Debug)]
@@ -66,6 +67,10 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Cluster")]
     pub peer_timeout: Duration,
 
+    /// Start all processes that run here again from the state, after failures: never, on-failure, or on-failure:N, which
+    /// ends with N failures in a row between which no new epoch was published (10); needs --state
+    #[arg(long, value_name = "WHEN", default_value = "never", help_heading = "Cluster")]
+    pub restart: Restart,
     /// How long a run may take to end after SIGINT or SIGTERM, whatever it waits for
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Cluster")]
     pub stop_timeout: Duration,

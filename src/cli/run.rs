@@ -31,6 +31,7 @@ use crate::sink::too_large::OnTooLarge;
 use crate::sink::{Delivery, Emit, Opener, Sink, SinkKind, Target};
 use crate::state::joining::Joining;
 use crate::status::Status;
+use crate::supervise::{Processes, Restart, Watched};
 use crate::{exit, signals, supervise};
 
 /// Runs a dataflow as the options say: here, or in several processes that are started and watched here.
@@ -55,8 +56,8 @@ pub(super) fn run(
         Some(inherited) => Some(inherited.secret.clone()),
         None => args.cluster_secret_file.as_deref().map(Secret::read).transpose()?,
     };
-    if args.processes.get() > 1 && args.process.is_none() {
-        return supervise::supervise(args.processes.get(), args.stop_timeout, secret);
+    if let Some(watched) = watched(args, secret.as_ref()) {
+        return supervise::supervise(&watched);
     }
     let process = args.process.unwrap_or(0);
     if args.processes.get() > 1 {
@@ -179,6 +180,23 @@ fn service(
         topics: plan.inputs.clone(),
     };
     Service::new(about, status.clone(), stop.clone(), fault.clone())
+}
+
+/// What this process is to watch over, instead of running the dataflow itself.
+fn watched(args: &RunArgs, secret: Option<&Secret>) -> Option<Watched> {
+    let processes = match args.process {
+        None if args.processes.get() > 1 => Processes::All(args.processes.get()),
+        process if args.restart != Restart::Never && !supervise::is_supervised() => {
+            Processes::One(process.unwrap_or(0))
+        }
+        _ => return None,
+    };
+    Some(Watched {
+        processes,
+        secret: secret.cloned(),
+        stop_timeout: args.stop_timeout,
+        restart: args.restart,
+    })
 }
 
 /// How much longer than `--stop-timeout` the processes take that don't publish: less than their supervisor allows.
@@ -460,6 +478,11 @@ fn check_state(args: &RunArgs) -> Result<()> {
     let typed = [("--checkpoint", args.checkpoint), ("--ledger-retention", args.ledger_retention)];
     if args.state.as_ref().is_some_and(String::is_empty) {
         return Err(usage("--state: the folder's name is empty"));
+    }
+    if args.restart != Restart::Never && args.state.is_none() {
+        return Err(usage(
+            "--restart on-failure starts the run again from its state, but none is kept: say where with --state DIR|URL",
+        ));
     }
     match typed.into_iter().find_map(|(option, value)| value.map(|_| option)) {
         Some(option) if args.state.is_none() => {

@@ -30,6 +30,7 @@ mod quick_own;
 mod quick_page;
 mod quick_processes;
 mod quick_reinject;
+mod quick_restart;
 mod quick_sinks;
 mod quick_state;
 mod quick_stopping;

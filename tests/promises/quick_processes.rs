@@ -6,14 +6,13 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal::{self, SIGKILL, SIGSTOP, SIGTERM};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use crate::support::DEADLINE;
 use crate::support::broker::mock;
+use crate::support::family::{children, is_gone, wait_gone};
 use crate::support::kafka::Topic;
 use crate::support::ports::free_port;
 use crate::support::program::{Program, Running, word_count};
@@ -25,45 +24,6 @@ fn sample() -> Topic {
     let topic = mock().topic(3);
     topic.send(LINES);
     topic
-}
-
-/// The processes that a supervisor has started, in the order of their index.
-fn children(supervisor: Pid) -> Vec<Pid> {
-    let mut children: Vec<(String, Pid)> = fs::read_dir("/proc")
-        .expect("/proc")
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|&pid| stat(pid).is_some_and(|(_, parent)| parent == supervisor.as_raw()))
-        .map(|pid| {
-            let arguments = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            (
-                arguments.trim_end_matches('\0').rsplit('\0').next().unwrap_or_default().to_owned(),
-                Pid::from_raw(pid),
-            )
-        })
-        .collect();
-    children.sort();
-    children.into_iter().map(|(_, pid)| pid).collect()
-}
-
-/// The state and the parent of a process that is there.
-fn stat(pid: i32) -> Option<(char, i32)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
-}
-
-/// Gone, or dead and not yet buried by whoever inherited it.
-fn is_gone(pid: Pid) -> bool {
-    stat(pid.as_raw()).is_none_or(|(state, _)| state == 'Z')
-}
-
-fn wait_gone(pids: &[Pid]) {
-    let deadline = Instant::now() + DEADLINE;
-    while !pids.iter().all(|&pid| is_gone(pid)) {
-        assert!(Instant::now() < deadline, "after {DEADLINE:?} these are not gone: {pids:?}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Starts two processes and waits until they count.

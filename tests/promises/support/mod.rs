@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod committed;
+pub mod family;
 pub mod feeds;
 #[cfg(feature = "http")]
 pub mod http;
