@@ -50,6 +50,7 @@ mod real_cuts;
 mod real_damage;
 mod real_dataflows;
 mod real_feeds;
+mod real_hosts;
 mod real_identity;
 mod real_input;
 mod real_kills;
