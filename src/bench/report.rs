@@ -237,7 +237,7 @@ impl Report {
         let delivery = if first.at_least_once { ", at least once" } else { "" };
         let _ = writeln!(
             out,
-            "\n{:<34} {:>12} {:>9} {:>8} {:>9} {:>9} {:>9} {:>9}   {}",
+            "\n{:<34} {:>12} {:>9} {:>8} {:>9} {:>9} {:>9} {:>9}   cores: word-count, load, reader, rest",
             format!("offered, --epoch {} ms{delivery}", self.epoch_ms),
             "records/s",
             "CPU s/M",
@@ -245,8 +245,7 @@ impl Report {
             "p50 ms",
             "p95 ms",
             "p99 ms",
-            "max ms",
-            "cores: word-count, load, reader, rest"
+            "max ms"
         );
         for row in &self.offered {
             let Quantiles { p50, p95, p99, max } = row.latency_ms;
