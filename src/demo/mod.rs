@@ -10,8 +10,11 @@
 
 mod counts;
 mod generate;
+#[path = "../live/picture.rs"]
 mod picture;
+#[path = "../live/screen.rs"]
 mod screen;
+#[path = "../live/table.rs"]
 mod table;
 mod text;
 
