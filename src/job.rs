@@ -10,7 +10,7 @@ use cutwater_dataflows::clock::FlowTime;
 use cutwater_dataflows::digest::digested;
 use cutwater_dataflows::flow::Persistence;
 use cutwater_dataflows::operators::accumulate::accumulate;
-use cutwater_dataflows::render::{Renderer, RendererOf, Wanted, json, render};
+use cutwater_dataflows::render::{Encoded, Renderer, RendererOf, Wanted, json, render};
 use cutwater_dataflows::source::Driver;
 use cutwater_dataflows::{Build, Epoch, Flow, OutputShape, Shape, dead_letter, panics};
 use timely::CommunicationConfig;
@@ -23,7 +23,7 @@ use crate::epoch::{Clock, EpochOptions, announce};
 use crate::fault::Fault;
 use crate::feed::{Feed, Feeds, Place};
 use crate::fold::Folded;
-use crate::publish::{Cuts, Noting, Outlet, Publisher, Publishing, Step, publish, spawn, stages};
+use crate::publish::{Cuts, Noting, Outlet, Publisher, Publishing, Step, Views, publish, spawn, stages};
 use crate::sink::check::Check;
 use crate::sink::{Emit, Sink};
 use crate::source::Shared;
@@ -50,10 +50,24 @@ pub struct Job {
     pub dead_letters: Vec<Box<dyn Sink>>,
     /// Hears of every cut before its epoch leaves. Used only in the process with worker 0.
     pub cuts: Option<Box<dyn Cuts>>,
+    /// Whether its outputs are to be asked while it runs, the same in all processes.
+    pub views: Viewing,
     /// What the run resumes from and keeps; without it, it starts from nothing and leaves nothing behind.
     pub state: Option<State>,
     /// Figures of the run; only those of the process with worker 0 are filled.
     pub status: Status,
+}
+
+/// Who is told of the changes of all outputs, beside their sinks.
+#[derive(Default)]
+pub enum Viewing {
+    /// Nobody.
+    #[default]
+    Off,
+    /// Those in the process with worker 0, which is another one.
+    Elsewhere,
+    /// These.
+    Here(Box<dyn Views>),
 }
 
 /// What a run resumes from, and how it keeps its persisted collections.
@@ -210,6 +224,8 @@ pub struct Setup {
     epochs: EpochOptions,
     /// Of each output.
     leaving: Vec<Leaving>,
+    /// Are there views?
+    viewed: bool,
     publisher: Mutex<Option<Publisher>>,
     state: Option<State>,
     status: Status,
@@ -228,7 +244,7 @@ impl Setup {
     /// # Panics
     /// If there are not as many bindings as the dataflow has outputs.
     pub fn new(job: Job, stop: &Stop, fault: &Fault) -> Result<(Setup, Noting, Publishing)> {
-        let Job { dataflow, feeds, epochs, outputs, dead_letters, cuts, state, status } = job;
+        let Job { dataflow, feeds, epochs, outputs, dead_letters, cuts, views, state, status } = job;
         let shape = Shape::of(&*dataflow)?;
         assert_eq!(shape.outputs.len(), outputs.len(), "a binding for each output of {}", dataflow.name());
         let published = state.as_ref().map(|state| state.resume.published);
@@ -252,8 +268,13 @@ impl Setup {
         if let Some(resume) = resume {
             status.resumes(resume.checkpoint, resume.last());
         }
+        let (viewed, views) = match views {
+            Viewing::Off => (false, None),
+            Viewing::Elsewhere => (true, None),
+            Viewing::Here(views) => (true, Some(views)),
+        };
         let (publisher, noting, publishing) =
-            stages(outlets, cuts, checkpoints, resume, status.clone(), fault)?;
+            stages(outlets, cuts, views, checkpoints, resume, status.clone(), fault)?;
         let publisher = Mutex::new(Some(publisher));
         let (stop, fault) = (stop.clone(), fault.clone());
         let time: Arc<dyn Time> = Arc::new(MachineTime::default());
@@ -264,6 +285,7 @@ impl Setup {
             feeds,
             epochs,
             leaving,
+            viewed,
             publisher,
             state,
             status,
@@ -365,12 +387,17 @@ impl Setup {
             let parts = Flow::build(scope, &*self.dataflow, Box::new(driver), persistence, time);
             let mut digests = Vec::new();
             let mut rendered = Vec::new();
+            let mut views = Vec::new();
             for (number, (output, leaving)) in parts.outputs.into_iter().zip(&self.leaving).enumerate() {
-                let mut changes = (output.changes)(leaving.snapshot);
+                let mut changes = (output.changes)(leaving.snapshot || self.viewed);
                 if self.state.is_some() {
                     let digest;
                     (changes, digest) = digested(changes, number);
                     digests.push(digest);
+                }
+                if self.viewed {
+                    let all = Wanted { from: Some(0), keys: false };
+                    views.push(render(changes.clone(), Arc::new(Encoded), all));
                 }
                 if leaving.at_end {
                     changes = accumulate(changes);
@@ -380,7 +407,7 @@ impl Setup {
             let letters = scope.concatenate(parts.dead_letters);
             let wanted = wanted(resume.map(|resume| resume.published));
             rendered.push(render(letters, dead_letter::renderer(), wanted));
-            publish(scope, rendered, digests, parts.reports, publisher).probe_with(&probe);
+            publish(scope, rendered, views, digests, parts.reports, publisher).probe_with(&probe);
             collect_parts(scope, parts.checkpoint_parts, checkpoints);
         });
         let (time, nudged) = (Arc::clone(&self.time), self.time.now());

@@ -65,6 +65,19 @@ pub trait Cuts: Send {
     fn sync(&mut self) -> Result<()>;
 }
 
+/// Hears of what outputs change by, epoch by epoch, once their sinks have it: encoded rows, in batches of which
+/// [`encoded`](cutwater_dataflows::render::encoded) shows the rows. Publishing waits for it.
+pub trait Views: Send {
+    /// What precedes the first epoch, of an output, by its number: rows in any order, in several calls.
+    fn restore(&mut self, output: usize, rows: Vec<FlatBatch>);
+
+    /// All of what precedes the first epoch has come. Called once, before the first epoch.
+    fn restored(&mut self);
+
+    /// An epoch is published: what each output that changed has changed by. Called for each in turn.
+    fn publish(&mut self, epoch: Epoch, changes: BTreeMap<usize, Vec<FlatBatch>>, reports: &[Report]);
+}
+
 /// The time of what precedes the first epoch.
 const BEFORE: Epoch = 0;
 
@@ -73,6 +86,8 @@ const BEFORE: Epoch = 0;
 struct Content {
     /// Rendered, by output, in the order of their declaration.
     changes: BTreeMap<usize, Vec<FlatBatch>>,
+    /// For views, likewise.
+    viewed: BTreeMap<usize, Vec<FlatBatch>>,
     /// By output. Those that are missing are zero.
     digests: BTreeMap<usize, u64>,
     reports: Vec<Report>,
@@ -111,6 +126,7 @@ pub enum Step {
 pub fn stages(
     outlets: Vec<Outlet>,
     cuts: Option<Box<dyn Cuts>>,
+    views: Option<Box<dyn Views>>,
     checkpoints: Option<Arc<dyn Checkpoints>>,
     resume: Option<&Resume>,
     status: Status,
@@ -131,7 +147,7 @@ pub fn stages(
     let waiting = fault.waiting();
     let said = Folded::new("epochs with rows too large for a sink");
     let publishing =
-        Publishing { inbox: outbox, outlets, checkpoints, status, done, wake: None, waiting, said };
+        Publishing { inbox: outbox, outlets, views, checkpoints, status, done, wake: None, waiting, said };
     Ok((publisher, noting, publishing))
 }
 
@@ -183,7 +199,7 @@ impl Noting {
 
     /// Refuses rows of an epoch that is not one of this run's: it has no cut that they could belong to.
     fn check(&self, epoch: Epoch, content: &Content) -> Result<()> {
-        let changed = content.changes.keys().chain(content.digests.keys()).min();
+        let changed = content.changes.keys().chain(content.viewed.keys()).chain(content.digests.keys()).min();
         let Some(&output) = changed else { return Ok(()) };
         ensure!(
             epoch >= self.first && content.reports.iter().any(Report::is_epoch),
@@ -210,6 +226,7 @@ impl Noting {
 pub struct Publishing {
     inbox: Receiver<Order>,
     outlets: Vec<Open>,
+    views: Option<Box<dyn Views>>,
     checkpoints: Option<Arc<dyn Checkpoints>>,
     status: Status,
     done: Done,
@@ -271,8 +288,12 @@ impl Publishing {
         self.outlets.iter_mut().flat_map(|outlet| &mut outlet.sinks).try_for_each(|(_, sink)| sink.finish())
     }
 
-    /// Has the outputs that are checked, and the sinks that want it, know what precedes the first epoch.
+    /// Has the outputs that are checked, and the sinks and views that want it, know what precedes the first epoch.
     fn restore(&mut self, content: Content) -> Result<()> {
+        if let Some(views) = &mut self.views {
+            content.viewed.into_iter().for_each(|(output, batches)| views.restore(output, batches));
+            views.restored();
+        }
         for (index, batches) in content.changes {
             let outlet = &mut self.outlets[index];
             outlet.check.iter_mut().try_for_each(|check| check.restore(&batches))?;
@@ -302,6 +323,9 @@ impl Publishing {
         if epoch == END {
             self.status.ended(changes);
         } else {
+            if let Some(views) = &mut self.views {
+                views.publish(epoch, std::mem::take(&mut content.viewed), &content.reports);
+            }
             self.status.published(epoch, &content.reports, changes);
             self.checkpoints.iter().for_each(|checkpoints| checkpoints.published(epoch));
         }
@@ -411,19 +435,22 @@ pub fn spawn(
         .with_context(|| format!("starting the thread {name}"))
 }
 
-/// Builds the publishing operator. Only worker 0 has a `publisher`; all rows, which are rendered, come to it. The returned
+/// Builds the publishing operator. Only worker 0 has a `publisher`; all rows, which are rendered, come to it, those of
+/// `outputs` for sinks and those of `views` for views. The returned
 /// stream carries nothing; its frontier is that of what is published.
 pub fn publish<'s>(
     scope: Scope<'s, Epoch>,
     outputs: Vec<Stream<'s, Epoch, FlatBatch>>,
+    views: Vec<Stream<'s, Epoch, FlatBatch>>,
     digests: Vec<Stream<'s, Epoch, Vec<DigestPart>>>,
     reports: Vec<Stream<'s, Epoch, Vec<Report>>>,
     publisher: Option<Publisher>,
 ) -> Stream<'s, Epoch, Vec<()>> {
     let mut builder = OperatorBuilder::new("Publish".to_owned(), scope);
     let (_output, stream) = builder.new_output::<Vec<()>>();
+    let of_sinks = outputs.len();
     let mut rows: Vec<_> =
-        outputs.into_iter().map(|output| builder.new_input(output, to_worker_0())).collect();
+        outputs.into_iter().chain(views).map(|output| builder.new_input(output, to_worker_0())).collect();
     let mut digests = builder.new_input(scope.concatenate(digests), Exchange::new(|_: &DigestPart| 0));
     let mut reports = builder.new_input(scope.concatenate(reports), Exchange::new(|_: &Report| 0));
     if let Some(publisher) = &publisher {
@@ -435,6 +462,7 @@ pub fn publish<'s>(
     builder.build(move |_capabilities| {
         let mut pending: BTreeMap<Epoch, (Capability<Epoch>, Content)> = BTreeMap::new();
         let mut ordered: BTreeMap<Epoch, Capability<Epoch>> = BTreeMap::new();
+        let mut restored = false;
         move |frontiers| {
             for (index, input) in rows.iter_mut().enumerate() {
                 input.for_each(|capability, batch| {
@@ -442,7 +470,11 @@ pub fn publish<'s>(
                     let (_, content) = pending
                         .entry(epoch)
                         .or_insert_with(|| (capability.delayed(&epoch, 0), Content::default()));
-                    content.changes.entry(index).or_default().push(std::mem::take(batch));
+                    let (of, index) = match index.checked_sub(of_sinks) {
+                        Some(view) => (&mut content.viewed, view),
+                        None => (&mut content.changes, index),
+                    };
+                    of.entry(index).or_default().push(std::mem::take(batch));
                 });
             }
             digests.for_each(|capability, parts| {
@@ -463,6 +495,13 @@ pub fn publish<'s>(
                 content.reports.append(batch);
             });
             let Some(publisher) = &publisher else { return };
+            // Said also where nothing precedes.
+            if !restored && !frontiers.iter().any(|frontier| frontier.less_equal(&BEFORE)) {
+                restored = true;
+                let (capability, content) = pending.remove(&BEFORE).unzip();
+                let _ = publisher.orders.send(Order::Publish(BEFORE, content.unwrap_or_default()));
+                ordered.extend(capability.map(|capability| (BEFORE, capability)));
+            }
             while let Some(first) = pending.first_entry() {
                 let epoch = *first.key();
                 if frontiers.iter().any(|frontier| frontier.less_equal(&epoch)) {
@@ -470,7 +509,10 @@ pub fn publish<'s>(
                 }
                 let (capability, content) = first.remove();
                 // Nothing but what a worker had to say of time.
-                if content.changes.is_empty() && !content.reports.iter().any(Report::is_epoch) {
+                if content.changes.is_empty()
+                    && content.viewed.is_empty()
+                    && !content.reports.iter().any(Report::is_epoch)
+                {
                     continue;
                 }
                 // Fails when a stage has failed: then the run is about to end.

@@ -22,7 +22,7 @@ use crate::epoch::EpochOptions;
 use crate::fault::Fault;
 use crate::feed::Place;
 use crate::feed::kafka::{From, KafkaFeeds, OnDataLoss, Reading};
-use crate::job::{self, Binding, Job, Stop, Workers};
+use crate::job::{self, Binding, Job, Stop, Viewing, Workers};
 use crate::kafka::client::Settings;
 use crate::kafka::topics::Pattern;
 use crate::sink::{Emit, Sink};
@@ -196,6 +196,7 @@ fn word_count(order: &Order) -> Result<Run> {
         outputs: vec![Binding { emits: vec![Emit::Final], ..Binding::new(vec![Box::new(rows.clone())]) }],
         dead_letters: Vec::new(),
         cuts: None,
+        views: Viewing::Off,
         state: None,
         status: Status::default(),
     };

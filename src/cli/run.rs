@@ -20,7 +20,7 @@ use crate::cluster::{Cluster, SHORTEST_SILENCE, Secret};
 use crate::epoch::EpochOptions;
 use crate::fault::Fault;
 use crate::feed::kafka::{KafkaFeeds, Reading};
-use crate::job::{self, Binding, DEAD_LETTERS, Job, Stop};
+use crate::job::{self, Binding, DEAD_LETTERS, Job, Stop, Viewing};
 use crate::kafka::client::Settings;
 use crate::kafka::topics::{Making, Pattern};
 use crate::publish::Cuts;
@@ -125,6 +125,10 @@ pub(super) fn run(
     if let (Some(service), Some((kept, _))) = (&service, &kept) {
         service.keeps(kept.known().clone());
     }
+    #[cfg(feature = "http")]
+    let views = viewing(args, service.as_ref(), state.as_ref())?;
+    #[cfg(not(feature = "http"))]
+    let views = Viewing::Off;
     let workers = connected.workers()?;
     if process == 0 {
         feeds.show_lag(&status);
@@ -136,6 +140,7 @@ pub(super) fn run(
         outputs,
         dead_letters,
         cuts,
+        views,
         state,
         status: status.clone(),
     };
@@ -197,6 +202,17 @@ fn watched(args: &RunArgs, secret: Option<&Secret>) -> Option<Watched> {
         stop_timeout: args.stop_timeout,
         restart: args.restart,
     })
+}
+
+/// Who is told of changes, so that outputs can be asked.
+#[cfg(feature = "http")]
+fn viewing(args: &RunArgs, service: Option<&Service>, state: Option<&job::State>) -> Result<Viewing> {
+    if args.http.http.is_none() {
+        return Ok(Viewing::Off);
+    }
+    let Some(service) = service else { return Ok(Viewing::Elsewhere) };
+    let resume = state.map(|state| &*state.resume);
+    Ok(Viewing::Here(service.views().fill(args.http.history(), resume)?))
 }
 
 /// How much longer than `--stop-timeout` the processes take that don't publish: less than their supervisor allows.
@@ -576,11 +592,15 @@ pub(super) fn hosts(args: &RunArgs) -> Result<Vec<String>> {
 /// Equal in processes that build the same dataflow and read the same input.
 fn fingerprint(args: &RunArgs, dataflow: &dyn Build) -> u64 {
     let RunArgs { topic, format, from, until_end, workers, processes, emit, state, lateness, .. } = args;
+    #[cfg(feature = "http")]
+    let views = args.http.http.is_some();
+    #[cfg(not(feature = "http"))]
+    let views = false;
     let version = env!("CARGO_PKG_VERSION");
     let name = dataflow.name();
     xxh3_64(
         format!(
-            "{version} {name} {dataflow:?} {topic:?} {format:?} {from:?} {until_end} {workers} {processes} {emit:?} {state:?} {lateness:?}"
+            "{version} {name} {dataflow:?} {topic:?} {format:?} {from:?} {until_end} {workers} {processes} {emit:?} {state:?} {lateness:?} {views}"
         )
         .as_bytes(),
     )

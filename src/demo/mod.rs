@@ -39,7 +39,7 @@ use crate::cluster::Cluster;
 use crate::epoch::EpochOptions;
 use crate::fault::Fault;
 use crate::feed::kafka::{From, KafkaFeeds, OnDataLoss, Reading};
-use crate::job::{self, Binding, Job, Stop};
+use crate::job::{self, Binding, Job, Stop, Viewing};
 use crate::kafka::client::Settings;
 use crate::kafka::topics::Pattern;
 use crate::shown::count;
@@ -189,6 +189,7 @@ fn start(
         outputs: vec![Binding::new(vec![Box::new(counts)])],
         dead_letters: Vec::new(),
         cuts: None,
+        views: Viewing::Off,
         state: None,
         status,
     };

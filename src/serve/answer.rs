@@ -42,6 +42,12 @@ impl Failed {
     }
 }
 
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.error)
+    }
+}
+
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
         let body = serde_json::json!({ "error": self.error }).to_string();

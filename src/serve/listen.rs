@@ -15,6 +15,8 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::yields_to_the_run;
+
 /// Connections at most.
 const CONNECTIONS: usize = 256;
 /// Bytes of a request's headers at most.
@@ -47,6 +49,8 @@ impl Server {
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("cutwater:http")
+            .max_blocking_threads(THREADS)
+            .on_thread_start(yields_to_the_run)
             .enable_all()
             .build()
             .context("--http: starting its threads")?;
@@ -72,6 +76,7 @@ impl Drop for Server {
 
 /// Serves until `ended`.
 fn run(runtime: Runtime, listener: TcpListener, router: Router, ended: oneshot::Receiver<()>) {
+    yields_to_the_run();
     runtime.block_on(async move {
         tokio::select! {
             () = accept(listener, router) => {}

@@ -4,6 +4,7 @@
 //! - [`listen`]: the server: its thread, its connections and their limits
 //! - [`access`]: who may ask
 //! - [`answer`]: errors and parameters, the same for every path
+//! - [`views`]: the rows of each output, as of the epochs held
 //! - [`outputs`]: `/v1/outputs`; [`figures`]: `/metrics`, health, status, graph and profile; [`page`]: the page; [`letters`]: dead
 //!   letters; [`state`]: the state
 //! - `openapi.json`: the description that is served; a path that is added is added there
@@ -18,6 +19,7 @@ pub mod listen;
 mod outputs;
 mod page;
 mod state;
+pub mod views;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -34,6 +36,7 @@ use crate::kafka::topics::Pattern;
 use crate::state::known::Known;
 use crate::status::Status;
 use crate::stopping::Stop;
+use views::Views;
 
 /// What a run is, whatever it does.
 pub struct About {
@@ -64,6 +67,7 @@ struct Inner {
     letters: Letters,
     /// Once the run goes on from it.
     state: OnceLock<Known>,
+    views: Views,
 }
 
 /// What a run does now.
@@ -107,8 +111,10 @@ impl Service {
     /// Of a run with these figures, which `stop` ends well and `fault` badly.
     pub fn new(about: About, status: Status, stop: Stop, fault: Fault) -> Self {
         let letters = Letters::of(about.topics.clone());
+        let views = Views::new(about.shape.outputs.clone());
         let started_at = SystemTime::now();
-        Service(Arc::new(Inner { about, started_at, status, stop, fault, letters, state: OnceLock::new() }))
+        let state = OnceLock::new();
+        Service(Arc::new(Inner { about, started_at, status, stop, fault, letters, state, views }))
     }
 
     /// What the run is.
@@ -147,6 +153,11 @@ impl Service {
         self.0.state.get()
     }
 
+    /// The rows of its outputs.
+    pub fn views(&self) -> &Views {
+        &self.0.views
+    }
+
     /// What the run does now.
     pub fn phase(&self) -> Phase {
         if self.0.fault.is_raised() {
@@ -168,6 +179,12 @@ impl Service {
         let epochs = epoch.saturating_sub(from);
         (epoch.max(from) < through).then(|| Replayed { epochs, of: through - from })
     }
+}
+
+/// Has this thread, and no other, get the processor after those that do the run's work.
+pub(crate) fn yields_to_the_run() {
+    // Where the system refuses, it is only slower.
+    let _ = rustix::process::nice(10);
 }
 
 /// All paths.

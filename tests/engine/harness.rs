@@ -12,7 +12,7 @@ use cutwater::epoch::EpochOptions;
 use cutwater::fault::Fault;
 use cutwater::feed::Place;
 use cutwater::feed::seeded::{Cut, Key, Seeded, Stored, World};
-use cutwater::job::{self, Binding, DEAD_LETTERS, Job, State, Stop, Workers};
+use cutwater::job::{self, Binding, DEAD_LETTERS, Job, State, Stop, Viewing, Workers};
 use cutwater::publish::Cuts;
 use cutwater::sink::{Emit, Sink};
 use cutwater::state::checkpoint::StateWriters;
@@ -179,6 +179,7 @@ impl Run {
                     trouble: self.trouble.clone(),
                 })),
             },
+            views: Viewing::Off,
             state: self.resume.clone().map(|resume| State {
                 resume: Arc::new(resume),
                 writers: Arc::new(Forgetful(self.restored.clone())),

@@ -10,7 +10,7 @@ use cutwater::cluster::Cluster;
 use cutwater::epoch::EpochOptions;
 use cutwater::fault::Fault;
 use cutwater::feed::kafka::{From, KafkaFeeds, OnDataLoss, Reading};
-use cutwater::job::{self, Binding, Job, Stop};
+use cutwater::job::{self, Binding, Job, Stop, Viewing};
 use cutwater::kafka::client::Settings;
 use cutwater::kafka::topics::Pattern;
 use cutwater::sink::Sink;
@@ -65,6 +65,7 @@ fn job(topic: &Topic, sink: Stalled, status: &Status, fault: &Fault) -> Job {
         outputs: vec![Binding::new(vec![Box::new(sink)])],
         dead_letters: Vec::new(),
         cuts: None,
+        views: Viewing::Off,
         state: None,
         status: status.clone(),
     }

@@ -81,7 +81,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::record::{Malformed, Record};
-use crate::rows::{Kind, Schema};
+use crate::rows::{Kind, Schema, Value};
 
 pub use avro::Avro;
 pub use bound::bound;
@@ -92,6 +92,15 @@ pub use protobuf::Protobuf;
 pub(crate) use read::{Append, Payload, Refine, Upserts};
 pub use row_writer::{Layout, RowWriter};
 pub use text::Text;
+
+/// The value that `text` is in a column of this type, as formats read it in which all is text: a timestamp in RFC 3339 or in
+/// whole milliseconds, bytes in base 64, which are decoded into `bytes`.
+///
+/// # Errors
+/// If it is none: why, in words.
+pub fn value_of<'a>(kind: &Kind, text: &'a str, bytes: &'a mut Vec<u8>) -> Result<Value<'a>, String> {
+    scalar::parse(kind, text, bytes).map_err(|why| why.to_string())
+}
 
 /// How the bytes of a record become the values of a row's columns.
 ///

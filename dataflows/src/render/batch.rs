@@ -117,6 +117,14 @@ impl Place {
     }
 }
 
+/// The encoded rows of a rendered batch, as they come in it, with their differences.
+///
+/// # Panics
+/// If the batch is not a rendered one.
+pub fn encoded(batch: &FlatBatch) -> impl Iterator<Item = (&[u8], Diff)> {
+    batch.iter().map(|(row, diff)| (&row[Place::of(row).row], diff))
+}
+
 /// Calls `each` with the key and the difference of each row of a rendered batch.
 pub fn for_each_key(batch: &FlatBatch, mut each: impl FnMut(&[u8], Diff)) {
     for (row, diff) in batch.iter() {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use crate::rows::{Json, Schema};
 
-pub use batch::rendered;
+pub use batch::{encoded, rendered};
 pub use merge::{as_they_come, merge};
 pub use operator::{Wanted, render, to_worker_0};
 
@@ -62,6 +62,13 @@ impl Renderer for Json {
         key.extend_from_slice(&value[start..keyed]);
         key.push(b'}');
     }
+}
+
+/// Renders nothing: the encoded rows themselves are wanted, which [`encoded`] shows.
+pub struct Encoded;
+
+impl Renderer for Encoded {
+    fn render(&self, _row: &[u8], _key: &mut Vec<u8>, _value: &mut Vec<u8>) {}
 }
 
 /// A change of an output, ready for a sink. The changes of an epoch share their memory.

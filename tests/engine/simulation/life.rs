@@ -8,7 +8,7 @@ use cutwater::epoch::EpochOptions;
 use cutwater::fault::Fault;
 use cutwater::feed::Place;
 use cutwater::feed::seeded::{Manner, Seeded, World};
-use cutwater::job::{self, Binding, DEAD_LETTERS, Setup, Stop};
+use cutwater::job::{self, Binding, DEAD_LETTERS, Setup, Stop, Viewing};
 use cutwater::kafka::identity::Pinned;
 use cutwater::publish::{Noting, Publishing, Step};
 use cutwater::state::checkpoint::coordinator::Coordinator;
@@ -241,6 +241,7 @@ impl Job {
                 .into(),
             dead_letters: sinks(DEAD_LETTERS),
             cuts: Some(owned.cuts),
+            views: Viewing::Off,
             state: Some(job::State {
                 resume,
                 writers: Arc::new(OfProcesses { writers, workers }),

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "tests of views, figures and page use it, each a part")]
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -15,6 +16,38 @@ pub struct Http {
     pub url: String,
     token: Option<String>,
     agent: ureq::Agent,
+}
+
+/// Server-sent events.
+pub struct Events(BufReader<ureq::BodyReader<'static>>);
+
+/// One of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    pub id: String,
+    pub name: String,
+    pub data: String,
+}
+
+impl Iterator for Events {
+    type Item = Event;
+    fn next(&mut self) -> Option<Event> {
+        let mut event = Event::default();
+        loop {
+            let mut line = String::new();
+            // The server ends the stream, or the connection.
+            if self.0.read_line(&mut line).unwrap_or(0) == 0 {
+                return None;
+            }
+            match line.trim_end().split_once(": ") {
+                Some(("id", id)) => event.id = id.to_owned(),
+                Some(("event", name)) => event.name = name.to_owned(),
+                Some(("data", data)) => event.data = data.to_owned(),
+                _ if !event.name.is_empty() => return Some(event),
+                _ => {}
+            }
+        }
+    }
 }
 
 /// An answer.
@@ -45,8 +78,7 @@ impl Http {
         Http { token: Some(token.to_owned()), ..self }
     }
 
-    /// The answer to a GET of a path with these headers.
-    pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    fn call(&self, path: &str, headers: &[(&str, &str)]) -> ureq::http::Response<ureq::Body> {
         let mut request = self.agent.get(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -54,7 +86,19 @@ impl Http {
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let mut response = request.call().unwrap_or_else(|error| panic!("GET {path}: {error}"));
+        request.call().unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    }
+
+    /// The events of a stream, from when the server has accepted it.
+    pub fn events(&self, path: &str, headers: &[(&str, &str)]) -> Events {
+        let response = self.call(path, headers);
+        assert_eq!(response.status(), 200, "GET {path}");
+        Events(BufReader::new(response.into_body().into_reader()))
+    }
+
+    /// The answer to a GET of a path with these headers.
+    pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut response = self.call(path, headers);
         let named = response.headers().iter();
         let headers = named.map(|(name, value)| {
             (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())

@@ -1,0 +1,219 @@
+//! What fills views: the one that writes them, in the thread that publishes.
+
+use std::collections::BTreeMap;
+use std::mem::take;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+use cutwater_dataflows::flat::FlatBatch;
+use cutwater_dataflows::render::encoded;
+use cutwater_dataflows::source::{Report, times};
+use cutwater_dataflows::{Diff, Epoch};
+
+use super::merger::{Merger, Pair};
+use super::sorted::{Since, Sorted};
+use super::{Held, History, Published, View, Views};
+use crate::publish;
+use crate::state::cut::{Cut, Topics};
+use crate::state::resume::Resume;
+
+/// The changes of two runs up to which they are merged at once: well below a millisecond.
+const AT_ONCE: usize = 4096;
+
+/// Fills views.
+pub(super) struct Publisher {
+    views: Views,
+    history: History,
+    held: Held,
+    merger: Merger,
+    /// What precedes the first epoch, until all of it has come.
+    before: BTreeMap<usize, Vec<FlatBatch>>,
+    /// By input, topic and partition.
+    cut: Cut,
+    /// When the last epoch closed.
+    closed: i64,
+    /// The epoch of the checkpoint that the run resumes from, or 0.
+    checkpoint: Epoch,
+    /// The epoch up to which a run before had read.
+    last: Epoch,
+    /// Bytes of all epochs that are held.
+    size: usize,
+}
+
+impl Publisher {
+    pub(super) fn new(views: Views, history: History, resume: Option<&Resume>) -> Result<Self> {
+        let mut held = Held::clone(&views.0.now.load());
+        let (checkpoint, last) = resume.map_or((0, 0), |resume| (resume.checkpoint, resume.last()));
+        held.changes_after = checkpoint;
+        for (view, output) in held.views.iter_mut().zip(views.outputs()) {
+            let lacks = output.appends || !output.restorable;
+            view.since = (lacks && checkpoint > 0).then_some(checkpoint);
+            view.appends = output.appends;
+        }
+        Ok(Publisher {
+            views,
+            history,
+            held,
+            merger: Merger::start()?,
+            before: BTreeMap::new(),
+            cut: resume.map(|resume| resume.cut.clone()).unwrap_or_default(),
+            closed: resume.map_or(0, |resume| resume.times.closed),
+            checkpoint,
+            last,
+            size: 0,
+        })
+    }
+
+    /// Shows what is held to all who ask from now on.
+    fn show(&mut self) {
+        let newest = self.held.epochs.newest().map(|published| published.epoch);
+        self.held.ready = newest.is_some_and(|newest| newest >= self.last);
+        self.views.0.now.store(Arc::new(self.held.clone()));
+        if self.held.ready {
+            self.views.0.newest.send_replace(newest);
+        }
+    }
+
+    /// Notes an epoch.
+    fn note(&mut self, epoch: Epoch, changes: BTreeMap<usize, Arc<Sorted>>) {
+        let next = by_topic(&self.cut);
+        let cut = serde_json::to_string(&next).unwrap_or_default();
+        // What changed is held twice once it is merged.
+        let size = 256 + cut.len() + changes.values().map(|sorted| 2 * sorted.size()).sum::<usize>();
+        self.size += size;
+        self.held.next = Arc::new(next);
+        let published = Published { epoch, cut, closed: self.closed, at: Instant::now(), changes, size };
+        self.held.epochs.push(Arc::new(published));
+    }
+
+    /// Lets go of epochs that are too old, or too much.
+    fn forget(&mut self) {
+        while let Some(second) = self.held.epochs.get(1) {
+            // An epoch is the newest until the next one.
+            if second.at.elapsed() <= self.history.time && self.size <= self.history.bytes {
+                return;
+            }
+            let Some(first) = self.held.epochs.pop() else { return };
+            self.size -= first.size;
+            self.held.changes_after = first.epoch;
+            for (output, view) in self.held.views.iter_mut().enumerate() {
+                if view.appends {
+                    view.since = Some(first.epoch);
+                    view.rows -= first.changes(output).map(|(_, diff)| diff).sum::<Diff>();
+                }
+            }
+        }
+    }
+
+    /// What is asked of old epochs of a view.
+    fn since(&self, output: usize) -> Since {
+        match self.held.views[output].since {
+            Some(since) if self.held.views[output].appends => Since::After(since),
+            _ => Since::AsOf(self.held.epochs.get(0).map_or(0, |oldest| oldest.epoch)),
+        }
+    }
+
+    /// Merges runs of about one size, at once where they are small.
+    fn merge(&mut self) {
+        if let Some(((output, place), merged)) = self.merger.take() {
+            self.held.views[output].replace(place, merged);
+        }
+        for output in 0..self.held.views.len() {
+            let since = self.since(output);
+            let busy = self.merger.busy();
+            let from = busy.filter(|(of, _)| *of == output).map_or(0, |(_, place)| place + 2);
+            let view = &mut self.held.views[output];
+            while let Some(place) = view.due(from) {
+                let (older, newer) = (&view.runs[place], &view.runs[place + 1]);
+                if older.weight() + newer.weight() <= AT_ONCE {
+                    let merged = Sorted::merge(older, newer, since);
+                    view.replace(place, merged);
+                    continue;
+                }
+                if busy.is_none() {
+                    let (older, newer) = (Arc::clone(older), Arc::clone(newer));
+                    self.merger.merge(Pair { output, place, older, newer, since });
+                }
+                break;
+            }
+        }
+    }
+}
+
+impl View {
+    /// The place of the last two runs that are to be merged, from a place on: of which the older is less than twice the
+    /// newer.
+    fn due(&self, from: usize) -> Option<usize> {
+        let pairs = from..self.runs.len().saturating_sub(1);
+        pairs.rev().find(|&place| self.runs[place].weight() < 2 * self.runs[place + 1].weight())
+    }
+
+    /// Puts one run in the place of two.
+    fn replace(&mut self, place: usize, merged: Sorted) {
+        self.runs.splice(place..place + 2, (merged.len() > 0).then(|| Arc::new(merged)));
+    }
+
+    /// Adds a run.
+    fn add(&mut self, sorted: &Arc<Sorted>) {
+        self.rows +=
+            (0..sorted.len()).flat_map(|index| sorted.changes(index)).map(|(_, diff)| diff).sum::<Diff>();
+        self.runs.push(Arc::clone(sorted));
+    }
+}
+
+/// The offsets of each topic's partitions; the least, where several inputs read it.
+fn by_topic(cut: &Cut) -> Topics {
+    let mut topics = Topics::new();
+    for (_, topic, partition, next) in cut.iter() {
+        if !topics.contains_key(topic) {
+            topics.insert(topic.to_owned(), BTreeMap::new());
+        }
+        let known = topics.get_mut(topic).and_then(|partitions| partitions.insert(partition, next));
+        if let (Some(known), Some(partitions)) = (known, topics.get_mut(topic)) {
+            partitions.insert(partition, known.min(next));
+        }
+    }
+    topics
+}
+
+impl publish::Views for Publisher {
+    fn restore(&mut self, output: usize, mut rows: Vec<FlatBatch>) {
+        if !self.views.outputs()[output].appends {
+            self.before.entry(output).or_default().append(&mut rows);
+        }
+    }
+
+    fn restored(&mut self) {
+        for (output, batches) in take(&mut self.before) {
+            let sorted = Sorted::of(self.checkpoint, batches.iter().flat_map(encoded));
+            self.held.views[output].add(&Arc::new(sorted));
+        }
+        if self.checkpoint > 0 {
+            self.note(self.checkpoint, BTreeMap::new());
+            self.show();
+        }
+    }
+
+    fn publish(&mut self, epoch: Epoch, changes: BTreeMap<usize, Vec<FlatBatch>>, reports: &[Report]) {
+        for report in reports {
+            for moved in &report.moved {
+                self.cut.set(&report.input, &moved.topic, moved.partition, moved.next);
+            }
+        }
+        let closed = times(reports).map(|(_, time)| time.closed).max();
+        self.closed = closed.unwrap_or(self.closed).max(self.closed);
+        let sorted = changes.into_iter().filter_map(|(output, batches)| {
+            let sorted = Sorted::of(epoch, batches.iter().flat_map(encoded));
+            (sorted.len() > 0).then(|| (output, Arc::new(sorted)))
+        });
+        let sorted: BTreeMap<usize, Arc<Sorted>> = sorted.collect();
+        for (&output, sorted) in &sorted {
+            self.held.views[output].add(sorted);
+        }
+        self.note(epoch, sorted);
+        self.forget();
+        self.merge();
+        self.show();
+    }
+}
