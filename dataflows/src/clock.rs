@@ -192,7 +192,7 @@ impl<'s> Flow<'s> {
     ///
     /// It costs a change an epoch in all that is made of it: join it with little.
     pub fn clock(&self) -> Collection<'s, Clock> {
-        self.made(rows(self.now(), self.resumed_at()), Snapshot::default()).unique_by(Some(0))
+        self.made(rows(self.now(), self.resumed_at()), Snapshot::default()).unique_by(0)
     }
 
     /// The time of each epoch, for operators that wait for a time: one message an epoch on each worker, at the epoch's own

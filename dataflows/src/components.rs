@@ -50,7 +50,7 @@ impl Dataflow for Components {
             told.concat(nodes).reduce(|_node, labels, least| least.push((labels[0].0.clone(), 1)))
         });
         // The loop's last operator leaves a node one label.
-        flow.collection(labels).unique_by(Some(1)).output("components", &["node"], &["component"]);
+        flow.collection(labels).unique_by(1).output("components", &["node"], &["component"]);
     }
 }
 

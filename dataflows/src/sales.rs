@@ -124,7 +124,7 @@ impl Sales {
         let top = top.map::<(Text, i64, Text, i64)>(|&(category, (rank, (quantity, product)))| {
             (category, rank, product, !quantity)
         });
-        top.unique_by(Some(2)).output("top-sellers", &["category", "rank"], &["product", "quantity"]);
+        top.unique_by(2).output("top-sellers", &["category", "rank"], &["product", "quantity"]);
     }
 }
 

@@ -38,7 +38,7 @@ impl Dataflow for TopWords {
         let counts = counts.map::<((), (i64, Text))>(|&(word, count)| ((), (!count, word)));
         let top = counts.least("top", self.top);
         let top = top.map::<(i64, Text, i64)>(|&((), (rank, (count, word)))| (rank, word, !count));
-        top.unique_by(Some(1)).output("top", &["rank"], &["word", "count"]);
+        top.unique_by(1).output("top", &["rank"], &["word", "count"]);
     }
 }
 

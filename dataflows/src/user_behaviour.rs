@@ -125,7 +125,7 @@ fn sessions(views: Collection<'_, Viewed>, gap: Duration) {
     let sessions = times.sessions("sessions", gap);
     let flat = sessions
         .map::<(Text, Timestamp, Timestamp, i64)>(|&(user, (start, end, views))| (user, start, end, views));
-    flat.unique_by(Some(2)).output("sessions", &["user", "start"], &["end", "views"]);
+    flat.unique_by(2).output("sessions", &["user", "start"], &["end", "views"]);
 }
 
 /// The days on which a user was there, each once.
@@ -158,7 +158,7 @@ impl UserBehaviour {
         let funnel = steps.sum("funnel");
         let flat = funnel.map::<(i64, Text, i64)>(|&((step, page), users)| (step, page, users));
         // A step has one page.
-        flat.unique_by(Some(1)).output("funnel", &["step"], &["page", "users"]);
+        flat.unique_by(1).output("funnel", &["step"], &["page", "users"]);
     }
 }
 

@@ -86,7 +86,7 @@ impl<'s, K: Row, V: Number> Aggregates<'s, K, V> for Collection<'s, (K, V)> {
             let average = V::average(sum, count);
             out.extend(ends.map(|(least, greatest)| (key, (count, sum, least, greatest, average))));
         });
-        rows.unique_by(Some(columns))
+        rows.unique_by(columns)
     }
 }
 

@@ -43,6 +43,6 @@ impl<'s, R: Row> Count<'s, R> for Collection<'s, R> {
                 }
             },
         );
-        flow.made(counts, snapshot).unique_by(Some(Schema::of::<R>().columns.len()))
+        flow.made(counts, snapshot).unique_by(Schema::of::<R>().columns.len())
     }
 }

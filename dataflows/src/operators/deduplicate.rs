@@ -31,6 +31,6 @@ impl<'s, K: Row, V: Row> Deduplicate<'s, K, V> for Collection<'s, (K, V)> {
             let came = updates.iter().filter(|(_, diff)| *diff > 0);
             out.extend(state.iter().chain(came).next().map(|(first, _)| first));
         })
-        .unique_by(Some(columns))
+        .unique_by(columns)
     }
 }

@@ -86,7 +86,7 @@ impl<'s, K: Row> Hysteresis<'s, K> for Collection<'s, (K, Timestamp)> {
         self.stateful_with(name, Alarms { levels, key: PhantomData })
             .filter(|&(_key, (what, ..))| what == ALARM)
             .map::<(K, (Timestamp, i64))>(|&(key, (_what, since, _, count))| (key, (since, count)))
-            .unique_by(Some(columns))
+            .unique_by(columns)
     }
 }
 

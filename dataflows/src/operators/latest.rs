@@ -33,6 +33,6 @@ impl<'s, K: Row, O: Row, V: Row> Latest<'s, K, O, V> for Collection<'s, (K, (O, 
             let latest = state.last().into_iter().chain(newest);
             out.extend(latest.max_by_key(|&row| <(O, V) as Row>::to_owned(row)));
         })
-        .unique_by(Some(columns))
+        .unique_by(columns)
     }
 }

@@ -67,7 +67,7 @@ impl<'s, K: Row, O: Row, V: Row> Sequence<'s, K, O, V> for Collection<'s, (K, (O
         let come = taking.arrange(name).reduce::<i64>(name, move |_key, rows, out| {
             out.extend(Some(taken(rows, &steps)).filter(|&taken| taken > 0));
         });
-        come.unique_by(Some(Schema::of::<K>().columns.len()))
+        come.unique_by(Schema::of::<K>().columns.len())
     }
 }
 

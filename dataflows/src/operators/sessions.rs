@@ -61,7 +61,7 @@ impl<'s, K: Row> Sessions<'s, K> for Collection<'s, (K, Timestamp)> {
         let sessions =
             stateful::<K, Timestamp, Timestamp, Session>(self, name, OfTimes { gap: micros(gap) }, asks);
         // A key has one session that begins at a time.
-        sessions.unique_by(Some(Schema::of::<K>().columns.len() + 1))
+        sessions.unique_by(Schema::of::<K>().columns.len() + 1)
     }
 }
 

@@ -154,7 +154,7 @@ fn shown<'s, K: Row, V: Summand>(sums: Collection<'s, (K, (i64, V))>) -> Collect
     let columns = Schema::of::<K>().columns.len();
     sums.filter(|(_key, (rows, _sum))| *rows != 0)
         .map::<(K, V)>(|&(key, (_rows, sum))| (key, sum))
-        .unique_by(Some(columns))
+        .unique_by(columns)
 }
 
 /// Sums of an epoch by key, each with the number of rows.

@@ -44,7 +44,7 @@ impl<'s, R: Row> Threshold<'s, R> for Collection<'s, R> {
     fn distinct(self) -> Self {
         let columns = crate::rows::Schema::of::<R>().columns.len();
         let once = |count| Diff::from(count > 0);
-        of_counts(self, "Distinct", move |_, old, new| once(new) - once(old)).unique_by(Some(columns))
+        of_counts(self, "Distinct", move |_, old, new| once(new) - once(old)).unique_by(columns)
     }
 }
 

@@ -75,7 +75,7 @@ fn top<'s, K: Row, V: Row, const UP: bool>(
             }
         });
     });
-    ranked.unique_by(Some(columns + 1))
+    ranked.unique_by(columns + 1)
 }
 
 /// The first rows of each key among those of each worker: all that can be among the first of all.

@@ -37,6 +37,6 @@ impl<'s, K: Row, O: Row, V: Row> Upsert<'s, K, O, V> for Collection<'s, (K, (O, 
                 None => out.extend(state.first()),
             }
         })
-        .unique_by(Some(columns))
+        .unique_by(columns)
     }
 }

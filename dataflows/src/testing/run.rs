@@ -17,7 +17,7 @@ use crate::dead_letter;
 use crate::flat::FlatBatch;
 use crate::flow::{Flow, Persistence};
 use crate::panics;
-use crate::render::{Renderer, json, merge, rendered};
+use crate::render::{Change, Renderer, json, merge, rendered};
 use crate::source::Driver;
 use crate::waker::Wakers;
 use crate::watermark::Times;
@@ -154,6 +154,9 @@ fn outcome(shape: &Shape, captured: BTreeMap<(Option<String>, Epoch), Vec<FlatBa
         dead_letters: BTreeSet::new(),
         states: BTreeMap::new(),
     };
+    let unique = shape.outputs.iter().filter(|output| output.unique);
+    let mut unique: BTreeMap<_, _> =
+        unique.map(|output| (output.name.clone(), Standing::default())).collect();
     for ((output, epoch), batches) in captured {
         let Some(output) = output else {
             let letters = merge(vec![rendered(&*dead_letter::renderer(), &batches)]);
@@ -161,10 +164,71 @@ fn outcome(shape: &Shape, captured: BTreeMap<(Option<String>, Epoch), Vec<FlatBa
             continue;
         };
         let changes = merge(vec![rendered(&*renderers[&*output], &batches)]);
+        if let Some(standing) = unique.get_mut(&output) {
+            standing.follow(&output, epoch, &changes);
+        }
         let changes: Vec<_> = changes.iter().map(|change| (text(&change.row), change.diff)).collect();
         if !changes.is_empty() {
             outcome.changes.entry(output).or_default().insert(epoch, changes);
         }
     }
     outcome
+}
+
+/// The rows of an output that is said to have one a key at most, by key.
+#[derive(Default)]
+struct Standing(BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, i64>>);
+
+impl Standing {
+    /// Follows the changes of an epoch.
+    ///
+    /// # Panics
+    /// If a key has several rows then, or one more than once.
+    fn follow(&mut self, output: &str, epoch: Epoch, changes: &[Change]) {
+        for change in changes {
+            let rows = self.0.entry(change.key.to_vec()).or_default();
+            let times = rows.entry(change.row.to_vec()).or_default();
+            *times += change.diff;
+            if *times == 0 {
+                rows.remove(&*change.row);
+            }
+        }
+        for change in changes {
+            let rows = &self.0[&*change.key];
+            assert!(
+                rows.len() < 2 && rows.values().all(|times| *times == 1),
+                "output {output}, epoch {epoch}: its key is said to tell its rows apart, but {} does not: {:?}",
+                String::from_utf8_lossy(&change.key),
+                rows.iter().map(|(row, times)| (String::from_utf8_lossy(row), times)).collect::<Vec<_>>()
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Given, Test, given};
+
+    fn said_to_be_unique() -> Test {
+        Test::building("pairs", |flow| {
+            let pairs = flow.input("pairs").decode(Given::<(i64, i64)>::new());
+            pairs.unique_by(1).output("pairs", &["key"], &["value"]);
+        })
+    }
+
+    #[test]
+    #[should_panic(
+        expected = "output pairs, epoch 2: its key is said to tell its rows apart, but {\"key\":1} does not"
+    )]
+    fn a_key_of_several_rows_is_found_where_it_is_said_to_tell_them_apart() {
+        let pair = |value: i64, diff| ("pairs", given(&(1i64, value), diff));
+        said_to_be_unique().epoch([pair(1, 1)]).epoch([pair(2, 1)]).run();
+    }
+
+    #[test]
+    fn a_row_of_a_key_may_replace_another() {
+        let pair = |value: i64, diff| ("pairs", given(&(1i64, value), diff));
+        let outcome = said_to_be_unique().epoch([pair(1, 1)]).epoch([pair(1, -1), pair(2, 1)]).check();
+        assert_eq!(outcome.rows("pairs"), [r#"{"key":1,"value":2}"#]);
+    }
 }
