@@ -257,7 +257,7 @@ impl Strangers {
     }
 
     fn refuse(&mut self, from: SocketAddr, why: String) {
-        REFUSED.warn(|| format!("a connection from {from} is refused: {why}"));
+        REFUSED.warn_always(|| format!("a connection from {from} is refused: {why}"));
         // Of as many hosts as a cluster has.
         if self.refused.len() < STRANGERS {
             self.refused.insert(from.ip(), why);

@@ -22,7 +22,7 @@ use timely::worker::Worker;
 use crate::epoch::{Clock, EpochOptions, announce};
 use crate::fault::Fault;
 use crate::feed::{Feed, Feeds, Place};
-use crate::fold::Folded;
+use crate::fold::{self, Folded};
 use crate::publish::{Cuts, Noting, Outlet, Publisher, Publishing, Step, Views, publish, spawn, stages};
 use crate::sink::check::Check;
 use crate::sink::{Emit, Sink};
@@ -444,6 +444,7 @@ impl WorkerLoop {
             self.nudged = now;
             clock.nudge();
             self.dead_letters.tick();
+            fold::tick();
         }
         if self.stop.is_requested() {
             clock.stop();

@@ -18,7 +18,8 @@
 //! - [`status`], [`fault`], [`retry`], [`stopping`], [`signals`], [`exit`]: figures, the first error, what waits for
 //!   better times, the wish to stop, and the end; [`crash`]: an end for tests
 //! - `serve`: answers about a run over HTTP, with the feature `http`
-//! - [`address`]: `HOST:PORT`, as typed; [`fold`], [`shown`]: warnings that repeat, and foreign text in messages
+//! - [`address`]: `HOST:PORT`, as typed; [`fold`], [`shown`], [`secrets`]: warnings that repeat, foreign text in messages, and what
+//!   is never shown
 //! - [`demo`]: all of it at work, with an in-process broker and generated text; [`mod@bench`]: how fast it is, beside a bare
 //!   consumer
 
@@ -44,6 +45,7 @@ pub mod publish;
 pub mod reinject;
 pub mod retry;
 mod schema_registry;
+pub mod secrets;
 #[cfg(feature = "http")]
 pub mod serve;
 pub mod shown;

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use ureq::Agent;
 
 use crate::fault::Fault;
+use crate::fold::Folded;
 use crate::http;
 use crate::retry::Retry;
 use crate::sink::webhook::{Place, Url, failure};
@@ -131,7 +132,10 @@ impl Asking {
                 }
                 Err(Missing::Useless(why)) => return Ok(Known::Never(why)),
                 Err(Missing::Unknown) if begun.elapsed() >= UNKNOWN => {
-                    tracing::warn!("schema {id} is not known to {}: its records are dead letters", self.url);
+                    static UNKNOWN_SCHEMAS: Folded = Folded::new("unknown schemas");
+                    let line =
+                        || format!("schema {id} is not known to {}: its records are dead letters", self.url);
+                    UNKNOWN_SCHEMAS.warn_always(line);
                     return Ok(Known::Never("the registry does not know it".to_owned()));
                 }
                 Err(Missing::Unknown) => "it is not known there".to_owned(),

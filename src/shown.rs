@@ -1,6 +1,45 @@
-//! What messages show: foreign text, which must not steer the terminal, and numbers of things.
+//! What messages show: foreign text, which must not steer the terminal, payloads, which nobody sees who did not ask to, and
+//! numbers of things.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// True iff `--log-payloads` was given.
+static PAYLOADS: AtomicBool = AtomicBool::new(false);
+
+/// From now on, logs and errors show what is in records and rows.
+pub fn show_payloads() {
+    PAYLOADS.store(true, Ordering::Relaxed);
+}
+
+/// True iff logs and errors may show what is in records and rows.
+pub fn shows_payloads() -> bool {
+    PAYLOADS.load(Ordering::Relaxed)
+}
+
+/// Characters of a payload that are shown.
+const SHOWN: usize = 60;
+
+/// The beginning of what is in a record or row, a key say, for people who asked to see it; for others, how long it is.
+pub fn payload(bytes: &[u8]) -> String {
+    payload_for(shows_payloads(), bytes)
+}
+
+fn payload_for(asked: bool, bytes: &[u8]) -> String {
+    if asked {
+        beginning(bytes)
+    } else {
+        format!("of {} (--log-payloads shows it)", count(bytes.len() as u64, "byte"))
+    }
+}
+
+fn beginning(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", shown(&text[..end])),
+        None => shown(&text).into_owned(),
+    }
+}
 
 /// The text with all that could steer a terminal, break its line or turn its direction written as an escape: `\u{1b}`.
 pub fn shown(text: &str) -> Cow<'_, str> {
@@ -38,7 +77,7 @@ pub fn count(number: u64, one: &str) -> String {
 }
 
 /// Control characters, and those of Unicode that end lines or change the direction of text.
-fn steers(c: char) -> bool {
+pub fn steers(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -55,6 +94,16 @@ mod tests {
             ["0 files", "1 file", "2 files", "1,234 files"]
         );
         assert_eq!(count(2, "process"), "2 processes");
+    }
+
+    #[test]
+    fn payloads_are_shown_short_and_harmless_and_only_to_those_who_ask() {
+        let key = br#"{"word":"a"}"#;
+        assert_eq!(payload_for(false, key), "of 12 bytes (--log-payloads shows it)");
+        assert_eq!(payload_for(true, key), r#"{"word":"a"}"#);
+        assert_eq!(beginning(b"\x1b[0m\xff"), "\\u{1b}[0m\u{fffd}");
+        let long = beginning("\u{e9}".repeat(1000).as_bytes());
+        assert_eq!(long, format!("{}…", "\u{e9}".repeat(SHOWN)));
     }
 
     #[test]

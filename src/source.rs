@@ -20,6 +20,7 @@ use crate::event_time::Partitions;
 use crate::fault::Fault;
 use crate::feed::{Budget, Feed, Polled, Took};
 use crate::fold::Folded;
+use crate::shown::shows_payloads;
 use crate::state::cut::Topics;
 use crate::state::resume::Resume;
 use crate::time::Time;
@@ -444,7 +445,7 @@ impl Source {
     }
 }
 
-/// Bytes of a dead letter that are shown at level debug.
+/// Bytes of a dead letter that are shown at level debug, with `--log-payloads`.
 const SHOWN: usize = 64;
 
 /// Warns of a dead letter, without what is in it: what people send does not belong in a log that nobody asked for.
@@ -456,7 +457,7 @@ fn log_dead_letter(record: &Record<'_>, reason: &Malformed, folded: &Folded) {
             reason.0
         )
     });
-    if let Some(value) = value {
+    if let Some(value) = value.filter(|_| shows_payloads()) {
         let shown = &value[..value.len().min(SHOWN)];
         let more = if shown.len() < value.len() { "…" } else { "" };
         tracing::debug!(

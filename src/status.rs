@@ -109,6 +109,10 @@ impl Status {
     /// An epoch is published.
     pub fn published(&self, epoch: Epoch, reports: &[Report], changes: u64) {
         let mut figures = self.lock();
+        if epoch == figures.replays_through {
+            let from = figures.resumed_from + 1;
+            tracing::info!(from, through = epoch, "replayed epochs {from} to {epoch}: what comes now is new");
+        }
         figures.epoch = epoch;
         figures.changes += changes;
         for Moved { topic, partition, next, end, .. } in reports.iter().flat_map(|report| &report.moved) {

@@ -19,6 +19,7 @@ use crate::feed::kafka::{From, OnDataLoss};
 use crate::kafka::client::{Client, Settings};
 use crate::kafka::identity::{cluster_id, topic_ids};
 use crate::kafka::topics::{self, Pattern, Topic};
+use crate::secrets;
 use crate::shown::{count, shown};
 use crate::sink::{SinkKind, Target};
 use crate::state::identity::Identity;
@@ -132,7 +133,7 @@ impl Findings {
                     Ok(text) => ("ok", text.clone()),
                     Err(error) => ("wrong", format!("{error:#}")),
                 };
-                writeln!(out, "{verdict:<6} {:<16} {}", shown(what), shown(&text))?;
+                writeln!(out, "{verdict:<6} {:<16} {}", shown(what), shown(&secrets::hidden(&text)))?;
             }
             Ok(())
         })?;

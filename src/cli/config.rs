@@ -24,6 +24,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{Usage, usage};
+use crate::secrets;
 use value::{Wrong, values};
 
 /// What a configuration file has set: for errors that are found later, and name an option.
@@ -228,6 +229,7 @@ impl Reader<'_> {
         if rank.is_some() || !values.iter().any(|value| value.contains("${")) {
             check(arg, &key, &values).map_err(|why| wrong(span.clone(), why))?;
         }
+        values.iter().for_each(|value| secrets::learn_typed(value));
         if let Some(rank) = rank {
             self.settings.push(Setting { key: key.into_owned(), values, span, rank });
         }
@@ -321,6 +323,9 @@ fn reason(error: &clap::Error) -> String {
 }
 
 fn default(arg: Arg, values: Vec<String>) -> Arg {
+    // `--help` shows defaults.
+    let secret = values.iter().any(|value| *secrets::hidden(value) != **value);
+    let arg = if secret { arg.hide_default_value(true) } else { arg };
     match arg.get_action() {
         ArgAction::SetTrue => arg.default_value(values.into_iter().next().unwrap_or_else(|| "true".into())),
         _ => arg.default_values(values).required(false),

@@ -28,7 +28,7 @@ const SERVERS: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];
 #[command(next_help_heading = "Kafka")]
 pub(super) struct KafkaArgs {
     /// Bootstrap servers
-    #[arg(short, long, env = "CUTWATER_BROKERS", value_name = "HOST:PORT,...")]
+    #[arg(short, long, env = "CUTWATER_BROKERS", hide_env_values = true, value_name = "HOST:PORT,...")]
     pub brokers: Option<String>,
     /// Any librdkafka property, for consumer and producer; repeatable
     #[arg(short = 'X', long, value_name = "KEY=VALUE")]

@@ -1,17 +1,22 @@
 //! Logs and progress: both go to standard error, and don't break each other's lines.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::Map;
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::{MakeWriter, format};
 
-use super::options::LogArgs;
+use super::log_lines::{Json, object};
+use super::options::{LogArgs, LogFormat};
 use super::usage;
-use crate::shown::shown_but;
+use crate::secrets::hidden;
+use crate::shown::{self, shown_but};
 
 /// All that is drawn on standard error.
 static PROGRESS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
@@ -19,6 +24,10 @@ static PROGRESS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 static HELD: Mutex<Option<Vec<u8>>> = Mutex::new(None);
 /// Put before each line of a process of several.
 static PREFIX: OnceLock<String> = OnceLock::new();
+/// The index of a process of several.
+static PROCESS: OnceLock<usize> = OnceLock::new();
+/// True iff each line is a JSON object.
+static JSON: AtomicBool = AtomicBool::new(false);
 
 /// Starts logging to standard error.
 ///
@@ -27,24 +36,69 @@ static PREFIX: OnceLock<String> = OnceLock::new();
 pub fn start(args: &LogArgs) -> Result<()> {
     let filter = if args.quiet { "error" } else { &args.log };
     let filter = EnvFilter::try_new(filter).map_err(|error| usage(format!("--log {filter}: {error}")))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(Stderr)
-        // The library's tests and embedding programs may have a subscriber of their own.
-        .try_init()
-        .ok();
+    if args.log_payloads {
+        shown::show_payloads();
+    }
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Stderr);
+    // The library's tests and embedding programs may have a subscriber of their own.
+    let started = match args.log_format {
+        LogFormat::Text => lines
+            .with_target(false)
+            .with_ansi(io::stderr().is_terminal())
+            // The message says in words what the fields say to programs.
+            .fmt_fields(format::debug_fn(|out, field, value| match field.name() {
+                "message" => write!(out, "{value:?}"),
+                _ => Ok(()),
+            }))
+            .try_init(),
+        LogFormat::Json => {
+            as_json();
+            lines.with_ansi(false).event_format(Json).try_init()
+        }
+    };
+    let _ = started;
     Ok(())
+}
+
+/// From now on, each line is a JSON object.
+pub(super) fn as_json() {
+    JSON.store(true, Ordering::Relaxed);
+}
+
+/// True iff each line is a JSON object.
+pub(super) fn is_json() -> bool {
+    JSON.load(Ordering::Relaxed)
+}
+
+/// True iff bars and lines that change may be drawn.
+fn is_drawn() -> bool {
+    io::stderr().is_terminal() && !is_json()
+}
+
+/// The index of this process, where it is one of several.
+pub(super) fn process() -> Option<usize> {
+    PROCESS.get().copied()
 }
 
 /// From now on, lines of this process begin with its index.
 pub fn name_process(process: usize) {
+    let _ = PROCESS.set(process);
     let _ = PREFIX.set(format!("[process {process}] "));
 }
 
-/// Writes a line to standard error, above the progress. For what is neither rows nor log: the summary.
+/// Writes a line to standard error, above the progress. For what is neither rows nor log: the summary, and the error with
+/// which the program ends.
 pub fn say(line: &str) {
+    let line = if is_json() {
+        let line = line.strip_prefix(prefix()).unwrap_or(line);
+        let (level, line) = match line.strip_prefix("error: ") {
+            Some(error) => (Level::ERROR, error),
+            None => (Level::INFO, line),
+        };
+        object(level, "cutwater", line, Map::new())
+    } else {
+        hidden(line).into_owned()
+    };
     // Nothing can be done where standard error has gone.
     let _ = write(format!("{line}\n").as_bytes());
 }
@@ -91,7 +145,7 @@ pub fn spinner() -> ProgressBar {
 /// A bar that shows how much of `total` bytes is done; without a total, how much is done.
 #[must_use]
 pub fn bytes_bar(quiet: bool, total: Option<u64>) -> Option<ProgressBar> {
-    if quiet || !io::stderr().is_terminal() {
+    if quiet || !is_drawn() {
         return None;
     }
     let (bar, style) = match total {
@@ -107,7 +161,7 @@ pub fn bytes_bar(quiet: bool, total: Option<u64>) -> Option<ProgressBar> {
 /// A bar that shows how many of `total` records are done; without a total, how many are.
 #[must_use]
 pub fn records_bar(quiet: bool, total: Option<u64>) -> Option<ProgressBar> {
-    if quiet || !io::stderr().is_terminal() {
+    if quiet || !is_drawn() {
         return None;
     }
     let (bar, style) = match total {
@@ -137,6 +191,12 @@ impl Write for Line {
         // What others say must not steer the terminal; the escapes of our colours may, and tracing has escaped those in
         // what is logged.
         let text = String::from_utf8_lossy(line);
+        if is_json() {
+            // It is all in the object, and escaped there.
+            let _ = write(text.as_bytes());
+            return Ok(line.len());
+        }
+        let text = hidden(&text);
         let text = shown_but(text.strip_suffix('\n').unwrap_or(&text), |c| c == '\u{1b}');
         // One write a line: lines of several processes must not mix.
         // A log that can't be written (a full disk, a reader that has gone) is no reason to end, and the subscriber would

@@ -14,6 +14,7 @@ mod kafka;
 mod ledger;
 mod list;
 pub mod log;
+mod log_lines;
 mod new;
 mod options;
 pub mod out;
@@ -26,7 +27,7 @@ mod state;
 mod test;
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -37,6 +38,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use cutwater_dataflows::Entry;
 
 use crate::cluster::LostPeer;
+use crate::secrets;
 use crate::sink::SinkKind;
 use crate::stopping::Late;
 use crate::supervise::{CLOSED, LOST_PEER, is_supervised};
@@ -91,7 +93,15 @@ pub fn main(registry: &[Entry], sinks: &[SinkKind]) -> ExitCode {
 /// As [`main`], with the command line given: the program's name comes first.
 pub fn main_with(registry: &[Entry], sinks: &[SinkKind], args: Vec<OsString>) -> ExitCode {
     crate::exit::report_panics();
-    match try_main(registry, sinks, args) {
+    secrets::learn_arguments(&args);
+    // What is wrong with the command line is a line as well.
+    let wants_json = |pair: &[OsString]| pair[0] == "--log-format" && pair[1] == "json";
+    if args.windows(2).any(wants_json) || args.iter().any(|arg| arg == "--log-format=json") {
+        log::as_json();
+    }
+    let done = try_main(registry, sinks, args);
+    crate::fold::finish();
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let error = match error.downcast::<clap::Error>() {
@@ -123,10 +133,17 @@ pub fn main_with(registry: &[Entry], sinks: &[SinkKind], args: Vec<OsString>) ->
 
 /// Shows help or version, which are no errors and go to standard output, or what is wrong with the command line.
 fn print_clap(clap: &clap::Error) -> Result<ExitCode> {
-    let printed = clap.print().and_then(|()| io::stdout().flush());
-    // Nothing can be done where standard error has gone.
-    if !clap.use_stderr() {
-        printed.map_err(out::failed)?;
+    if clap.use_stderr() && log::is_json() {
+        let text = clap.render().to_string();
+        let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+        log::say(&lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; "));
+    } else if clap.use_stderr() {
+        let shown = clap.render();
+        let shown = if io::stderr().is_terminal() { shown.ansi().to_string() } else { shown.to_string() };
+        // Nothing can be done where standard error has gone.
+        let _ = io::stderr().write_all(secrets::hidden(&shown).as_bytes());
+    } else {
+        clap.print().and_then(|()| io::stdout().flush()).map_err(out::failed)?;
     }
     Ok(ExitCode::from(u8::try_from(clap.exit_code()).unwrap_or(2)))
 }

@@ -175,6 +175,15 @@ fn at_least_one(number: usize) -> NonZeroUsize {
     NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN)
 }
 
+/// How a line of the log looks.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Time, level and message, for people
+    Text,
+    /// A JSON object: time, level, target, message, fields, process
+    Json,
+}
+
 /// Options of every subcommand.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "General")]
@@ -185,6 +194,12 @@ pub struct LogArgs {
     /// What to log to standard error: a level, or target=level,...
     #[arg(long, value_name = "FILTER", default_value = "info,librdkafka=warn")]
     pub log: String,
+    /// How a line of the log looks: text, or json, an object a line
+    #[arg(long, value_enum, value_name = "text|json", default_value_t = LogFormat::Text, hide_possible_values = true)]
+    pub log_format: LogFormat,
+    /// Show what is in records and rows, keys and values, where logs and errors speak of them
+    #[arg(long)]
+    pub log_payloads: bool,
     /// Log errors only, and draw no progress
     #[arg(long)]
     pub quiet: bool,

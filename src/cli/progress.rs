@@ -49,25 +49,26 @@ impl Progress {
     /// Shows `status` from now on; `rows` says that rows go to standard output.
     pub(super) fn start(rows: bool, status: Status) -> Self {
         let (ended, end) = bounded::<()>(0);
-        let thread = match Way::of(io::stderr().is_terminal(), io::stdout().is_terminal(), rows) {
-            Way::Line => {
-                let bar = log::spinner();
-                std::thread::spawn(move || {
-                    while end.recv_timeout(DRAW) == Err(RecvTimeoutError::Timeout) {
-                        draw(&bar, &status);
-                    }
-                    bar.finish_and_clear();
-                })
-            }
-            Way::Log => std::thread::spawn(move || {
-                let mut due = Instant::now() + LOG;
-                while end.recv_deadline(due) == Err(RecvTimeoutError::Timeout) {
-                    tracing::info!("running: {}", status.figures().line());
-                    due += LOG;
+        let thread =
+            match Way::of(io::stderr().is_terminal() && !log::is_json(), io::stdout().is_terminal(), rows) {
+                Way::Line => {
+                    let bar = log::spinner();
+                    std::thread::spawn(move || {
+                        while end.recv_timeout(DRAW) == Err(RecvTimeoutError::Timeout) {
+                            draw(&bar, &status);
+                        }
+                        bar.finish_and_clear();
+                    })
                 }
-            }),
-            Way::None => return Progress { ended: None, thread: None },
-        };
+                Way::Log => std::thread::spawn(move || {
+                    let mut due = Instant::now() + LOG;
+                    while end.recv_deadline(due) == Err(RecvTimeoutError::Timeout) {
+                        tracing::info!("running: {}", status.figures().line());
+                        due += LOG;
+                    }
+                }),
+                Way::None => return Progress { ended: None, thread: None },
+            };
         Progress { ended: Some(ended), thread: Some(thread) }
     }
 }

@@ -133,6 +133,16 @@ pub(super) fn run(
     if process == 0 {
         feeds.show_lag(&status);
     }
+    tracing::info!(
+        dataflow = dataflow.name(),
+        version = env!("CARGO_PKG_VERSION"),
+        workers = args.workers.get(),
+        processes = args.processes.get(),
+        "starting {}: {} in {}",
+        dataflow.name(),
+        count(args.workers.get() as u64, "worker"),
+        count(args.processes.get() as u64, "process"),
+    );
     let job = Job {
         dataflow,
         feeds: Arc::new(feeds),

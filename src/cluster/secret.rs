@@ -8,6 +8,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::handshake::Hello;
+use crate::secrets;
 
 /// The fewest characters of a secret that is no guess.
 const SHORTEST: usize = 16;
@@ -51,6 +52,7 @@ impl Secret {
                  `openssl rand -hex 32` makes one"
             )));
         }
+        secrets::learn(&String::from_utf8_lossy(secret));
         Ok(Secret(secret.into()))
     }
 

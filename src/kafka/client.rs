@@ -16,6 +16,8 @@ use rdkafka::producer::ProducerContext;
 use serde::{Deserialize, Serialize};
 
 use super::limits::BATCH;
+use crate::fold::FoldedBy;
+use crate::secrets;
 
 /// How to reach a cluster.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -270,6 +272,7 @@ impl Settings {
 pub fn refused(error: KafkaError) -> anyhow::Error {
     match error {
         KafkaError::ClientConfig(_, text, key, value) => {
+            let value = if secrets::is_secret(&key) { secrets::HIDDEN } else { &value };
             anyhow::anyhow!("--set {key}={value}: {text}")
         }
         error => error.into(),
@@ -309,6 +312,9 @@ const OVERSIZED: [&str; 2] = ["Invalid frame size", "increase receive.message.ma
 
 /// What librdkafka says where it gives up a connection as a request has timed out.
 const SLOW: &str = "request(s) timed out";
+
+/// What librdkafka says beside that.
+static REPEATED: FoldedBy = FoldedBy::new();
 
 /// Takes the logs of a client. Of an unreachable broker it tells once in a while, not at every attempt.
 #[derive(Default)]
@@ -471,9 +477,15 @@ impl ClientContext for Client {
                 | RDKafkaLogLevel::Alert
                 | RDKafkaLogLevel::Critical
                 | RDKafkaLogLevel::Error => {
-                    tracing::error!(target: "librdkafka", "{facility}: {text}");
+                    if let Some(more) = REPEATED.note(facility, Instant::now()) {
+                        tracing::error!(target: "librdkafka", "{facility}: {text}{more}");
+                    }
                 }
-                RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", "{facility}: {text}"),
+                RDKafkaLogLevel::Warning => {
+                    if let Some(more) = REPEATED.note(facility, Instant::now()) {
+                        tracing::warn!(target: "librdkafka", "{facility}: {text}{more}");
+                    }
+                }
                 RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
                     tracing::info!(target: "librdkafka", "{facility}: {text}");
                 }

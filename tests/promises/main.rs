@@ -25,6 +25,7 @@ mod quick_kills;
 mod quick_lag;
 mod quick_ledger;
 mod quick_links;
+mod quick_logs;
 mod quick_own;
 #[cfg(feature = "http")]
 mod quick_page;

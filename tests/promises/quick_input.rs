@@ -146,7 +146,7 @@ fn a_flood_of_dead_letters_is_folded_without_their_bytes() {
         2000,
         "{lines:?}"
     );
-    run().with("--log debug").run().expect(0).says(&["secret \\xff"]);
+    run().with("--log debug --log-payloads").run().expect(0).says(&["secret \\xff"]);
 }
 
 /// The number in `(3,412 more in 10 s)`.

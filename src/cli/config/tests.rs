@@ -167,7 +167,8 @@ fn fitting(arg: &Arg) -> (String, String) {
         .map(str::to_owned);
     let key = arg.get_long().unwrap();
     let fits = |value: &String| check(arg, key, std::slice::from_ref(value)).is_ok();
-    let value = possible.into_iter().chain(tried).find(fits);
+    let usual = arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned());
+    let value = possible.into_iter().chain(usual).chain(tried).find(fits);
     let value = value.unwrap_or_else(|| panic!("--{key}: add a value that it takes to this test"));
     (format!("{value:?}"), value)
 }

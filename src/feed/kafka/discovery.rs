@@ -12,6 +12,7 @@ use rdkafka::consumer::BaseConsumer;
 use super::super::Waker;
 use super::REQUEST;
 use crate::fault::Fault;
+use crate::fold::Folded;
 use crate::kafka::client::Client;
 use crate::kafka::identity::{Pinned, Recreated, topic_ids};
 use crate::kafka::topics::{self, Missing, Pattern, Topic};
@@ -224,9 +225,12 @@ impl Gone {
             }
             if self.since.entry(topic.clone()).or_insert_with(Instant::now).elapsed() >= GONE {
                 self.told.insert(topic.clone());
-                tracing::warn!(
-                    "topic {topic} was deleted: what was read of it stays; reading the others goes on"
-                );
+                static DELETED: Folded = Folded::new("deleted topics");
+                DELETED.warn_always(|| {
+                    format!(
+                        "topic {topic} was deleted: what was read of it stays; reading the others goes on"
+                    )
+                });
             }
         }
     }

@@ -25,6 +25,7 @@ use super::start::{Start, There, Wanted, available, starts};
 use super::watch::{Read, Watch};
 use super::{From, OnDataLoss, REQUEST, Reading};
 use crate::fault::Fault;
+use crate::fold::Folded;
 use crate::kafka::client::{Client, Settings};
 use crate::kafka::identity::{Ids, Pinned};
 use crate::kafka::native::batch::{Batches, Event};
@@ -398,9 +399,10 @@ impl KafkaFeed {
                  --on-data-loss continue goes on without them"
             );
         } else {
-            tracing::warn!(
-                "{place} is gone: the topic was deleted; going on without the {lost} records that were left"
-            );
+            static GONE: Folded = Folded::new("partitions that are gone");
+            GONE.warn_always(|| {
+                format!("{place} is gone: the topic was deleted; going on without the {lost} records that were left")
+            });
         }
         Ok(())
     }
@@ -530,12 +532,15 @@ impl KafkaFeed {
         for partition in &self.partitions {
             if let Some((from, to)) = partition.held_back() {
                 let Partition { topic, partition, .. } = partition;
-                tracing::warn!(
-                    "{topic} partition {partition}: up to {} records, offsets {from} to {}, were not read: when this run \
-                     began they waited for an open transaction",
-                    to - from,
-                    to - 1
-                );
+                static UNREAD: Folded = Folded::new("partitions that were not read to the end");
+                UNREAD.warn_always(|| {
+                    format!(
+                        "{topic} partition {partition}: up to {} records, offsets {from} to {}, were not read: when this run \
+                         began they waited for an open transaction",
+                        to - from,
+                        to - 1
+                    )
+                });
             }
         }
     }

@@ -9,6 +9,7 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::ask::Ends;
 use super::{From, OnDataLoss, Reading};
+use crate::fold::Folded;
 use crate::kafka::client::Client;
 use crate::shown::count;
 
@@ -163,10 +164,13 @@ pub(super) fn available(
         );
     }
     if wanted > end {
-        tracing::warn!(
-            "{topic} partition {partition}: offset {wanted} is there, but an open transaction holds back all from \
-             offset {end} on; reading begins when it has ended"
-        );
+        static HELD: Folded = Folded::new("partitions that an open transaction holds back");
+        HELD.warn_always(|| {
+            format!(
+                "{topic} partition {partition}: offset {wanted} is there, but an open transaction holds back all from \
+                 offset {end} on; reading begins when it has ended"
+            )
+        });
     }
     if wanted >= first {
         return Ok(wanted);
@@ -184,11 +188,13 @@ pub(super) fn available(
             } else {
                 ""
             };
-            tracing::warn!(
-                "{topic} partition {partition}: {}; going on at offset {first} instead of \
-                 {wanted}{again}",
-                expired(first - wanted)
-            );
+            static EXPIRED: Folded = Folded::new("partitions whose records have expired");
+            EXPIRED.warn_always(|| {
+                format!(
+                    "{topic} partition {partition}: {}; going on at offset {first} instead of {wanted}{again}",
+                    expired(first - wanted)
+                )
+            });
             Ok(first)
         }
     }

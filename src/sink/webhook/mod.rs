@@ -26,7 +26,7 @@ use super::{Emit, Sink, lines};
 use crate::fault::Fault;
 use crate::http;
 use crate::retry::Retry;
-use crate::shown::{shown, speaks_tls};
+use crate::shown::{shown, shows_payloads, speaks_tls};
 use crate::state::cut::Cut;
 use crate::state::resume::{Entry, Resume};
 use parts::{Part, parts};
@@ -232,7 +232,12 @@ fn start(response: &mut Response<ureq::Body>) -> String {
     // What can't be read is not shown.
     let _ = response.body_mut().as_reader().take(SHOWN).read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ");
-    if text.is_empty() { text } else { format!(": {}", shown(&text)) }
+    match text.is_empty() {
+        true => text,
+        // A server may say what it was sent.
+        false if !shows_payloads() => " (--log-payloads shows what it says)".to_owned(),
+        false => format!(": {}", shown(&text)),
+    }
 }
 
 impl Sink for Webhook {

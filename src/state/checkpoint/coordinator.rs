@@ -24,12 +24,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::persist::{CheckpointPart, SortedRun};
+use indicatif::HumanBytes;
 
 use super::manifest::{Manifest, Rows};
 use super::state_writer::thread;
 use super::{Checkpoints, load, run};
 use crate::crash;
 use crate::fault::Fault;
+use crate::fold::Folded;
+use crate::shown::count;
 use crate::state::cut::Cut;
 use crate::state::known::Known;
 use crate::state::storage::Storage;
@@ -325,6 +328,7 @@ impl Store {
         self.write(&Manifest::name(epoch), &manifest.encode())?;
         crash::point("manifest-written");
         self.told.complete(&manifest, KEPT);
+        told(&manifest);
         let files = manifest.files();
         self.known.extend(files.iter().cloned());
         self.kept.push((epoch, files));
@@ -369,9 +373,24 @@ impl Store {
     }
 }
 
+/// Says that a checkpoint is complete.
+fn told(manifest: &Manifest) {
+    let of = |each: fn(&Rows) -> u64| manifest.collections.values().map(each).sum::<u64>();
+    let (epoch, rows, bytes) = (manifest.epoch, of(|rows| rows.rows), of(|rows| rows.bytes));
+    tracing::info!(
+        epoch,
+        rows,
+        bytes,
+        "checkpoint of epoch {epoch}: {}, {}",
+        count(rows, "row"),
+        HumanBytes(bytes)
+    );
+}
+
 /// What can't be removed now is tried again when the next checkpoint is complete.
 fn left(error: anyhow::Error) {
-    tracing::warn!("checkpoints that are not needed any more are left: {error:#}");
+    static LEFT: Folded = Folded::new("checkpoints that are left");
+    LEFT.warn_always(|| format!("checkpoints that are not needed any more are left: {error:#}"));
 }
 
 #[cfg(test)]

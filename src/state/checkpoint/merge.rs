@@ -10,6 +10,7 @@ use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::persist::{HashRange, SortedRun};
 
 use super::run::{Reader, RunFiles, Writer};
+use crate::fold::Folded;
 
 /// Bytes of rows that a step of a merge takes, about.
 const STEP: usize = 256 << 10;
@@ -212,7 +213,8 @@ impl Merging {
     fn remove(&self, file: &str) {
         // RunFiles that nothing names are looked for at every start as well.
         if let Err(error) = self.files.storage().remove(file) {
-            tracing::warn!("a file that is not needed any more is left: {error:#}");
+            static LEFT: Folded = Folded::new("files that are left");
+            LEFT.warn_always(|| format!("a file that is not needed any more is left: {error:#}"));
         }
     }
 }
