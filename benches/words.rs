@@ -1,6 +1,7 @@
 //! The word path from memory, without Kafka, beside its baseline: one thread that splits the same lines and counts
 //! them in one hash map (the question of McSherry, Isard and Murray, "Scalability! But at what COST?", HotOS 2015:
-//! how many cores does a system need to beat one plain thread?). As with `-o none`, changes are made and go nowhere.
+//! how many cores does a system need to beat one plain thread?). As with `-o none`, changes are made and go nowhere. The same
+//! with operators measured, as with `--http`: also where epochs are as short as they can be, and there is most to measure.
 //!
 //! `cargo bench --bench words [-- WORDS] [--json FILE]` prints both, several times in turn, and the ratio of their medians.
 
@@ -14,7 +15,7 @@ use anyhow::Result;
 use cutwater::epoch::EpochOptions;
 use cutwater::fault::Fault;
 use cutwater::feed::{Budget, Each, Feed, Feeds, Place, Polled, Waker};
-use cutwater::job::{self, Binding, Job, Stop, Workers};
+use cutwater::job::{self, Binding, Job, Stop, Viewing, Workers};
 use cutwater::state::cut::Topics;
 use cutwater::status::Status;
 use cutwater_dataflows::record::Record;
@@ -42,18 +43,32 @@ struct Figures {
     two_workers: f64,
     one_of_hash_map: f64,
     two_of_one: f64,
+    /// Time of runs that are measured by that of runs that are not.
+    measured: f64,
+    /// The same with epochs of a millisecond.
+    measured_short: f64,
 }
+
+/// Epochs of a millisecond.
+const SHORT: Duration = Duration::from_millis(1);
 
 fn main() -> Result<()> {
     let words = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(20_000_000);
     let lines = Arc::new(lines(words));
     println!("{words} Zipf words in {} lines, {VOCABULARY} distinct; median of {ROUNDS}", lines.len());
+    let usual = EpochOptions::default().shortest;
     let (mut plain, mut one, mut two) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut measured, mut short, mut measured_short) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         plain.push(hash_map(&lines));
-        one.push(cutwater(&lines, 1)?);
-        two.push(cutwater(&lines, 2)?);
+        one.push(cutwater(&lines, 1, usual, false)?);
+        two.push(cutwater(&lines, 2, usual, false)?);
+        measured.push(cutwater(&lines, 2, usual, true)?);
+        short.push(cutwater(&lines, 2, SHORT, false)?);
+        measured_short.push(cutwater(&lines, 2, SHORT, true)?);
     }
+    let [of_measured, of_short, of_measured_short] =
+        [measured, short, measured_short].map(|times| median(times).as_secs_f64());
     let [hash_map, one_worker, two_workers] = [plain, one, two].map(|times| median(times).as_secs_f64());
     let (one_of_hash_map, two_of_one) = (hash_map / one_worker, one_worker / two_workers);
     let show = |name: &str, seconds: f64, ratio: f64, of: &str| {
@@ -65,7 +80,20 @@ fn main() -> Result<()> {
     show("hash map, one thread", hash_map, 1.0, "itself");
     show("cutwater, 1 worker", one_worker, one_of_hash_map, "the hash map");
     show("cutwater, 2 workers", two_workers, two_of_one, "one worker");
-    figures::write(&Figures { words, hash_map, one_worker, two_workers, one_of_hash_map, two_of_one })
+    let (measured, measured_short) = (of_measured / two_workers, of_measured_short / of_short);
+    show("the same, measured", of_measured, 1.0 / measured, "2 workers");
+    show("2 workers, epochs 1 ms", of_short, two_workers / of_short, "2 workers");
+    show("the same, measured", of_measured_short, 1.0 / measured_short, "it");
+    figures::write(&Figures {
+        words,
+        hash_map,
+        one_worker,
+        two_workers,
+        one_of_hash_map,
+        two_of_one,
+        measured,
+        measured_short,
+    })
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -100,16 +128,21 @@ fn hash_map(lines: &[Vec<u8>]) -> Duration {
     start.elapsed()
 }
 
-fn cutwater(lines: &Arc<Vec<Vec<u8>>>, workers: usize) -> Result<Duration> {
+fn cutwater(lines: &Arc<Vec<Vec<u8>>>, workers: usize, epoch: Duration, measured: bool) -> Result<Duration> {
+    let status = Status::default();
+    if measured {
+        status.measure();
+    }
     let job = Job {
         dataflow: Arc::new(WordCount::default()),
         feeds: Arc::new(Memory(Arc::clone(lines))),
-        epochs: EpochOptions::default(),
+        epochs: EpochOptions { shortest: epoch, ..EpochOptions::default() },
         outputs: vec![Binding { emits: Vec::new(), ..Binding::new(Vec::new()) }],
         dead_letters: Vec::new(),
         cuts: None,
+        views: Viewing::Off,
         state: None,
-        status: Status::default(),
+        status,
     };
     let start = Instant::now();
     job::run(job, Workers::threads(workers)?, &Stop::default(), &Fault::default())?;

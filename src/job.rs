@@ -23,6 +23,9 @@ use crate::epoch::{Clock, EpochOptions, announce};
 use crate::fault::Fault;
 use crate::feed::{Feed, Feeds, Place};
 use crate::fold::{self, Folded};
+use crate::measure::operators::Graph;
+use crate::measure::operators::carry::Carry;
+use crate::measure::operators::tally::Tally;
 use crate::publish::{Cuts, Noting, Outlet, Publisher, Publishing, Step, Views, publish, spawn, stages};
 use crate::sink::check::Check;
 use crate::sink::{Emit, Sink};
@@ -233,6 +236,8 @@ pub struct Setup {
     fault: Fault,
     time: Arc<dyn Time>,
     dead_letters: Arc<Folded>,
+    /// For the worker of this process that tells what was restored.
+    restored: Mutex<Option<Arc<dyn StateWriters>>>,
 }
 
 impl Setup {
@@ -275,6 +280,14 @@ impl Setup {
         };
         let (publisher, noting, publishing) =
             stages(outlets, cuts, views, checkpoints, resume, status.clone(), fault)?;
+        if let Some(state) = &state {
+            status.after(state.resume.times.clone());
+            state
+                .checkpoints
+                .iter()
+                .for_each(|checkpoints| status.follow_checkpoints(Arc::clone(checkpoints)));
+        }
+        let restored = Mutex::new(state.as_ref().map(|state| Arc::clone(&state.writers)));
         let publisher = Mutex::new(Some(publisher));
         let (stop, fault) = (stop.clone(), fault.clone());
         let time: Arc<dyn Time> = Arc::new(MachineTime::default());
@@ -293,6 +306,7 @@ impl Setup {
             fault,
             time,
             dead_letters,
+            restored,
         };
         Ok((setup, noting, publishing))
     }
@@ -364,6 +378,7 @@ impl Setup {
         let drivers = sources.clone();
         let probe = Handle::<Epoch>::new();
         self.status.start();
+        let tally = self.status.is_measured().then(|| Tally::start(worker)).flatten();
         worker.dataflow_named(self.dataflow.name(), |scope| {
             announce(scope, &clock);
             let driver = move |input: &str| -> Box<dyn Driver> {
@@ -389,6 +404,7 @@ impl Setup {
             let mut rendered = Vec::new();
             let mut views = Vec::new();
             for (number, (output, leaving)) in parts.outputs.into_iter().zip(&self.leaving).enumerate() {
+                let name = output.shape.name;
                 let mut changes = (output.changes)(leaving.snapshot || self.viewed);
                 if self.state.is_some() {
                     let digest;
@@ -397,23 +413,28 @@ impl Setup {
                 }
                 if self.viewed {
                     let all = Wanted { from: Some(0), keys: false };
-                    views.push(render(changes.clone(), Arc::new(Encoded), all));
+                    let name = format!("{name}, for views");
+                    views.push(render(&name, changes.clone(), Arc::new(Encoded), all));
                 }
                 if leaving.at_end {
                     changes = accumulate(changes);
                 }
-                rendered.push(render(changes, Arc::clone(&leaving.renderer), leaving.wanted));
+                rendered.push(render(&name, changes, Arc::clone(&leaving.renderer), leaving.wanted));
             }
             let letters = scope.concatenate(parts.dead_letters);
             let wanted = wanted(resume.map(|resume| resume.published));
-            rendered.push(render(letters, dead_letter::renderer(), wanted));
+            rendered.push(render(DEAD_LETTERS, letters, dead_letter::renderer(), wanted));
             publish(scope, rendered, views, digests, parts.reports, publisher).probe_with(&probe);
             collect_parts(scope, parts.checkpoint_parts, checkpoints);
+        });
+        let carry = tally.map(|tally| {
+            let restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner).take();
+            Carry::build(worker, tally, self.status.operators().clone(), restored)
         });
         let (time, nudged) = (Arc::clone(&self.time), self.time.now());
         let (stop, dead_letters) = (self.stop.clone(), Arc::clone(&self.dead_letters));
         let replayed = resume.map_or(0, |resume| resume.last());
-        Ok(WorkerLoop { sources, clock, probe, stop, time, nudged, dead_letters, replayed })
+        Ok(WorkerLoop { sources, clock, probe, stop, time, nudged, dead_letters, replayed, carry })
     }
 }
 
@@ -428,6 +449,8 @@ pub struct WorkerLoop {
     dead_letters: Arc<Folded>,
     /// The last epoch that a run before had.
     replayed: Epoch,
+    /// Where operators are measured.
+    carry: Option<Carry>,
 }
 
 impl WorkerLoop {
@@ -449,6 +472,23 @@ impl WorkerLoop {
         if self.stop.is_requested() {
             clock.stop();
         }
+        drop(clock);
+        self.tell_figures(frontier == Epoch::MAX);
+    }
+
+    /// Tells what this worker has done, where it is time to; for the last time once all is published.
+    fn tell_figures(&mut self, ended: bool) {
+        let Some(carry) = self.carry.as_mut().filter(|carry| carry.is_due() || ended && !carry.has_ended())
+        else {
+            return;
+        };
+        let blocked = self.sources.iter().map(|(_, source)| source.blocked()).sum();
+        if ended { carry.end(blocked) } else { carry.tell(blocked) }
+    }
+
+    /// The graph that was built, where operators are measured.
+    pub fn graph(&self) -> Option<Graph> {
+        self.carry.as_ref().map(Carry::graph)
     }
 
     /// To be called when the dataflow has ended well.

@@ -15,6 +15,7 @@
 //! - [`publish`], [`sink`]: one place through which all rows leave, and where they go
 //! - [`state`]: what survives a run, ledger and checkpoints
 //! - [`produce`]: the other way, records into topics; [`reinject`]: corrected dead letters back to where they came from
+//! - [`measure`]: figures for those who watch a run
 //! - [`status`], [`fault`], [`retry`], [`stopping`], [`signals`], [`exit`]: figures, the first error, what waits for
 //!   better times, the wish to stop, and the end; [`crash`]: an end for tests
 //! - `serve`: answers about a run over HTTP, with the feature `http`
@@ -40,6 +41,7 @@ pub mod fold;
 mod http;
 pub mod job;
 pub mod kafka;
+pub mod measure;
 pub mod produce;
 pub mod publish;
 pub mod reinject;

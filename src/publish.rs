@@ -143,7 +143,12 @@ pub fn stages(
     let publisher = Publisher { orders, done: done.clone() };
     let first = resume.map_or(0, |resume| resume.checkpoint) + 1;
     let names = outlets.iter().map(|outlet| outlet.name.clone()).collect();
-    let noting = Noting { inbox, noted, cuts, done: done.clone(), first, names, digested: resume.is_some() };
+    let transactions =
+        outlets.iter().flat_map(|outlet| &outlet.sinks).find_map(|(_, sink)| sink.transactions());
+    transactions.into_iter().for_each(|transactions| status.follow_transactions(transactions));
+    let digested = resume.is_some();
+    let noting =
+        Noting { inbox, noted, cuts, done: done.clone(), first, names, digested, status: status.clone() };
     let waiting = fault.waiting();
     let said = Folded::new("epochs with rows too large for a sink");
     let publishing =
@@ -163,6 +168,7 @@ pub struct Noting {
     names: Vec<String>,
     /// Are there digests?
     digested: bool,
+    status: Status,
 }
 
 impl Noting {
@@ -177,6 +183,7 @@ impl Noting {
         };
         let orders: Vec<Order> = std::iter::once(first).chain(self.inbox.try_iter()).collect();
         let published = self.done.through.load(Ordering::Acquire);
+        self.status.in_ledger(self.cuts.is_some());
         for order in &orders {
             // What precedes the first epoch has its cut already, and what was accumulated to the end has none.
             if let Order::Publish(epoch, content) = order
@@ -190,6 +197,7 @@ impl Noting {
             }
         }
         self.cuts.iter_mut().try_for_each(|cuts| cuts.sync())?;
+        self.status.in_ledger(false);
         for order in orders {
             // Fails when a sink has failed: then the run is about to end.
             let _ = self.noted.send(order);
@@ -310,6 +318,7 @@ impl Publishing {
     }
 
     fn publish(&mut self, epoch: Epoch, mut content: Content) -> Result<()> {
+        self.status.in_sinks(true);
         let changes = self.write(epoch, std::mem::take(&mut content.changes))?;
         // Every sink hears of every epoch, also of one in which its output did not change.
         for outlet in &mut self.outlets {
@@ -320,6 +329,7 @@ impl Publishing {
             }
         }
         self.waiting.is_over();
+        self.status.in_sinks(false);
         if epoch == END {
             self.status.ended(changes);
         } else {
@@ -372,6 +382,7 @@ impl Publishing {
                 continue;
             }
             changes += rows.len() as u64;
+            self.status.changed(&outlet.name, rows.len() as u64);
             self.waiting.is_for(&taking(&outlet.name, epoch));
             for (held, sink) in &mut outlet.sinks {
                 let parted = sink.refuse(&outlet.name, &rows);

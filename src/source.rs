@@ -61,6 +61,8 @@ pub struct Source {
     /// When the operator will run again by itself.
     timer: Option<Duration>,
     blocked_since: Option<Duration>,
+    /// For how long the open epoch was full, all times before together.
+    blocked: Duration,
     /// Closed epochs that are not published yet, with their part of the cut.
     unpublished: VecDeque<(Epoch, Vec<Moved>)>,
     /// All is read; and the others know.
@@ -124,10 +126,18 @@ impl Shared {
             growth: None,
             timer: None,
             blocked_since: None,
+            blocked: Duration::ZERO,
             unpublished: VecDeque::new(),
             done: false,
             said_done: false,
         }))))
+    }
+
+    /// For how long it has not read since its open epoch was full, by now.
+    pub fn blocked(&self) -> Duration {
+        let source = self.0.borrow();
+        let since = source.blocked_since.map(|since| source.time.now().saturating_sub(since));
+        source.blocked + since.unwrap_or_default()
     }
 
     /// Tells the feed that all is published. Call it once, after the dataflow has ended well.
@@ -266,7 +276,7 @@ impl Source {
                     return Ok(Turn::Yield);
                 }
             } else {
-                self.blocked_since = None;
+                self.unblock();
             }
             let slice = if self.growth().is_some() { SLICE } else { FIRST_SLICE };
             room.records = room.records.min(left).min(slice);
@@ -361,6 +371,9 @@ impl Source {
             }
             read.records += 1;
             read.bytes += record.size() as u64;
+            if let Some(timestamp) = record.timestamp {
+                read.oldest = Some(read.oldest.map_or(timestamp, |oldest| oldest.min(timestamp)));
+            }
             *held = decoded.held;
             if let Some(time) = decoded.event_time {
                 partitions.read(record.topic, record.partition, time.micros());
@@ -391,8 +404,15 @@ impl Source {
         }
         self.epoch += 1;
         self.timer = None;
-        self.blocked_since = None;
+        self.unblock();
         report
+    }
+
+    /// There is room again in the open epoch.
+    fn unblock(&mut self) {
+        if let Some(since) = self.blocked_since.take() {
+            self.blocked += self.time.now().saturating_sub(since);
+        }
     }
 
     /// What is to be said of time as the open epoch closes. All workers say it of an epoch that is replayed: it may be one

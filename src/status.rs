@@ -1,20 +1,43 @@
 //! What a run has done so far, for progress, the summary and the demo's table.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cutwater_dataflows::Epoch;
-use cutwater_dataflows::source::{Moved, Report};
+use cutwater_dataflows::reasons::Reasons;
+use cutwater_dataflows::source::{Moved, Report, times};
+use cutwater_dataflows::watermark::{Times, Watermarks};
 use hdrhistogram::Histogram;
 use indicatif::{HumanBytes, HumanCount};
 
+use crate::measure::buckets::{AGES, Buckets, LATENCIES, RECORDS};
+use crate::measure::history::History;
+use crate::measure::operators::Operators;
+use crate::measure::stopwatch::Stopwatch;
+use crate::measure::transactions::Transacted;
 use crate::shown::count;
+use crate::state::checkpoint::{Checkpoints, Made};
 use crate::time::micros_since_epoch;
 
 /// Figures of a run, over all processes, as of the last published epoch. Clones share them.
 #[derive(Clone, Default)]
-pub struct Status(Arc<Mutex<Figures>>);
+pub struct Status {
+    figures: Arc<Mutex<Figures>>,
+    /// Are operators measured?
+    measured: Arc<AtomicBool>,
+    operators: Operators,
+    history: History,
+    followed: Arc<Mutex<Followed>>,
+}
+
+/// Who knows more.
+#[derive(Default)]
+struct Followed {
+    checkpoints: Option<Arc<dyn Checkpoints>>,
+    transactions: Option<Arc<Transacted>>,
+}
 
 /// The figures.
 #[derive(Clone)]
@@ -33,10 +56,14 @@ pub struct Figures {
     pub rows: u64,
     /// Records that became dead letters.
     pub dead_letters: u64,
+    /// Why they did.
+    pub reasons: Reasons,
     /// Rows that were too large for their sinks, and became dead letters.
     pub too_large: u64,
     /// Changes handed to sinks, those included that are made of records that were read again.
     pub changes: u64,
+    /// The same by output, where there were any.
+    pub changes_of: BTreeMap<String, u64>,
     /// Records that a run before had read, and that were read again.
     pub reread: u64,
     /// The epochs of which they are.
@@ -56,7 +83,28 @@ pub struct Figures {
     pub next: BTreeMap<(String, i32), i64>,
     /// The offset after the last published record, and the end.
     pub offsets: BTreeMap<(String, i32), (i64, i64)>,
+    /// The latencies of epochs as Prometheus has them, in seconds.
+    pub epoch_latency: Buckets,
+    /// The records of each epoch.
+    pub epoch_records: Buckets,
+    /// How old the oldest record of each epoch was when that was published, by its timestamp.
+    pub end_to_end: Buckets,
+    /// The latencies of the epochs since the last point of the history, where one is kept.
+    pub recent: Vec<Duration>,
+    /// The times of the last published epoch.
+    pub watermarks: Watermarks,
+    /// How long epochs have waited for sinks.
+    pub in_sinks: Stopwatch,
+    /// How long epochs have waited for the ledger.
+    pub in_ledger: Stopwatch,
+    /// Published epochs that are in no checkpoint, where checkpoints are made: about one a second, and when that was.
+    pub uncovered: BTreeMap<Epoch, Instant>,
 }
+
+/// Latencies that are kept for a point of the history.
+const RECENT: usize = 10_000;
+/// Published epochs are noted for the age of checkpoints at most so often.
+const NOTED: Duration = Duration::from_secs(1);
 
 impl Default for Figures {
     fn default() -> Self {
@@ -80,6 +128,16 @@ impl Default for Figures {
             lag: BTreeMap::new(),
             next: BTreeMap::new(),
             offsets: BTreeMap::new(),
+            reasons: Reasons::default(),
+            changes_of: BTreeMap::new(),
+            epoch_latency: Buckets::new(LATENCIES),
+            epoch_records: Buckets::new(RECORDS),
+            end_to_end: Buckets::new(AGES),
+            recent: Vec::new(),
+            watermarks: Watermarks::default(),
+            in_sinks: Stopwatch::default(),
+            in_ledger: Stopwatch::default(),
+            uncovered: BTreeMap::new(),
         }
     }
 }
@@ -101,9 +159,90 @@ impl Status {
         (figures.resumed_from, figures.replays_through) = (checkpoint, last);
     }
 
+    /// From now on, the operators of dataflows that are built are measured. In all processes, or in none.
+    pub fn measure(&self) {
+        self.measured.store(true, Ordering::Relaxed);
+    }
+
+    /// True iff operators are measured.
+    pub fn is_measured(&self) -> bool {
+        self.measured.load(Ordering::Relaxed)
+    }
+
+    /// What operators have done, on all workers.
+    pub fn operators(&self) -> &Operators {
+        &self.operators
+    }
+
+    /// The last ten minutes, where they are kept.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The figures, with the latencies since this was called before.
+    pub(crate) fn take_recent(&self) -> Figures {
+        let mut figures = self.lock();
+        let taken = figures.clone();
+        figures.recent.clear();
+        taken
+    }
+
+    /// The run resumes after an epoch of these times.
+    pub fn after(&self, times: Times) {
+        self.lock().watermarks = Watermarks::after(times);
+    }
+
+    /// Who makes the checkpoints.
+    pub fn follow_checkpoints(&self, checkpoints: Arc<dyn Checkpoints>) {
+        self.followed().checkpoints = Some(checkpoints);
+    }
+
+    /// Who measures transactions.
+    pub fn follow_transactions(&self, transactions: Arc<Transacted>) {
+        self.followed().transactions = Some(transactions);
+    }
+
+    /// The checkpoints that were made; none where the run makes none.
+    pub fn checkpoints(&self) -> Option<Made> {
+        self.followed().checkpoints.as_ref().map(|checkpoints| checkpoints.made())
+    }
+
+    /// For how long something that is published has been in no checkpoint, by `now`; none where the run makes none.
+    pub fn checkpoint_age(&self, now: Instant) -> Option<Duration> {
+        let made = self.checkpoints()?;
+        let mut figures = self.lock();
+        figures.uncovered = figures.uncovered.split_off(&(made.epoch + 1));
+        let first = figures.uncovered.first_key_value().map(|(_, &at)| at);
+        Some(first.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)))
+    }
+
+    /// The transactions of Kafka sinks; none where there is no such sink.
+    pub fn transactions(&self) -> Option<Arc<Transacted>> {
+        self.followed().transactions.clone()
+    }
+
+    /// An epoch begins to wait for its sinks, or has been taken by them.
+    pub fn in_sinks(&self, begins: bool) {
+        switch(&mut self.lock().in_sinks, begins);
+    }
+
+    /// Epochs begin to wait for the ledger, or are in it.
+    pub fn in_ledger(&self, begins: bool) {
+        switch(&mut self.lock().in_ledger, begins);
+    }
+
     /// The run begins to read.
     pub fn start(&self) {
         self.lock().started = Instant::now();
+    }
+
+    /// An output has changed by so much.
+    pub fn changed(&self, output: &str, changes: u64) {
+        let mut figures = self.lock();
+        match figures.changes_of.get_mut(output) {
+            Some(sum) => *sum += changes,
+            None => drop(figures.changes_of.insert(output.to_owned(), changes)),
+        }
     }
 
     /// An epoch is published.
@@ -115,6 +254,12 @@ impl Status {
         }
         figures.epoch = epoch;
         figures.changes += changes;
+        figures.watermarks.advance(times(reports));
+        let now = Instant::now();
+        let noted = figures.uncovered.last_key_value();
+        if noted.is_none_or(|(_, &at)| now.saturating_duration_since(at) >= NOTED) {
+            figures.uncovered.insert(epoch, now);
+        }
         for Moved { topic, partition, next, end, .. } in reports.iter().flat_map(|report| &report.moved) {
             figures.stand((topic, *partition), Some(*next), *end);
             figures.next.insert((topic.clone(), *partition), *next);
@@ -131,11 +276,22 @@ impl Status {
             figures.bytes += report.bytes;
             figures.rows += report.rows;
             figures.dead_letters += report.dead_letters;
+            figures.reasons.add_all(&report.reasons);
+        }
+        figures.epoch_records.observe(reports.iter().map(|report| report.records).sum::<u64>() as f64);
+        if let Some(oldest) = reports.iter().filter_map(|report| report.oldest).min() {
+            let age = micros_since_epoch() as i64 - oldest.saturating_mul(1000);
+            figures.end_to_end.observe(age.max(0) as f64 / 1e6);
         }
         if let Some(first) = reports.iter().filter(|r| r.records > 0).map(|r| r.first_read).min() {
             figures.latency = Duration::from_micros(micros_since_epoch().saturating_sub(first));
             let micros = figures.latency.as_micros() as u64;
             figures.latencies.saturating_record(micros);
+            let latency = figures.latency;
+            figures.epoch_latency.took(latency);
+            if self.is_measured() && figures.recent.len() < RECENT {
+                figures.recent.push(latency);
+            }
         }
     }
 
@@ -163,8 +319,17 @@ impl Status {
     }
 
     fn lock(&self) -> MutexGuard<'_, Figures> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn followed(&self) -> MutexGuard<'_, Followed> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn switch(watch: &mut Stopwatch, begins: bool) {
+    let now = Instant::now();
+    if begins { watch.begin(now) } else { watch.end(now) }
 }
 
 impl Figures {

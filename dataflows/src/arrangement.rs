@@ -1,6 +1,7 @@
 //! Arrangements: rows that are held by key, for several operators.
 
 use std::marker::PhantomData;
+use std::rc::Rc;
 
 use differential_dataflow::operators::arrange::Arranged;
 
@@ -19,12 +20,18 @@ use crate::rows::Row;
 pub struct Arrangement<'s, K: Row, V: Row> {
     flow: Flow<'s>,
     pub(crate) arranged: Arranged<'s, RowTrace>,
+    pub(crate) name: Rc<str>,
     row: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K: Row, V: Row> Clone for Arrangement<'_, K, V> {
     fn clone(&self) -> Self {
-        Arrangement { flow: self.flow.clone(), arranged: self.arranged.clone(), row: PhantomData }
+        Arrangement {
+            flow: self.flow.clone(),
+            arranged: self.arranged.clone(),
+            name: Rc::clone(&self.name),
+            row: PhantomData,
+        }
     }
 }
 
@@ -35,7 +42,7 @@ impl<'s, K: Row, V: Row> Arrangement<'s, K, V> {
         let flow = rows.flow().clone();
         let changes = exchange_by_key(rows).changes();
         let arranged = arrange::<First<K>>(changes, &format!("Arrange: {name}"));
-        Arrangement { flow, arranged, row: PhantomData }
+        Arrangement { flow, arranged, name: name.into(), row: PhantomData }
     }
 
     /// The flow it is part of.

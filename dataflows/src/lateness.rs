@@ -16,7 +16,7 @@ use crate::flat::FlatBatch;
 use crate::operators::micros::{after, micros};
 use crate::record::{Malformed, NoHeaders, Record};
 use crate::rows::Timestamp;
-use crate::source::{Driver, push_letter};
+use crate::source::{Driver, Letters};
 use crate::{Activator, Epoch};
 
 /// The dataflow with a lateness: its late records become dead letters, and operators that can drop state do. Without one,
@@ -165,7 +165,7 @@ impl Waiting {
         &mut self,
         limit: &Limit,
         rows: &mut Combiner,
-        letters: &mut FlatBatch,
+        letters: &mut Letters,
         driver: &mut dyn Driver,
     ) -> (u64, u64) {
         let (mut added, mut late) = (0, 0);
@@ -173,7 +173,7 @@ impl Waiting {
             match limit.late(waiting.event_time) {
                 Some(reason) => {
                     let record = waiting.read();
-                    push_letter(&record, &reason, letters);
+                    letters.push(&record, &reason);
                     driver.late(&record, &reason);
                     late += 1;
                 }
@@ -262,14 +262,14 @@ mod tests {
         }
         assert!(waiting.bytes() > 3 * 3);
         let limit = Limit { watermark: at(5), lateness: Duration::ZERO };
-        let (mut rows, mut letters, mut noted) =
-            (Combiner::default(), FlatBatch::default(), Noted(Vec::new()));
+        let (mut rows, mut letters, mut noted) = (Combiner::default(), Letters::default(), Noted(Vec::new()));
         assert_eq!(waiting.decide(&limit, &mut rows, &mut letters, &mut noted), (6, 1));
         assert!(waiting.is_empty());
         let batch = rows.take();
         let mut rows: Vec<_> = batch.iter().collect();
         rows.sort();
         assert_eq!(rows, [(&b"a"[..], 4), (b"b", 2)]);
-        assert_eq!((letters.len(), noted.0.len(), noted.0[0].0), (1, 1, 0));
+        assert_eq!((letters.batch.len(), noted.0.len(), noted.0[0].0), (1, 1, 0));
+        assert_eq!(letters.reasons.iter().collect::<Vec<_>>(), [("late", 1)]);
     }
 }

@@ -46,7 +46,7 @@
 //! - [`clock`], [`waker`], [`watermark`], [`lateness`]: time, as of the cut
 //! - [`source`]: the operator that reads, and the interface to the runtime that drives it; [`persist`]: the
 //!   interface to the runtime that keeps collections
-//! - [`mod@digest`], [`render`], [`dead_letter`]: what goes out
+//! - [`mod@digest`], [`render`], [`dead_letter`], [`reasons`]: what goes out
 //! - [`dataflow`]: options, registry, shape; [`words`]: the options of those that read words; [`word_count`]: a dataflow; [`panics`]: what becomes of faults in one
 
 pub mod arrange;
@@ -75,6 +75,7 @@ pub mod ordered;
 pub mod output;
 pub mod panics;
 pub mod persist;
+pub mod reasons;
 pub mod record;
 pub mod render;
 pub(crate) mod rule_file;

@@ -20,6 +20,7 @@ use crate::decode::{Decode, Rows};
 use crate::flat::FlatBatch;
 use crate::lateness::{Limit, Limits, Waiting};
 use crate::panics::caught;
+use crate::reasons::Reasons;
 use crate::record::{Malformed, Record};
 use crate::rows::{Row as _, Timestamp};
 use crate::watermark::TimeReport;
@@ -40,6 +41,10 @@ pub struct Report {
     pub rows: u64,
     /// Records that became dead letters, late ones among them.
     pub dead_letters: u64,
+    /// Why they did.
+    pub reasons: Reasons,
+    /// The least timestamp of the records: milliseconds since the Unix epoch.
+    pub oldest: Option<i64>,
     /// Microseconds since the Unix epoch at which the first record of the epoch was read.
     pub first_read: u64,
     /// True iff a run before had read the epoch, and it was read again.
@@ -218,7 +223,10 @@ impl<D: Decode> Operator<D> {
                 let Some(limit) = self.intake.limit(epoch) else { return self.closed.push_front(closed) };
                 closed.decide(&limit, &mut *self.driver);
             }
-            let Closed { mut rows, mut letters, mut report, done, .. } = closed;
+            let Closed {
+                mut rows, letters: Letters { batch: mut letters, reasons }, mut report, done, ..
+            } = closed;
+            report.reasons = reasons;
             if !rows.is_empty() {
                 self.outputs.rows.activate().session(&held[0]).give_container(&mut rows);
             }
@@ -243,7 +251,7 @@ impl<D: Decode> Operator<D> {
 struct Intake<D> {
     decoder: D,
     rows: Combiner,
-    letters: FlatBatch,
+    letters: Letters,
     late: Option<Late>,
 }
 
@@ -274,7 +282,7 @@ impl<D: Decode> Intake<D> {
             summed: 0,
             letters: 0,
         });
-        Intake { decoder, rows: Combiner::default(), letters: FlatBatch::default(), late }
+        Intake { decoder, rows: Combiner::default(), letters: Letters::default(), late }
     }
 
     /// The limit of an epoch, where it is known.
@@ -303,7 +311,7 @@ impl<D: Decode> Intake<D> {
         };
         if let Some(reason) = &malformed {
             rows.roll_back();
-            push_letter(record, reason, letters);
+            letters.push(record, reason);
         } else {
             rows.commit();
             if let Some(late) = waits {
@@ -336,14 +344,15 @@ impl<D: Decode> Intake<D> {
             late.epoch += 1;
             late.limit = late.limits.of(late.epoch, late.first);
         }
-        Closed { rows: self.rows.take(), letters: std::mem::take(&mut self.letters), waiting, report, done }
+        let letters = std::mem::take(&mut self.letters);
+        Closed { rows: self.rows.take(), letters, waiting, report, done }
     }
 }
 
 /// An epoch that is closed.
 struct Closed {
     rows: FlatBatch,
-    letters: FlatBatch,
+    letters: Letters,
     /// Records on which it is not decided yet.
     waiting: Waiting,
     report: Report,
@@ -363,10 +372,20 @@ impl Closed {
     }
 }
 
-/// Adds the dead letter of a record.
-pub(crate) fn push_letter(record: &Record<'_>, reason: &Malformed, letters: &mut FlatBatch) {
-    let letter = dead_letter::row(record, reason);
-    letters.push_row::<DeadLetter>(letter.borrow(), 1);
+/// The dead letters of an epoch.
+#[derive(Default)]
+pub(crate) struct Letters {
+    pub(crate) batch: FlatBatch,
+    pub(crate) reasons: Reasons,
+}
+
+impl Letters {
+    /// Adds that of a record.
+    pub(crate) fn push(&mut self, record: &Record<'_>, reason: &Malformed) {
+        let letter = dead_letter::row(record, reason);
+        self.batch.push_row::<DeadLetter>(letter.borrow(), 1);
+        self.reasons.add(&reason.0, 1);
+    }
 }
 
 /// Why a record has come to no rows.

@@ -11,10 +11,13 @@ use serde_json::Map;
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::{MakeWriter, format};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::log_lines::{Json, object};
 use super::options::{LogArgs, LogFormat};
 use super::usage;
+use crate::measure::messages::Keeping;
 use crate::secrets::hidden;
 use crate::shown::{self, shown_but};
 
@@ -50,10 +53,12 @@ pub fn start(args: &LogArgs) -> Result<()> {
                 "message" => write!(out, "{value:?}"),
                 _ => Ok(()),
             }))
+            .finish()
+            .with(Keeping)
             .try_init(),
         LogFormat::Json => {
             as_json();
-            lines.with_ansi(false).event_format(Json).try_init()
+            lines.with_ansi(false).event_format(Json).finish().with(Keeping).try_init()
         }
     };
     let _ = started;

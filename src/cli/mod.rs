@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod config;
 mod emit;
+mod explain;
 mod formats;
 mod generate;
 #[cfg(feature = "http")]
@@ -20,10 +21,12 @@ mod options;
 pub mod out;
 mod produce;
 mod progress;
+mod redact;
 mod reinject;
 mod resume;
 mod run;
 mod state;
+mod support;
 mod test;
 
 use std::ffi::OsString;
@@ -45,6 +48,7 @@ use crate::supervise::{CLOSED, LOST_PEER, is_supervised};
 #[cfg(feature = "bench")]
 use bench::BenchArgs;
 use completions::{CompletionsArgs, ManArgs};
+use explain::ExplainArgs;
 use generate::GenerateArgs;
 use ledger::LedgerArgs;
 use new::NewArgs;
@@ -55,6 +59,7 @@ use out::Closed;
 use produce::ProduceArgs;
 use reinject::ReinjectArgs;
 use state::StateArgs;
+use support::SupportArgs;
 use test::TestArgs;
 
 /// What the user typed can't be: exit code 2.
@@ -167,6 +172,10 @@ fn serve(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches, program: 
             let (entry, matches) = chosen(registry, matches);
             check::check(&RunArgs::from_arg_matches(matches)?, entry.parse(matches)?, entry.formats(), sinks)
         }
+        "explain" => {
+            let (entry, matches) = chosen(registry, matches);
+            explain::explain(&ExplainArgs::from_arg_matches(matches)?, entry.parse(matches)?)
+        }
         "test" => {
             let (entry, matches) = chosen(registry, matches);
             test::test(&TestArgs::from_arg_matches(matches)?, entry.parse(matches)?, entry.formats())
@@ -190,6 +199,7 @@ fn serve(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches, program: 
             registry,
         ),
         "state" => state::state(&StateArgs::from_arg_matches(matches)?),
+        "support" => support::support(&SupportArgs::from_arg_matches(matches)?),
         "ledger" => ledger::ledger(&LedgerArgs::from_arg_matches(matches)?),
         "new" => new::new(&NewArgs::from_arg_matches(matches)?),
         "completions" => {
@@ -203,7 +213,7 @@ fn serve(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches, program: 
 }
 
 /// The commands whose subcommands are the dataflows.
-const ON_DATAFLOWS: [&str; 3] = ["run", "test", "check"];
+const ON_DATAFLOWS: [&str; 4] = ["run", "test", "check", "explain"];
 
 /// A dataflow that is missing or unknown, as a user would call it: not a subcommand.
 fn which_dataflow(error: clap::Error, registry: &[Entry]) -> anyhow::Error {
@@ -262,13 +272,8 @@ fn run_demo(args: &DemoArgs, general: &LogArgs) -> Result<()> {
 
 fn run_dataflow(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches) -> Result<()> {
     let (entry, matches) = chosen(registry, matches);
-    run::run(
-        &RunArgs::from_arg_matches(matches)?,
-        &LogArgs::from_arg_matches(matches)?,
-        entry.parse(matches)?,
-        entry.formats(),
-        sinks,
-    )
+    let args = RunArgs { options: redact::options(matches), ..RunArgs::from_arg_matches(matches)? };
+    run::run(&args, &LogArgs::from_arg_matches(matches)?, entry.parse(matches)?, entry.formats(), sinks)
 }
 
 /// The dataflow that was named, and all that was typed for it.
@@ -303,6 +308,9 @@ fn command(registry: &[Entry]) -> Command {
     let test = TestArgs::augment_args(Command::new("test"))
         .about(test::ABOUT.lines().next())
         .long_about(test::ABOUT);
+    let explain = ExplainArgs::augment_args(Command::new("explain"))
+        .about(explain::ABOUT.lines().next())
+        .long_about(explain::ABOUT);
     #[cfg(feature = "demo")]
     let demo = DemoArgs::augment_args(Command::new("demo"))
         .about("Show word-count at work: an in-process broker, a generator, a live table; no Kafka needed")
@@ -327,6 +335,7 @@ fn command(registry: &[Entry]) -> Command {
             on_dataflows(run, registry),
             on_dataflows(test, registry),
             on_dataflows(check, registry),
+            on_dataflows(explain, registry),
             GenerateArgs::augment_args(Command::new("generate"))
                 .about(generate::ABOUT.lines().next())
                 .long_about(generate::ABOUT),
@@ -348,6 +357,9 @@ fn command(registry: &[Entry]) -> Command {
             LedgerArgs::augment_args(Command::new("ledger"))
                 .about(ledger::ABOUT.lines().next())
                 .long_about(ledger::ABOUT),
+            SupportArgs::augment_args(Command::new("support"))
+                .about(support::ABOUT.lines().next())
+                .long_about(support::ABOUT),
             NewArgs::augment_args(Command::new("new"))
                 .about(new::ABOUT.lines().next())
                 .long_about(new::ABOUT),

@@ -1,5 +1,6 @@
 //! The options of `cutwater run`, as typed.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -135,6 +136,10 @@ pub(super) struct RunArgs {
     #[cfg(feature = "http")]
     #[command(flatten)]
     pub http: HttpArgs,
+
+    /// All of them, as others may see them
+    #[arg(skip)]
+    pub options: BTreeMap<String, Vec<String>>,
 }
 
 /// The options of `cutwater demo`.

@@ -23,6 +23,8 @@ use crate::feed::kafka::{KafkaFeeds, Reading};
 use crate::job::{self, Binding, DEAD_LETTERS, Job, Stop, Viewing};
 use crate::kafka::client::Settings;
 use crate::kafka::topics::{Making, Pattern};
+#[cfg(feature = "http")]
+use crate::measure::history::Keeper;
 use crate::publish::Cuts;
 #[cfg(feature = "http")]
 use crate::serve::{About, Service};
@@ -65,6 +67,10 @@ pub(super) fn run(
     }
     let stop = Stop::default();
     let status = Status::default();
+    #[cfg(feature = "http")]
+    if args.http.http.is_some() {
+        status.measure();
+    }
     obey_signals(args, &stop, &fault, (process == 0).then(|| status.clone()))?;
     #[cfg(feature = "http")]
     let (service, server) = match process {
@@ -75,6 +81,8 @@ pub(super) fn run(
         }
         _ => (None, None),
     };
+    #[cfg(feature = "http")]
+    let history = server.as_ref().map(|_| Keeper::start(status.clone())).transpose()?;
     let (addresses, listener) = match inherited {
         Some(inherited) => (inherited.addresses, Some(inherited.listener)),
         None => (hosts(args)?, None),
@@ -158,7 +166,7 @@ pub(super) fn run(
     let result = job::run(job, workers, &stop, &fault);
     let well = result.is_ok();
     #[cfg(feature = "http")]
-    drop(server);
+    drop((server, history));
     let result = result.and(fault.bound(move || {
         drop(progress);
         match kept {
@@ -193,6 +201,7 @@ fn service(
         processes,
         state: args.state.clone(),
         topics: plan.inputs.clone(),
+        options: args.options.clone(),
     };
     Service::new(about, status.clone(), stop.clone(), fault.clone())
 }

@@ -49,7 +49,8 @@ pub(super) fn state(args: &StateArgs) -> Result<()> {
     Ok(())
 }
 
-fn show(inspection: &Inspection, verified: bool, mut out: &mut dyn Write) -> Result<()> {
+/// Shows what is in a state.
+pub(super) fn show(inspection: &Inspection, verified: bool, mut out: &mut dyn Write) -> Result<()> {
     if let Some(identity) = &inspection.identity {
         show_identity(identity, &mut out)?;
     }

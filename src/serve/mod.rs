@@ -52,6 +52,8 @@ pub struct About {
     pub state: Option<String>,
     /// The topics of each input, as typed.
     pub topics: BTreeMap<String, Vec<Pattern>>,
+    /// Its options by their long names, without secrets.
+    pub options: BTreeMap<String, Vec<String>>,
 }
 
 /// What handlers know of the run. Clones share it.

@@ -11,6 +11,7 @@ pub mod too_large;
 pub mod webhook;
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use cutwater_dataflows::Epoch;
@@ -18,6 +19,7 @@ use cutwater_dataflows::Epoch;
 use crate::fault::Fault;
 use crate::kafka::client::Settings;
 use crate::kafka::topics::Making;
+use crate::measure::transactions::Transacted;
 use crate::state::resume::Resume;
 pub use cutwater_dataflows::render::Change;
 pub use cutwater_dataflows::source::Report;
@@ -132,6 +134,11 @@ pub trait Sink: Send {
     /// As [`Sink::write`].
     fn finish(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    /// Who measures its transactions, where it writes in such.
+    fn transactions(&self) -> Option<Arc<Transacted>> {
+        None
     }
 
     /// A job resumes from its state. Called once, before all else, in runs that keep state. Returns the epoch up to

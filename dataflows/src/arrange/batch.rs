@@ -2,6 +2,7 @@
 
 use super::directory::Directory;
 use super::entries::{Entries, Entry};
+use super::held::{Held, Holder};
 use crate::{Diff, Epoch};
 
 /// Rows in the order of hash, bytes and time. No row is there twice at a time, and no difference is zero.
@@ -12,6 +13,8 @@ pub struct Batch {
     bytes: Vec<u8>,
     times: Times,
     directory: Directory,
+    /// Where somebody wants to know what it takes.
+    held: Option<Held>,
 }
 
 /// The times of the rows of a batch.
@@ -58,6 +61,26 @@ impl Batch {
     /// True iff it holds none. Those of a trace hold some.
     pub fn is_empty(&self) -> bool {
         self.entries.entries().is_empty()
+    }
+
+    /// The same, as what an operator holds, if it tells of that.
+    pub(crate) fn held_by(mut self, holder: Option<&Holder>) -> Self {
+        self.held = holder.map(|holder| holder.hold(self.memory()));
+        self
+    }
+
+    /// The operator that holds it.
+    pub(super) fn holder(&self) -> Option<&Holder> {
+        self.held.as_ref().map(Held::holder)
+    }
+
+    /// Bytes that it takes.
+    fn memory(&self) -> usize {
+        let times = match &self.times {
+            Times::One(_) => 0,
+            Times::Each(times) => size_of_val(&times[..]),
+        };
+        self.entries.memory() + self.bytes.len() + times + self.directory.memory()
     }
 
     /// The update at `index`.
@@ -220,6 +243,7 @@ impl Building {
                 bytes: Vec::with_capacity(bytes),
                 times: Times::One(Epoch::MIN),
                 directory: Directory::new(rows, first, last),
+                held: None,
             },
         }
     }

@@ -27,6 +27,11 @@ impl Directory {
         Directory { first, last, shift, starts: Vec::with_capacity(slots + 1) }
     }
 
+    /// Bytes that it takes.
+    pub(super) fn memory(&self) -> usize {
+        size_of_val(&self.starts[..])
+    }
+
     fn slot(&self, hash: u64) -> usize {
         ((hash - self.first) >> self.shift) as usize
     }

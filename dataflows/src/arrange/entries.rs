@@ -101,6 +101,11 @@ impl Entries {
         }
     }
 
+    /// Bytes that they take.
+    pub(super) fn memory(&self) -> usize {
+        size_of_val(&self.entries[..]) + size_of_val(&self.wide[..]) + size_of_val(&self.carries[..])
+    }
+
     pub(super) fn shrink_to_fit(&mut self) {
         self.entries.shrink_to_fit();
     }

@@ -3,6 +3,7 @@
 use differential_dataflow::trace::implementations::spine_fueled::{Merger, SpineBatch};
 use timely::progress::frontier::AntichainRef;
 
+use super::Holder;
 use super::batch::{Batch, Building, Update};
 use crate::Epoch;
 
@@ -21,6 +22,7 @@ pub struct Merge {
     /// Times before it are of no more interest, and taken for it.
     compaction: Option<Epoch>,
     merged: Building,
+    holder: Option<Holder>,
 }
 
 impl Merger<Batch> for Merge {
@@ -28,7 +30,8 @@ impl Merger<Batch> for Merge {
         let (ends, others) = (one.ends(), other.ends());
         let ends = (ends.0.min(others.0), ends.1.max(others.1));
         let merged = Building::new(one.len() + other.len(), one.size() + other.size(), ends);
-        Merge { next: [0, 0], compaction: compaction.first().copied(), merged }
+        let compaction = compaction.first().copied();
+        Merge { next: [0, 0], compaction, merged, holder: one.holder().cloned() }
     }
 
     fn work(&mut self, one: &Batch, other: &Batch, fuel: &mut isize) {
@@ -50,7 +53,7 @@ impl Merger<Batch> for Merge {
     }
 
     fn done(self) -> Option<Batch> {
-        self.merged.done()
+        self.merged.done().map(|batch| batch.held_by(self.holder.as_ref()))
     }
 }
 

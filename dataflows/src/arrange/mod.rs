@@ -8,6 +8,7 @@
 mod batch;
 mod directory;
 mod entries;
+mod held;
 mod merge;
 mod sort;
 
@@ -15,6 +16,7 @@ use std::rc::Rc;
 
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent, arrangement::arrange_core};
 use differential_dataflow::trace::implementations::spine_fueled::Spine;
+use timely::Accountable;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
@@ -26,6 +28,7 @@ use crate::key::KeyOf;
 
 pub use batch::{Batch, Update};
 pub(crate) use batch::{Probe, TOGETHER};
+pub(crate) use held::{Holder, logger};
 use sort::Sorter;
 pub(crate) use sort::sort;
 
@@ -38,13 +41,28 @@ pub(crate) fn arrange<'s, H: KeyOf>(
     name: &str,
 ) -> Arranged<'s, RowTrace> {
     // An arrangement takes updates that carry their times themselves.
-    let timed = rows.unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, "Timed", |_, _| {
+    let timed = rows.unary::<CapacityContainerBuilder<Timed>, _, _, _>(Pipeline, "Timed", |_, _| {
         |input, output| {
             input.for_each(|capability, batch| {
                 let Some(&epoch) = capability.least() else { return };
-                output.session(&capability).give((epoch, std::mem::take(batch)));
+                let rows = std::mem::take(batch);
+                output.session(&capability).give_container(&mut Timed { epoch, rows });
             });
         }
     });
-    arrange_core(timed, Pipeline, name, |_, _| Sorter::<H>::default())
+    arrange_core(timed, Pipeline, name, |logger, operator| Sorter::<H>::new(Holder::new(logger, operator)))
+}
+
+/// Rows with the epoch that they are of.
+#[derive(Clone, Default)]
+struct Timed {
+    epoch: Epoch,
+    rows: FlatBatch,
+}
+
+/// Logs count its rows.
+impl Accountable for Timed {
+    fn record_count(&self) -> i64 {
+        self.rows.record_count()
+    }
 }

@@ -10,6 +10,7 @@ use timely::progress::Antichain;
 use timely::progress::frontier::AntichainRef;
 
 use super::batch::{Batch, Building, Update};
+use super::{Holder, Timed};
 use crate::Epoch;
 use crate::flat::FlatBatch;
 use crate::key::KeyOf;
@@ -18,20 +19,20 @@ use crate::key::KeyOf;
 pub(super) struct Sorter<H> {
     pending: BTreeMap<Epoch, Vec<FlatBatch>>,
     lower: Antichain<Epoch>,
+    holder: Option<Holder>,
     key: PhantomData<H>,
 }
 
-impl<H> Default for Sorter<H> {
-    fn default() -> Self {
-        Sorter { pending: BTreeMap::new(), lower: Antichain::new(), key: PhantomData }
+impl<H> Sorter<H> {
+    pub(super) fn new(holder: Option<Holder>) -> Self {
+        Sorter { pending: BTreeMap::new(), lower: Antichain::new(), holder, key: PhantomData }
     }
 }
 
-impl<H: KeyOf> Batcher<Vec<(Epoch, FlatBatch)>> for Sorter<H> {
-    fn insert(&mut self, container: &mut Vec<(Epoch, FlatBatch)>) {
-        for (epoch, batch) in container.drain(..) {
-            self.pending.entry(epoch).or_default().push(batch);
-        }
+impl<H: KeyOf> Batcher<Timed> for Sorter<H> {
+    fn insert(&mut self, timed: &mut Timed) {
+        let Timed { epoch, rows } = std::mem::take(timed);
+        self.pending.entry(epoch).or_default().push(rows);
     }
 }
 
@@ -50,7 +51,8 @@ impl<H: KeyOf> Extract for Sorter<H> {
         let complete = std::mem::replace(&mut self.pending, kept);
         self.lower.clear();
         self.lower.extend(self.pending.keys().next().copied());
-        (sort::<H>(complete).map(Rc::new), self.lower.borrow())
+        let batch = sort::<H>(complete).map(|batch| Rc::new(batch.held_by(self.holder.as_ref())));
+        (batch, self.lower.borrow())
     }
 }
 

@@ -101,26 +101,27 @@ fn partial<'s, K: Row, V: Number>(
     let snapshot = Snapshot::made();
     let (mut old, mut new) = (FlatBuilder::default(), FlatBuilder::default());
     let (mut sums, mut hints) = (Sums::<V>::default(), Hints::default());
-    let changes = each_batch(arranged, name, snapshot.clone(), move |came, changes, give| {
-        let first = came.first;
-        Groups::<First<K>>::new(came.batch, came.before).for_each_spread(|spread| {
-            let mut hint = hints.take(spread);
-            let mut last = Hint::default();
-            for epoch in spread.epochs() {
-                let (before, after) = sums.add(spread, epoch);
-                if epoch >= first {
-                    push(spread, epoch, &hint, before, &mut old);
-                    last = push(spread, epoch + 1, &hint, after, &mut new);
-                    give_difference(&old, &new, changes.of(epoch));
-                    old.clear();
-                    new.clear();
-                    changes.give_full(&mut *give);
+    let changes =
+        each_batch(arranged, &format!("Aggregates: {name}"), snapshot.clone(), move |came, changes, give| {
+            let first = came.first;
+            Groups::<First<K>>::new(came.batch, came.before).for_each_spread(|spread| {
+                let mut hint = hints.take(spread);
+                let mut last = Hint::default();
+                for epoch in spread.epochs() {
+                    let (before, after) = sums.add(spread, epoch);
+                    if epoch >= first {
+                        push(spread, epoch, &hint, before, &mut old);
+                        last = push(spread, epoch + 1, &hint, after, &mut new);
+                        give_difference(&old, &new, changes.of(epoch));
+                        old.clear();
+                        new.clear();
+                        changes.give_full(&mut *give);
+                    }
                 }
-            }
-            hint.learn(last);
-            hints.put(spread, hint);
+                hint.learn(last);
+                hints.put(spread, hint);
+            });
         });
-    });
     flow.made(changes, snapshot)
 }
 

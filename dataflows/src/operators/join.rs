@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use differential_dataflow::operators::join::{Fresh, JoinTactic, join_with_tactic};
+use timely::Accountable;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
@@ -101,20 +102,29 @@ impl<'s, K: Row, V: Row> Arrangement<'s, K, V> {
             snapshot: snapshot.clone(),
             key: std::marker::PhantomData,
         };
-        let pairs = join_with_tactic(self.arranged, other.arranged, "Join", tactic);
+        let name = format!("Join: {} with {}", self.name, other.name);
+        let pairs = join_with_tactic(self.arranged, other.arranged, &name, tactic);
         flow.made(at_their_epochs(pairs), snapshot)
     }
 }
 
 /// Rows of several epochs, each batch with its own.
-type Rows = Vec<(Epoch, FlatBatch)>;
+#[derive(Clone, Default)]
+struct Rows(Vec<(Epoch, FlatBatch)>);
+
+/// Logs count the rows.
+impl Accountable for Rows {
+    fn record_count(&self) -> i64 {
+        self.0.iter().map(|(_, batch)| batch.record_count()).sum()
+    }
+}
 
 /// Sends batches at their epochs.
 fn at_their_epochs<'s>(rows: Stream<'s, Epoch, Rows>) -> Stream<'s, Epoch, FlatBatch> {
     rows.unary::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, "AtEpoch", |_, _| {
         |input, output| {
             input.for_each(|capability, rows| {
-                for (epoch, mut batch) in rows.drain(..) {
+                for (epoch, mut batch) in rows.0.drain(..) {
                     output.session(&capability.delayed(&epoch, 0)).give_container(&mut batch);
                 }
             });
@@ -254,15 +264,15 @@ where
             let (one, other) = if self.turned { (probed, driving) } else { (driving, probed) };
             pair(key, one, other, update.diff * diff, self.made.of(epoch));
             let ready = &mut self.ready;
-            self.made.give_full(|epoch, batch| ready.push_back(vec![(epoch, std::mem::take(batch))]));
+            self.made.give_full(|epoch, batch| ready.push_back(Rows(vec![(epoch, std::mem::take(batch))])));
         }
     }
 
     fn finish(&mut self) {
-        let mut rest = Rows::new();
+        let mut rest = Vec::new();
         self.made.finish(|epoch, batch| rest.push((epoch, std::mem::take(batch))));
         if !rest.is_empty() {
-            self.ready.push_back(rest);
+            self.ready.push_back(Rows(rest));
         }
     }
 }

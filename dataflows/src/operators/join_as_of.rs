@@ -60,21 +60,26 @@ impl<'s, K: Row, O: Row, V: Row> JoinAsOf<'s, K, O, V> for Collection<'s, (K, (O
             marked::<K, (O, V)>(self, LEFT).concat(marked::<K, (O, W)>(other, RIGHT)).arrange(name);
         let snapshot = Snapshot::made();
         let (mut old, mut new) = (FlatBuilder::default(), FlatBuilder::default());
-        let changes = each_batch(both.into_arranged(), name, snapshot.clone(), move |came, changes, give| {
-            if !came.is_wanted() {
-                return;
-            }
-            let Came { batch, before, first } = came;
-            Groups::<First<K>>::new(batch, before).for_each_spread(|spread| {
-                for epoch in spread.epochs().into_iter().filter(|epoch| *epoch >= first) {
-                    Change::<O, V>::new(spread, epoch).make(&mut old, &mut new);
-                    give_difference(&old, &new, changes.of(epoch));
-                    old.clear();
-                    new.clear();
+        let changes = each_batch(
+            both.into_arranged(),
+            &format!("JoinAsOf: {name}"),
+            snapshot.clone(),
+            move |came, changes, give| {
+                if !came.is_wanted() {
+                    return;
                 }
-                changes.give_full(&mut *give);
-            });
-        });
+                let Came { batch, before, first } = came;
+                Groups::<First<K>>::new(batch, before).for_each_spread(|spread| {
+                    for epoch in spread.epochs().into_iter().filter(|epoch| *epoch >= first) {
+                        Change::<O, V>::new(spread, epoch).make(&mut old, &mut new);
+                        give_difference(&old, &new, changes.of(epoch));
+                        old.clear();
+                        new.clear();
+                    }
+                    changes.give_full(&mut *give);
+                });
+            },
+        );
         flow.made(changes, snapshot)
     }
 }

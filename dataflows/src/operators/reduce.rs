@@ -50,16 +50,21 @@ impl<'s, K: Row, V: Row> Reduce<'s, K, V> for Arrangement<'s, K, V> {
     ) -> Collection<'s, (K, W)> {
         let flow = self.flow().clone();
         let snapshot = Snapshot::made();
-        let changes = each_batch(self.arranged, name, snapshot.clone(), move |came, changes, give| {
-            if !came.is_wanted() {
-                return;
-            }
-            let Came { batch, before, first } = came;
-            Groups::<First<K>>::new(batch, before).for_each(|group| {
-                group.changes::<K, V, W>(first, &mut logic, changes);
-                changes.give_full(&mut *give);
-            });
-        });
+        let changes = each_batch(
+            self.arranged,
+            &format!("Reduce: {name}"),
+            snapshot.clone(),
+            move |came, changes, give| {
+                if !came.is_wanted() {
+                    return;
+                }
+                let Came { batch, before, first } = came;
+                Groups::<First<K>>::new(batch, before).for_each(|group| {
+                    group.changes::<K, V, W>(first, &mut logic, changes);
+                    changes.give_full(&mut *give);
+                });
+            },
+        );
         flow.made(changes, snapshot)
     }
 }

@@ -51,7 +51,7 @@ impl<'s, K: Row, V: Row> ReduceOrdered<'s, K, V> for Arrangement<'s, K, V> {
         mut logic: impl for<'a> FnMut(K::Ref<'a>, Ordered<'a, V>, &mut Emit<'_, W>) + 'static,
     ) -> Collection<'s, (K, W)> {
         let flow = self.flow().clone();
-        reduce_views::<K, W>(&flow, self.arranged, name, move |encoded, rows, out| {
+        reduce_views::<K, W>(&flow, self.arranged, &format!("Reduce: {name}"), move |encoded, rows, out| {
             let mut key = encoded;
             let key = K::read(&mut key, Place::Inner).expect(ENCODED);
             logic(key, Ordered::new(rows), &mut Emit::after(out, encoded, 1));

@@ -11,7 +11,7 @@ use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBu
 use timely::progress::frontier::MutableAntichain;
 
 use crate::Epoch;
-use crate::arrange::sort;
+use crate::arrange::{self, sort};
 use crate::clock::Now;
 use crate::flat::{FlatBatch, FlatBuilder};
 use crate::flow::{Barriers, Flow};
@@ -55,6 +55,7 @@ pub(super) fn build<'s, H: KeyOf>(
     asks: Asks,
 ) -> Stream<'s, Epoch, FlatBatch> {
     let mut builder = OperatorBuilder::new(format!("Stateful: {name}"), rows.scope());
+    let logger = arrange::logger(rows.scope());
     let (output, changes) = builder.new_output::<FlatBatch>();
     let survival = survival.map(|survival| (survival, reports(&mut builder)));
     let mut rows = builder.new_input(rows, Pipeline);
@@ -69,7 +70,7 @@ pub(super) fn build<'s, H: KeyOf>(
             Survivor::new(&mut builder, reports, barriers, writer)
         }),
         states: States {
-            store: StateStore::new(builder.operator_info()),
+            store: StateStore::new(builder.operator_info(), logger),
             timers: asks.timed.then(|| Timers::new(flow.waker())),
             retirement,
             logic,

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use differential_dataflow::logging::Logger;
 use differential_dataflow::trace::implementations::spine_fueled::Spine;
 use differential_dataflow::trace::{Description, Span, Trace, TraceReader};
 use timely::dataflow::operators::generic::OperatorInfo;
 use timely::progress::Antichain;
 
-use crate::arrange::{Batch, sort};
+use crate::arrange::{Batch, Holder, sort};
 use crate::flat::FlatBatch;
 use crate::group::net;
 use crate::key::{KeyOf, hash};
@@ -19,13 +20,16 @@ pub(super) struct StateStore<H> {
     spine: Spine<Rc<Batch>>,
     /// All epochs below it are in.
     upper: Antichain<Epoch>,
+    holder: Option<Holder>,
     key: std::marker::PhantomData<H>,
 }
 
 impl<H: KeyOf> StateStore<H> {
-    pub(super) fn new(operator: OperatorInfo) -> Self {
-        let spine = Spine::new(operator, None, None);
-        StateStore { spine, upper: Antichain::from_elem(Epoch::MIN), key: std::marker::PhantomData }
+    /// `logger`: who wants to know what the operator holds.
+    pub(super) fn new(operator: OperatorInfo, logger: Option<Logger>) -> Self {
+        let holder = Holder::new(logger.clone(), operator.global_id);
+        let spine = Spine::new(operator, logger, None);
+        StateStore { spine, upper: Antichain::from_elem(Epoch::MIN), holder, key: std::marker::PhantomData }
     }
 
     /// The batches whose rows, taken together, are what it holds.
@@ -48,6 +52,7 @@ impl<H: KeyOf> StateStore<H> {
     /// Takes in the changes of an epoch, after those of all before.
     pub(super) fn insert(&mut self, epoch: Epoch, changes: Vec<FlatBatch>) {
         let Some(batch) = sort::<H>(BTreeMap::from([(epoch, changes)])) else { return };
+        let batch = batch.held_by(self.holder.as_ref());
         let upper = Antichain::from_elem(epoch + 1);
         let lower = std::mem::replace(&mut self.upper, upper.clone());
         let description = Description::new(lower, upper, Antichain::from_elem(Epoch::MIN));

@@ -66,7 +66,8 @@ fn top<'s, K: Row, V: Row, const UP: bool>(
     let rows = if rows.flow().workers() > 1 { candidates::<K, V, UP>(rows, name, most) } else { rows };
     let ranked = rows.arrange(name);
     let flow = ranked.flow().clone();
-    let ranked = reduce_views::<K, (i64, V)>(&flow, ranked.into_arranged(), name, move |key, rows, out| {
+    let name = format!("TopK: {name}");
+    let ranked = reduce_views::<K, (i64, V)>(&flow, ranked.into_arranged(), &name, move |key, rows, out| {
         let mut rank = 0;
         first::<UP>(rows, most, |row, times| {
             for _ in 0..times {
@@ -89,7 +90,8 @@ fn candidates<'s, K: Row, V: Row, const UP: bool>(
     // By their own hash, so that equal rows meet; by key on each worker.
     let arranged =
         arrange::<First<K>>(rows.exchange().changes(), &format!("Arrange: {name}, of each worker"));
-    reduce_views::<K, V>(&flow, arranged, &format!("{name}, of each worker"), move |key, rows, out| {
+    let name = format!("TopK: {name}, of each worker");
+    reduce_views::<K, V>(&flow, arranged, &name, move |key, rows, out| {
         first::<UP>(rows, most, |row, times| write_row(out, times, key, |_| {}, row));
     })
 }

@@ -41,12 +41,16 @@ impl Wanted {
 
 /// Nets, sorts and renders the changes of each epoch once it is complete, on the worker where they are. What precedes
 /// the first epoch may be large and has no order to come in: it is rendered batch by batch, as it comes.
+///
+/// `name`: that of the output.
 pub fn render<'s>(
+    name: &str,
     changes: Stream<'s, Epoch, FlatBatch>,
     renderer: Arc<dyn Renderer>,
     wanted: Wanted,
 ) -> Stream<'s, Epoch, FlatBatch> {
-    changes.unary_frontier::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, "Render", move |_, _| {
+    let name = format!("Render: {name}");
+    changes.unary_frontier::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, &name, move |_, _| {
         let mut pending: BTreeMap<Epoch, (Capability<Epoch>, Vec<FlatBatch>)> = BTreeMap::new();
         move |(input, frontier), output| {
             input.for_each(|capability, batch| {

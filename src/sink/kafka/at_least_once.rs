@@ -6,7 +6,7 @@
 //! the header `epoch`, see each change once. Nothing keeps two runs of a job from writing at the same time but the lock on
 //! its state.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use cutwater_dataflows::Epoch;
@@ -106,8 +106,9 @@ impl Deliver for AtLeastOnce {
         if self.done == Some(epoch) {
             return Ok(());
         }
-        let mut retry = Retry::new(&self.pending.fault, LONGEST, None);
+        let (mut retry, begun) = (Retry::new(&self.pending.fault, LONGEST, None), Instant::now());
         while let Err(error) = self.attempt(epoch) {
+            self.pending.transacted.again();
             let shown = format!("writing to {}", self.pending.shown_topics());
             let why = match error {
                 TransactionError::End(error) => return Err(error.context(shown)),
@@ -125,6 +126,7 @@ impl Deliver for AtLeastOnce {
             retry.wait(&why)?;
             self.writer = Some(self.make_writer()?);
         }
+        self.pending.transacted.committed(begun.elapsed());
         self.pending.clear();
         self.done = Some(epoch);
         Ok(())

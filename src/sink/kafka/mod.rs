@@ -25,6 +25,8 @@ mod transactions;
 mod was_committed;
 mod writer;
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::render::Change;
@@ -36,6 +38,7 @@ pub use shared::{Delivery, Shared};
 use super::too_large::{OnTooLarge, TooLarge};
 use super::{Emit, Sink, lines, upserts};
 use crate::kafka::topics::Making;
+use crate::measure::transactions::Transacted;
 use crate::state::resume::Resume;
 
 /// Writes an output to a topic.
@@ -84,6 +87,10 @@ impl Kafka {
 }
 
 impl Sink for Kafka {
+    fn transactions(&self) -> Option<Arc<Transacted>> {
+        Some(Arc::clone(&self.shared.lock().pending().transacted))
+    }
+
     fn write(&mut self, epoch: Epoch, output: &str, changes: &[Change]) -> Result<()> {
         let mut shared = self.shared.lock();
         let pending = shared.pending();

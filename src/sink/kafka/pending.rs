@@ -1,5 +1,7 @@
 //! The records of the open epoch, and the topics that they go to.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result, bail};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::operators::accumulate::END;
@@ -11,6 +13,7 @@ use crate::fault::Fault;
 use crate::kafka::client::Settings;
 use crate::kafka::limits::BATCH;
 use crate::kafka::topics::{self, Making};
+use crate::measure::transactions::Transacted;
 
 /// What is to be delivered. It is kept until that has happened, so that it can be sent again.
 pub(super) struct Pending {
@@ -24,6 +27,8 @@ pub(super) struct Pending {
     pub(super) sent: usize,
     /// What went wrong when they were sent: found out about when the epoch is committed.
     pub(super) trouble: Option<TransactionError>,
+    /// How long delivering took, for those who watch.
+    pub(super) transacted: Arc<Transacted>,
 }
 
 impl Pending {
@@ -35,6 +40,7 @@ impl Pending {
             kept: Kept::default(),
             sent: 0,
             trouble: None,
+            transacted: Arc::default(),
         }
     }
 

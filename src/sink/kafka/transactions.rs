@@ -139,8 +139,10 @@ impl Deliver for Transactions {
         }
         let mut offsets = self.offsets(epoch, reports)?;
         if !(offsets.is_empty() && self.pending.kept.records.is_empty()) {
+            let begun = Instant::now();
             self.carry_out(epoch, &mut offsets)
                 .with_context(|| format!("writing to {}", self.pending.shown_topics()))?;
+            self.pending.transacted.committed(begun.elapsed());
         }
         self.positions.extend(offsets);
         self.pending.clear();
@@ -254,6 +256,7 @@ impl Transactions {
                 overdue += 1;
                 ensure!(overdue < OVERDUE, too_slow(&mark, limit, &why));
             }
+            self.pending.transacted.again();
             tracing::debug!("{why}; starting a new producer");
             self.forget_gone(&why, offsets, &mut missing);
             self.replace(turn(epoch), &why, offsets, &mark, &mut retry)?;

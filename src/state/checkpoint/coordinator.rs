@@ -28,10 +28,11 @@ use indicatif::HumanBytes;
 
 use super::manifest::{Manifest, Rows};
 use super::state_writer::thread;
-use super::{Checkpoints, load, run};
+use super::{Checkpoints, Made, load, run};
 use crate::crash;
 use crate::fault::Fault;
 use crate::fold::Folded;
+use crate::measure::buckets::{Buckets, DURATIONS};
 use crate::shown::count;
 use crate::state::cut::Cut;
 use crate::state::known::Known;
@@ -98,6 +99,8 @@ struct State {
     published: Epoch,
     /// The epoch of the newest complete checkpoint.
     complete: Epoch,
+    /// How long each took that this run has made, for those who watch.
+    took: Option<Buckets>,
     finishing: bool,
     /// The thread is to end.
     ending: bool,
@@ -174,9 +177,12 @@ impl Coordinator {
         store
             .complete(plan, epoch, parts, time.calendar())
             .with_context(|| format!("the checkpoint of epoch {epoch}"))?;
+        let now = time.now();
         self.0.change(|state| {
             state.complete = epoch;
             state.making = None;
+            let took = now.saturating_sub(state.begun);
+            state.took.get_or_insert_with(|| Buckets::new(DURATIONS)).took(took);
         });
         Ok(true)
     }
@@ -211,12 +217,31 @@ impl Checkpoints for Coordinator {
         });
     }
 
+    fn made(&self) -> Made {
+        let took = self.0.lock().took.clone();
+        let made = Made { took: took.unwrap_or_else(|| Buckets::new(DURATIONS)), ..Made::default() };
+        match self.0.known.now().checkpoints.last() {
+            None => made,
+            Some(newest) => {
+                let sizes = newest.collections.values();
+                let (rows, bytes) = sizes.fold((0, 0), |sum, (rows, bytes, _)| (sum.0 + rows, sum.1 + bytes));
+                Made { epoch: newest.epoch, at: newest.time, rows, bytes, ..made }
+            }
+        }
+    }
+
     fn published(&self, epoch: Epoch) {
         self.0.change(|state| state.published = state.published.max(epoch));
     }
 
     fn finish(&self) -> Result<()> {
-        self.0.change(|state| state.finishing = true);
+        let now = self.0.time.now();
+        self.0.change(|state| {
+            state.finishing = true;
+            if state.making.is_none() {
+                state.begun = now;
+            }
+        });
         while self.step()? {}
         let state = self.0.lock();
         if let Some(epoch) = state.making {

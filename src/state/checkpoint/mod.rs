@@ -23,12 +23,39 @@ use cutwater_dataflows::Epoch;
 use cutwater_dataflows::persist::{CheckpointPart, Sharding, StateWriter};
 
 use crate::feed::Place;
+use crate::measure::buckets::{Buckets, DURATIONS};
 
 /// Makes the writers of persisted collections, for the workers of a process.
 pub trait StateWriters: Send + Sync {
     /// The writer of a collection for one worker. Made on the worker's thread, once for each collection, in the same
     /// order on all workers.
     fn writer(&self, collection: &str, place: Place, sharding: Sharding) -> Box<dyn StateWriter>;
+
+    /// Rows and bytes that the workers of this process have restored so far.
+    fn restored(&self) -> (u64, u64) {
+        (0, 0)
+    }
+}
+
+/// The checkpoints that a run has made.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// The epoch of the newest one, or of that which the run resumed from; 0 where there is none.
+    pub epoch: Epoch,
+    /// When it was complete, in microseconds since the Unix epoch; 0 where there is none.
+    pub at: u64,
+    /// The rows in its files.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How long each took that the run has made.
+    pub took: Buckets,
+}
+
+impl Default for Made {
+    fn default() -> Self {
+        Made { epoch: 0, at: 0, rows: 0, bytes: 0, took: Buckets::new(DURATIONS) }
+    }
 }
 
 /// Puts checkpoints together of the parts of all workers. Only in the process with worker 0.
@@ -39,6 +66,9 @@ pub trait Checkpoints: Send + Sync {
 
     /// A part is finished.
     fn part(&self, part: CheckpointPart);
+
+    /// Those that were made so far.
+    fn made(&self) -> Made;
 
     /// All epochs up to this one are published: no checkpoint may be completed before its epoch is.
     fn published(&self, epoch: Epoch);

@@ -163,6 +163,11 @@ impl StateWriters for RunStateWriters {
             fault: self.fault.clone(),
         })
     }
+
+    fn restored(&self) -> (u64, u64) {
+        let Restored { rows, bytes } = &*self.restored;
+        (rows.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
+    }
 }
 
 /// The worker's end.
