@@ -17,6 +17,8 @@ mod quick_damage;
 mod quick_delivery;
 mod quick_emit;
 mod quick_feeds;
+#[cfg(feature = "http")]
+mod quick_figures;
 mod quick_formats;
 mod quick_generate;
 mod quick_identity;
@@ -30,6 +32,8 @@ mod quick_own;
 #[cfg(feature = "http")]
 mod quick_page;
 mod quick_processes;
+#[cfg(feature = "http")]
+mod quick_prometheus;
 mod quick_reinject;
 mod quick_restart;
 mod quick_sinks;

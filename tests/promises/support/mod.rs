@@ -11,8 +11,12 @@ mod keeper;
 pub mod kills;
 pub mod link;
 pub mod load;
+#[cfg(feature = "http")]
+pub mod metrics;
 pub mod ports;
 pub mod program;
+#[cfg(feature = "http")]
+pub mod prometheus;
 pub mod registry;
 pub mod rows;
 #[cfg(feature = "s3")]
