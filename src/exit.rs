@@ -9,7 +9,7 @@ use crossbeam_channel::bounded;
 
 use cutwater_dataflows::panics;
 
-use crate::cli::log::{prefix, say};
+use crate::cli::log::{self, prefix, say};
 use crate::shown::shown;
 use crate::supervise::{self, LOST_PEER, is_supervised};
 
@@ -37,6 +37,7 @@ pub fn report(error: &anyhow::Error) {
 
 /// Prints a line before the process ends; it ends even where standard error is stuck.
 pub fn last_words(line: &str) {
+    log::end();
     let (said, done) = bounded(1);
     let line = line.to_owned();
     let speaking = std::thread::Builder::new().spawn(move || {

@@ -19,6 +19,7 @@
 //! - [`status`], [`fault`], [`retry`], [`stopping`], [`signals`], [`exit`]: figures, the first error, what waits for
 //!   better times, the wish to stop, and the end; [`crash`]: an end for tests
 //! - `serve`: answers about a run over HTTP, with the feature `http`
+//! - `live`: the table that is drawn while a run runs, with the features `demo` and `live`
 //! - [`address`]: `HOST:PORT`, as typed; [`fold`], [`shown`], [`secrets`]: warnings that repeat, foreign text in messages, and what
 //!   is never shown
 //! - [`demo`]: all of it at work, with an in-process broker and generated text; [`mod@bench`]: how fast it is, beside a bare
@@ -41,6 +42,8 @@ pub mod fold;
 mod http;
 pub mod job;
 pub mod kafka;
+#[cfg(any(feature = "demo", feature = "live"))]
+mod live;
 pub mod measure;
 pub mod produce;
 pub mod publish;

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, bounded, unbounded};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::cli::log;
 use crate::exit::last_words;
 
 /// Signals within this time of the first are one wish: coreutils' `timeout`, and others that end a process and then its
@@ -57,6 +58,7 @@ pub fn stop_by(
                 exit(1);
             }
             if !begun() {
+                log::end();
                 exit(0);
             }
             asked = true;

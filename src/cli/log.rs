@@ -25,6 +25,8 @@ use crate::shown::{self, shown_but};
 static PROGRESS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 /// What is kept while a picture fills the terminal.
 static HELD: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+/// Gives the terminal back before the process ends.
+static BEFORE_THE_END: OnceLock<fn()> = OnceLock::new();
 /// Put before each line of a process of several.
 static PREFIX: OnceLock<String> = OnceLock::new();
 /// The index of a process of several.
@@ -119,6 +121,18 @@ pub fn release() {
     let _ = write(&lines);
 }
 
+/// Has this be done before the process ends, however it does.
+pub fn before_the_end(give_back: fn()) {
+    let _ = BEFORE_THE_END.set(give_back);
+}
+
+/// The process is about to end: what was taken of the terminal is given back.
+pub fn end() {
+    if let Some(give_back) = BEFORE_THE_END.get() {
+        give_back();
+    }
+}
+
 fn held() -> MutexGuard<'static, Option<Vec<u8>>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -126,9 +140,23 @@ fn held() -> MutexGuard<'static, Option<Vec<u8>>> {
 fn write(lines: &[u8]) -> io::Result<()> {
     if let Some(held) = &mut *held() {
         held.extend_from_slice(lines);
+        forget(held);
         return Ok(());
     }
     PROGRESS.suspend(|| io::stderr().write_all(lines))
+}
+
+/// Bytes of lines that are kept: a picture may stay for months.
+const KEPT: usize = 1 << 20;
+
+/// Leaves the last half of what is kept, where it is too much.
+fn forget(held: &mut Vec<u8>) {
+    if held.len() <= KEPT {
+        return;
+    }
+    let from = held.len() - KEPT / 2;
+    let end = held[from..].iter().position(|&byte| byte == b'\n').map_or(held.len(), |line| from + line + 1);
+    held.drain(..end);
 }
 
 /// The prefix of this process's lines.

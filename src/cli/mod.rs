@@ -14,6 +14,8 @@ mod http;
 mod kafka;
 mod ledger;
 mod list;
+#[cfg(feature = "live")]
+mod live;
 pub mod log;
 mod log_lines;
 mod new;

@@ -137,9 +137,26 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     pub http: HttpArgs,
 
+    /// Draw a table on the terminal while it runs: how fast it is, how far behind, and the rows of the first output that have
+    /// most of its first number. Needs outputs that go elsewhere than to stdout
+    #[cfg(feature = "live")]
+    #[arg(long, help_heading = "Output")]
+    pub live: bool,
+
     /// All of them, as others may see them
     #[arg(skip)]
     pub options: BTreeMap<String, Vec<String>>,
+}
+
+impl RunArgs {
+    /// Is a table to be drawn?
+    #[cfg(feature = "http")]
+    pub(super) fn live(&self) -> bool {
+        #[cfg(feature = "live")]
+        return self.live;
+        #[cfg(not(feature = "live"))]
+        false
+    }
 }
 
 /// The options of `cutwater demo`.

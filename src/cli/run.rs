@@ -10,6 +10,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::emit::emits;
 use super::formats;
+#[cfg(feature = "live")]
+use super::live;
 use super::log;
 use super::options::{LogArgs, MOST_WORKERS, RunArgs};
 use super::progress::Progress;
@@ -26,6 +28,8 @@ use crate::kafka::topics::{Making, Pattern};
 #[cfg(feature = "http")]
 use crate::measure::history::Keeper;
 use crate::publish::Cuts;
+#[cfg(feature = "http")]
+use crate::serve::views::History;
 #[cfg(feature = "http")]
 use crate::serve::{About, Service};
 use crate::shown::count;
@@ -58,7 +62,11 @@ pub(super) fn run(
         Some(inherited) => Some(inherited.secret.clone()),
         None => args.cluster_secret_file.as_deref().map(Secret::read).transpose()?,
     };
-    if let Some(watched) = watched(args, secret.as_ref()) {
+    let watched = watched(args, secret.as_ref());
+    let to_stdout = plan.targets().any(|target| *target == Target::Stdout);
+    #[cfg(feature = "live")]
+    let place = live::place(args, general.quiet, to_stdout, watched.is_some())?;
+    if let Some(watched) = watched {
         return supervise::supervise(&watched);
     }
     let process = args.process.unwrap_or(0);
@@ -77,7 +85,7 @@ pub(super) fn run(
         0 => {
             let service = service(args, &*dataflow, &shape, &plan, &status, &stop, &fault);
             let server = args.http.start(service.clone())?;
-            (server.is_some().then_some(service), server)
+            ((server.is_some() || args.live()).then_some(service), server)
         }
         _ => (None, None),
     };
@@ -103,10 +111,9 @@ pub(super) fn run(
     #[cfg(feature = "http")]
     let dead_letters = {
         let mut sinks = dead_letters;
-        sinks.extend(service.iter().map(|service| service.letters().sink()));
+        sinks.extend(service.iter().filter(|_| server.is_some()).map(|service| service.letters().sink()));
         sinks
     };
-    let to_stdout = plan.targets().any(|target| *target == Target::Stdout);
     let group = plan.reading.group.clone();
     // The process that writes them looks after them.
     let written = if process == 0 { plan.written() } else { Vec::new() };
@@ -162,13 +169,23 @@ pub(super) fn run(
         state,
         status: status.clone(),
     };
-    let progress = (process == 0 && !general.quiet).then(|| Progress::start(to_stdout, status.clone()));
+    #[cfg(feature = "live")]
+    let live = match (place, &service) {
+        (Some(place), Some(service)) => {
+            Some(live::start(place, args, job.dataflow.name(), status.clone(), service.views().clone())?)
+        }
+        _ => None,
+    };
+    #[cfg(not(feature = "live"))]
+    let live: Option<()> = None;
+    let draws = process == 0 && !general.quiet && live.is_none();
+    let progress = draws.then(|| Progress::start(to_stdout, status.clone()));
     let result = job::run(job, workers, &stop, &fault);
     let well = result.is_ok();
     #[cfg(feature = "http")]
     drop((server, history));
     let result = result.and(fault.bound(move || {
-        drop(progress);
+        drop((progress, live));
         match kept {
             Some((kept, _lock)) if well => kept.end(),
             // What hangs there may still write. The lock on the state is let go when the process has ended.
@@ -226,12 +243,15 @@ fn watched(args: &RunArgs, secret: Option<&Secret>) -> Option<Watched> {
 /// Who is told of changes, so that outputs can be asked.
 #[cfg(feature = "http")]
 fn viewing(args: &RunArgs, service: Option<&Service>, state: Option<&job::State>) -> Result<Viewing> {
-    if args.http.http.is_none() {
-        return Ok(Viewing::Off);
-    }
+    let history = match (&args.http.http, args.live()) {
+        (Some(_), _) => args.http.history(),
+        // The table shows the newest epoch alone.
+        (None, true) => History { time: Duration::ZERO, bytes: 0 },
+        (None, false) => return Ok(Viewing::Off),
+    };
     let Some(service) = service else { return Ok(Viewing::Elsewhere) };
     let resume = state.map(|state| &*state.resume);
-    Ok(Viewing::Here(service.views().fill(args.http.history(), resume)?))
+    Ok(Viewing::Here(service.views().fill(history, resume)?))
 }
 
 /// How much longer than `--stop-timeout` the processes take that don't publish: less than their supervisor allows.

@@ -6,16 +6,11 @@
 //!
 //! - `text`: words and how often they come; `generate`: writing them no faster than they are read
 //! - `counts`: the rows that leave the job, and the comparison
-//! - `picture`, `table`, `screen`: what is shown, and where
+//!
+//! What is shown is [`live`](crate::live)'s affair.
 
 mod counts;
 mod generate;
-#[path = "../live/picture.rs"]
-mod picture;
-#[path = "../live/screen.rs"]
-mod screen;
-#[path = "../live/table.rs"]
-mod table;
 mod text;
 
 use std::collections::BTreeMap;
@@ -42,13 +37,13 @@ use crate::feed::kafka::{From, KafkaFeeds, OnDataLoss, Reading};
 use crate::job::{self, Binding, Job, Stop, Viewing};
 use crate::kafka::client::Settings;
 use crate::kafka::topics::Pattern;
+use crate::live::picture::{Picture, Progress, Rates, Top, TopRow};
+use crate::live::screen::Screen;
 use crate::shown::count;
 use crate::signals;
 use crate::status::{Figures, Status};
 use counts::{Counts, Row};
 use generate::{Generator, Recount, Topic};
-use picture::{Phase, Picture, Rates};
-use screen::Screen;
 
 /// The topic, and the word-count's input it is bound to.
 const TOPIC: &str = "lines";
@@ -294,19 +289,64 @@ impl Demo<'_> {
     }
 
     fn picture(&self, phase: Phase, figures: Figures) -> Picture {
-        let Options { length, seed, workers, .. } = *self.options;
+        let Options { seed, workers, .. } = *self.options;
+        let hint = if phase == Phase::Generating { ", q ends it" } else { "" };
+        let lags = figures.lag.iter().map(|((_, partition), &lag)| (partition.to_string(), lag)).collect();
         Picture {
-            title: format!("{}, {PARTITIONS} partitions, seed {seed}", count(workers.get() as u64, "worker")),
-            phase,
+            name: "cutwater demo",
+            dataflow: "word-count".to_owned(),
+            title: format!(
+                "{}, {PARTITIONS} partitions, seed {seed}{hint}",
+                count(workers.get() as u64, "worker")
+            ),
+            progress: self.progress(phase),
             elapsed: self.start.elapsed(),
-            length,
+            rows: "words",
             figures,
             now: self.rates.now(),
             mean: self.rates.mean(),
             history: self.rates.history(),
-            top: self.counts.top(TOP),
+            lags: ("not yet counted, records", lags),
+            top: self.top(),
         }
     }
+
+    fn progress(&self, phase: Phase) -> Progress {
+        let (elapsed, length) = (self.start.elapsed(), self.options.length);
+        let (done, seconds) = (elapsed.as_secs(), length.as_secs());
+        match phase {
+            Phase::Generating => Progress {
+                part: Some(elapsed.as_secs_f64() / length.as_secs_f64().max(1.0)),
+                text: format!("{} s of {seconds} s", done.min(seconds)),
+            },
+            Phase::Draining => Progress { part: Some(1.0), text: "counting what is left".to_owned() },
+            Phase::Done => Progress { part: Some(1.0), text: format!("done after {done} s") },
+        }
+    }
+
+    fn top(&self) -> Top {
+        let top = self.counts.top(TOP);
+        let row = |(name, count): (String, i64)| TopRow {
+            name,
+            value: HumanCount(u64::try_from(count).unwrap_or(0)).to_string(),
+            size: count as f64,
+        };
+        Top {
+            title: format!("top words, of {} distinct", HumanCount(top.distinct as u64)),
+            rows: top.words.into_iter().map(row).collect(),
+        }
+    }
+}
+
+/// Where the demo is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Text is generated and counted.
+    Generating,
+    /// All is generated; the rest is being counted.
+    Draining,
+    /// All is counted.
+    Done,
 }
 
 fn join(running: Option<JoinHandle<Result<()>>>) -> Result<()> {

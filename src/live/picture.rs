@@ -1,86 +1,115 @@
-//! What the demo shows at a moment.
+//! What is shown at a moment.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::counts::Top;
 use crate::status::Figures;
 
 /// The time over which the current rate is taken.
 const CURRENT: Duration = Duration::from_secs(1);
+/// Seconds of history: more than a terminal has columns.
+const SECONDS: usize = 1000;
 
 /// All that is shown.
-pub(super) struct Picture {
+pub(crate) struct Picture {
+    /// What draws it, and what it is about.
+    pub(crate) name: &'static str,
+    pub(crate) dataflow: String,
     /// What stays the same.
-    pub(super) title: String,
-    /// What the demo is about to do.
-    pub(super) phase: Phase,
-    /// Since the first record was to be generated.
-    pub(super) elapsed: Duration,
-    /// How long to generate.
-    pub(super) length: Duration,
+    pub(crate) title: String,
+    /// How far it is.
+    pub(crate) progress: Progress,
+    /// Since it began.
+    pub(crate) elapsed: Duration,
+    /// What its rows are.
+    pub(crate) rows: &'static str,
     /// The run's figures.
-    pub(super) figures: Figures,
+    pub(crate) figures: Figures,
     /// Over the last second.
-    pub(super) now: Rate,
+    pub(crate) now: Rate,
     /// Since the first record.
-    pub(super) mean: Rate,
+    pub(crate) mean: Rate,
     /// Records a second, for each second so far.
-    pub(super) history: Vec<u64>,
-    /// The most frequent words.
-    pub(super) top: Top,
+    pub(crate) history: Vec<u64>,
+    /// What is not published yet, and of which partitions, those first that matter most.
+    pub(crate) lags: (&'static str, Vec<(String, i64)>),
+    /// The rows that come first.
+    pub(crate) top: Top,
 }
 
-/// Where the demo is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Text is generated and counted.
-    Generating,
-    /// All is generated; the rest is being counted.
-    Draining,
-    /// All is counted.
-    Done,
+/// How far it is.
+pub(crate) struct Progress {
+    /// The part that is done, where that is known.
+    pub(crate) part: Option<f64>,
+    /// The same in words.
+    pub(crate) text: String,
+}
+
+/// The rows that come first.
+#[derive(Clone, Default)]
+pub(crate) struct Top {
+    /// Of which they are.
+    pub(crate) title: String,
+    /// Those, in order.
+    pub(crate) rows: Vec<TopRow>,
+}
+
+/// A row that comes first.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TopRow {
+    /// What it is of.
+    pub(crate) name: String,
+    /// What it has, as text.
+    pub(crate) value: String,
+    /// The length of its bar, where all are of the same measure.
+    pub(crate) size: f64,
 }
 
 /// What is published, a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     /// Records.
-    pub(super) records: f64,
-    /// Words.
-    pub(super) words: f64,
+    pub(crate) records: f64,
+    /// Rows.
+    pub(crate) rows: f64,
 }
 
 impl Rate {
-    fn of(records: u64, words: u64, time: Duration) -> Self {
+    fn of(records: u64, rows: u64, time: Duration) -> Self {
         let seconds = time.as_secs_f64();
         // Of shorter times nothing can be said.
         if seconds < 0.05 {
             return Rate::default();
         }
-        Rate { records: records as f64 / seconds, words: words as f64 / seconds }
+        Rate { records: records as f64 / seconds, rows: rows as f64 / seconds }
     }
 }
 
 /// Makes rates of figures.
-pub(super) struct Rates {
+pub(crate) struct Rates {
     start: Instant,
-    /// When, and how many records and words by then; the first one a second before the last.
+    /// When, and how many records and rows by then; the first one a second before the last.
     recent: VecDeque<(Instant, u64, u64)>,
-    /// Records at the end of each second so far.
-    seconds: Vec<u64>,
+    /// Records at the end of each of the last seconds, and of the second before them.
+    seconds: VecDeque<u64>,
+    /// Seconds that are over.
+    over: u64,
 }
 
 impl Rates {
     /// Rates from `start`.
-    pub(super) fn new(start: Instant) -> Self {
-        Rates { start, recent: VecDeque::from([(start, 0, 0)]), seconds: Vec::new() }
+    pub(crate) fn new(start: Instant) -> Self {
+        Rates { start, recent: VecDeque::from([(start, 0, 0)]), seconds: VecDeque::from([0]), over: 0 }
     }
 
     /// Takes in what has been published by `now`.
-    pub(super) fn update(&mut self, now: Instant, figures: &Figures) {
+    pub(crate) fn update(&mut self, now: Instant, figures: &Figures) {
         let since = now.saturating_duration_since(self.start);
-        self.seconds.resize(since.as_secs() as usize, figures.records);
+        // A machine that has slept has missed many.
+        let ended = since.as_secs().saturating_sub(self.over).min(SECONDS as u64);
+        self.over = since.as_secs().max(self.over);
+        self.seconds.extend(std::iter::repeat_n(figures.records, ended as usize));
+        self.seconds.drain(..self.seconds.len().saturating_sub(SECONDS + 1));
         self.recent.push_back((now, figures.records, figures.rows));
         while self.recent.get(1).is_some_and(|&(at, ..)| now.saturating_duration_since(at) >= CURRENT) {
             self.recent.pop_front();
@@ -88,24 +117,23 @@ impl Rates {
     }
 
     /// Over the last second.
-    pub(super) fn now(&self) -> Rate {
+    pub(crate) fn now(&self) -> Rate {
         self.since(self.recent[0])
     }
 
     /// Since the start.
-    pub(super) fn mean(&self) -> Rate {
+    pub(crate) fn mean(&self) -> Rate {
         self.since((self.start, 0, 0))
     }
 
-    fn since(&self, (then, records, words): (Instant, u64, u64)) -> Rate {
-        let &(now, records_now, words_now) = self.recent.back().expect("the start, at least");
-        Rate::of(records_now - records, words_now - words, now.saturating_duration_since(then))
+    fn since(&self, (then, records, rows): (Instant, u64, u64)) -> Rate {
+        let &(now, records_now, rows_now) = self.recent.back().expect("the start, at least");
+        Rate::of(records_now - records, rows_now - rows, now.saturating_duration_since(then))
     }
 
-    /// Records of each second so far.
-    pub(super) fn history(&self) -> Vec<u64> {
-        let before = std::iter::once(0).chain(self.seconds.iter().copied());
-        self.seconds.iter().zip(before).map(|(now, before)| now - before).collect()
+    /// Records of each of the last seconds.
+    pub(crate) fn history(&self) -> Vec<u64> {
+        self.seconds.iter().zip(self.seconds.iter().skip(1)).map(|(before, now)| now - before).collect()
     }
 }
 
@@ -124,8 +152,10 @@ mod tests {
             figures.rows = figures.records * 8;
             rates.update(start + Duration::from_millis(tenth * 100), &figures);
         }
-        assert_eq!(rates.now(), Rate { records: 300.0, words: 2400.0 });
-        assert_eq!(rates.mean(), Rate { records: 150.0, words: 1200.0 });
+        assert_eq!(rates.now(), Rate { records: 300.0, rows: 2400.0 });
+        assert_eq!(rates.mean(), Rate { records: 150.0, rows: 1200.0 });
         assert_eq!(rates.history(), [100, 100, 100, 300]);
+        rates.update(start + Duration::from_secs(1_000_000), &figures);
+        assert_eq!(rates.history(), [0; SECONDS]);
     }
 }

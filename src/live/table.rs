@@ -9,11 +9,11 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{RenderDirection, Sparkline, Widget};
 
-use super::picture::{Phase, Picture};
+use super::picture::{Picture, TopRow};
 
 const QUIET: Style = Style::new().fg(Color::DarkGray);
 const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
-const WORDS: Style = Style::new().fg(Color::Cyan);
+const ROWS: Style = Style::new().fg(Color::Cyan);
 const LAG: Style = Style::new().fg(Color::Yellow);
 const RATE: Style = Style::new().fg(Color::Green);
 
@@ -26,7 +26,7 @@ const BLOCK: u16 = 5;
 const FULL: i64 = 100_000;
 
 /// Draws the picture into `area`, whatever its size.
-pub(super) fn draw(picture: &Picture, area: Rect, buffer: &mut Buffer) {
+pub(crate) fn draw(picture: &Picture, area: Rect, buffer: &mut Buffer) {
     let mut rows = Rows { left: area };
     if area.height >= 16 {
         head(picture, rows.take(1), buffer);
@@ -46,7 +46,7 @@ pub(super) fn draw(picture: &Picture, area: Rect, buffer: &mut Buffer) {
         lag_line(picture, rows.take(1), buffer);
     }
     rows.take(u16::from(area.height >= 18));
-    words(picture, rows.left, buffer);
+    top(picture, rows.left, buffer);
 }
 
 /// Hands out rows from the top.
@@ -76,9 +76,10 @@ fn put(lines: Vec<Line<'_>>, area: Rect, buffer: &mut Buffer) {
 }
 
 fn head(picture: &Picture, area: Rect, buffer: &mut Buffer) {
-    let left = Line::from(vec![Span::styled(" cutwater demo", STRONG), Span::styled("  word-count", QUIET)]);
-    let hint = if picture.phase == Phase::Generating { ", q ends it" } else { "" };
-    let right = Line::styled(format!("{}{hint} ", picture.title), QUIET).right_aligned();
+    let name = format!(" {}", picture.name);
+    let left =
+        Line::from(vec![Span::styled(name, STRONG), Span::styled(format!("  {}", picture.dataflow), QUIET)]);
+    let right = Line::styled(format!("{} ", picture.title), QUIET).right_aligned();
     if left.width() + right.width() < area.width.into() {
         right.render(area, buffer);
     }
@@ -86,18 +87,10 @@ fn head(picture: &Picture, area: Rect, buffer: &mut Buffer) {
 }
 
 fn progress(picture: &Picture, area: Rect, buffer: &mut Buffer) {
-    let (done, length) = (picture.elapsed.as_secs(), picture.length.as_secs());
-    let text = match picture.phase {
-        Phase::Generating => format!(" {} s of {length} s ", done.min(length)),
-        Phase::Draining => " counting what is left ".to_owned(),
-        Phase::Done => format!(" done after {done} s "),
-    };
-    let width = usize::from(area.width).saturating_sub(text.len() + 1);
-    let part = match picture.phase {
-        Phase::Generating => picture.elapsed.as_secs_f64() / picture.length.as_secs_f64().max(1.0),
-        Phase::Draining | Phase::Done => 1.0,
-    };
-    let filled = ((width as f64 * part) as usize).min(width);
+    let text = format!(" {} ", picture.progress.text);
+    let Some(part) = picture.progress.part else { return Line::raw(text).render(area, buffer) };
+    let width = usize::from(area.width).saturating_sub(Span::raw(&*text).width() + 1);
+    let filled = ((width as f64 * part.clamp(0.0, 1.0)) as usize).min(width);
     let line = Line::from(vec![
         Span::raw(" "),
         Span::styled("━".repeat(filled), RATE),
@@ -121,7 +114,7 @@ fn figures(picture: &Picture, area: Rect, buffer: &mut Buffer) {
         vec![
             Line::styled(format!(" {:8}{:>12}{:>12}{:>15}", "", "now /s", "mean /s", "total"), QUIET),
             row("records", now.records, mean.records, figures.records),
-            row("words", now.words, mean.words, figures.rows),
+            row(picture.rows, now.rows, mean.rows, figures.rows),
             Line::from(vec![
                 Span::styled(" epoch   ", QUIET),
                 Span::styled(format!("{:>12}", HumanCount(figures.epoch).to_string()), STRONG),
@@ -138,11 +131,18 @@ fn figures(picture: &Picture, area: Rect, buffer: &mut Buffer) {
 }
 
 fn lags(picture: &Picture, area: Rect, buffer: &mut Buffer) {
-    let mut lines = vec![Line::styled("not yet counted, records", QUIET)];
-    for ((_, partition), &lag) in &picture.figures.lag {
+    let (title, lags) = &picture.lags;
+    let mut lines = vec![Line::styled(*title, QUIET)];
+    let names = lags.iter().take(usize::from(BLOCK) - 1).map(|(name, _)| Span::raw(name.as_str()).width());
+    let longest = names.max().unwrap_or(0).clamp(3, 12);
+    for (name, lag) in lags {
         lines.push(Line::from(vec![
-            Span::raw(format!("{partition:>3} {:>8} ", HumanCount(lag.max(0) as u64).to_string())),
-            Span::styled(bar(lag as f64 / FULL as f64, LAGS.into(), 13), LAG),
+            Span::raw(format!(
+                "{} {:>8} ",
+                fit(name, longest, true),
+                HumanCount(*lag.max(&0) as u64).to_string()
+            )),
+            Span::styled(bar(*lag as f64 / FULL as f64, LAGS.into(), longest + 10), LAG),
         ]));
     }
     put(lines, area, buffer);
@@ -150,9 +150,9 @@ fn lags(picture: &Picture, area: Rect, buffer: &mut Buffer) {
 
 fn lag_line(picture: &Picture, area: Rect, buffer: &mut Buffer) {
     let mut spans = vec![Span::styled(" lag     ", QUIET)];
-    for ((_, partition), &lag) in &picture.figures.lag {
-        spans.push(Span::styled(format!(" {partition}:"), QUIET));
-        spans.push(Span::styled(format!("{:<8}", HumanCount(lag.max(0) as u64).to_string()), LAG));
+    for (name, lag) in &picture.lags.1 {
+        spans.push(Span::styled(format!(" {name}:"), QUIET));
+        spans.push(Span::styled(format!("{:<8}", HumanCount(*lag.max(&0) as u64).to_string()), LAG));
     }
     Line::from(spans).render(area, buffer);
 }
@@ -169,23 +169,47 @@ fn history(picture: &Picture, area: Rect, buffer: &mut Buffer) {
         .render(rows.left, buffer);
 }
 
-fn words(picture: &Picture, area: Rect, buffer: &mut Buffer) {
+fn top(picture: &Picture, area: Rect, buffer: &mut Buffer) {
     let top = &picture.top;
-    let title = format!(" top words, of {} distinct", HumanCount(top.distinct as u64));
-    let mut lines = vec![Line::styled(title, QUIET)];
-    let shown = &top.words[..top.words.len().min(usize::from(area.height).saturating_sub(1))];
-    let longest = shown.iter().map(|(word, _)| word.len()).max().unwrap_or(0);
-    let most = shown.first().map_or(1, |&(_, count)| count.max(1));
-    for (word, count) in shown {
-        let number = HumanCount(u64::try_from(*count).unwrap_or(0)).to_string();
-        let before = format!(" {word:<longest$} {number:>13} ");
-        let used = before.len() + 1;
+    let mut lines = vec![Line::styled(format!(" {}", top.title), QUIET)];
+    let shown = &top.rows[..top.rows.len().min(usize::from(area.height).saturating_sub(1))];
+    let width =
+        |text: fn(&TopRow) -> &str| shown.iter().map(|row| Span::raw(text(row)).width()).max().unwrap_or(0);
+    // What is long leaves room for what is beside it.
+    let names = width(|row| &row.name).min(usize::from(area.width) / 2);
+    let values = width(|row| &row.value).clamp(13, 40);
+    let most = shown.iter().map(|row| row.size.abs()).fold(0.0, f64::max);
+    for row in shown {
+        let before = format!(" {} {} ", fit(&row.name, names, false), fit(&row.value, values, true));
+        let size = if most > 0.0 { row.size.abs() / most } else { 0.0 };
         lines.push(Line::from(vec![
             Span::styled(before, STRONG),
-            Span::styled(bar(*count as f64 / most as f64, area.width.into(), used), WORDS),
+            Span::styled(bar(size, area.width.into(), names + values + 4), ROWS),
         ]));
     }
     put(lines, area, buffer);
+}
+
+/// The text in just so many columns: cut where it has more, and filled up with spaces at its end, or before it where it is
+/// a number.
+fn fit(text: &str, columns: usize, number: bool) -> String {
+    let mut kept = String::new();
+    let (whole, mut used) = (Span::raw(text).width(), 0);
+    for letter in text.chars() {
+        let wide = Span::raw(letter.to_string()).width();
+        let room = if whole > columns { columns.saturating_sub(1) } else { columns };
+        if used + wide > room {
+            break;
+        }
+        kept.push(letter);
+        used += wide;
+    }
+    if whole > columns && columns > 0 {
+        kept.push('…');
+        used += 1;
+    }
+    let fill = " ".repeat(columns.saturating_sub(used));
+    if number { fill + &kept } else { kept + &fill }
 }
 
 /// A bar in eighths of a column, for a part between 0 and 1 of what `used` columns leave of `width`.
@@ -201,32 +225,36 @@ fn human(rate: f64) -> String {
 }
 
 /// A latency in milliseconds.
-pub(super) fn millis(time: Duration) -> String {
+pub(crate) fn millis(time: Duration) -> String {
     format!("{:.0} ms", time.as_secs_f64() * 1000.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::counts::Top;
-    use crate::demo::picture::Rate;
+    use crate::live::picture::{Progress, Rate, Top};
     use crate::status::Figures;
 
     fn sample() -> Picture {
-        let mut figures =
-            Figures { records: 3_456_789, rows: 27_654_321, epoch: 98_765, ..Figures::default() };
-        figures.lag = (0..4).map(|partition| (("lines".to_owned(), partition), 12_345)).collect();
-        let words = (1..=100).map(|rank| (format!("word{rank}"), 1_000_000 / rank)).collect();
+        let figures = Figures { records: 3_456_789, rows: 27_654_321, epoch: 98_765, ..Figures::default() };
+        let row = |rank: i64| TopRow {
+            name: format!("word{rank}"),
+            value: HumanCount((1_000_000 / rank) as u64).to_string(),
+            size: 1_000_000.0 / rank as f64,
+        };
         Picture {
+            name: "cutwater demo",
+            dataflow: "word-count".into(),
             title: "2 workers".into(),
-            phase: Phase::Generating,
+            progress: Progress { part: Some(0.4), text: "12 s of 30 s".into() },
             elapsed: Duration::from_secs(12),
-            length: Duration::from_secs(30),
+            rows: "words",
             figures,
-            now: Rate { records: 312_345.0, words: 2_498_760.0 },
-            mean: Rate { records: 298_123.0, words: 2_398_123.0 },
+            now: Rate { records: 312_345.0, rows: 2_498_760.0 },
+            mean: Rate { records: 298_123.0, rows: 2_398_123.0 },
             history: vec![300_000; 12],
-            top: Top { distinct: 19_876, words },
+            lags: ("lag, records", (0..4).map(|partition| (partition.to_string(), 12_345)).collect()),
+            top: Top { title: "top words, of 19,876".into(), rows: (1..=100).map(row).collect() },
         }
     }
 
@@ -266,5 +294,24 @@ mod tests {
         assert_eq!(bar(0.0, 4, 0), "");
         assert_eq!(bar(2.0, 4, 3), "█");
         assert_eq!(bar(1.0, 4, 5), "");
+    }
+
+    #[test]
+    fn text_of_any_width_fits_its_columns() {
+        for text in ["", "a", "word", "中文字", "e\u{301}te\u{301}", "a中b中"] {
+            for columns in 0..12 {
+                for number in [false, true] {
+                    assert_eq!(
+                        Span::raw(fit(text, columns, number)).width(),
+                        columns,
+                        "{text:?} in {columns}"
+                    );
+                }
+            }
+        }
+        assert_eq!(
+            (&*fit("word", 6, false), &*fit("12", 4, true), &*fit("words", 4, false)),
+            ("word  ", "  12", "wor…")
+        );
     }
 }

@@ -27,6 +27,8 @@ mod quick_kills;
 mod quick_lag;
 mod quick_ledger;
 mod quick_links;
+#[cfg(feature = "live")]
+mod quick_live;
 mod quick_logs;
 mod quick_own;
 #[cfg(feature = "http")]
