@@ -59,8 +59,17 @@ pub fn kind(reason: &str) -> String {
     if reason.starts_with("late: ") {
         return "late".to_owned();
     }
+    let kind = without_values(reason);
+    match kind.char_indices().nth(LONGEST) {
+        Some((end, _)) => kind[..end].to_owned() + "…",
+        None => kind,
+    }
+}
+
+/// A text with reasons, without what was in records: a text in quotes is `"…"`, and a number is `N`.
+pub fn without_values(text: &str) -> String {
     let mut kind = String::new();
-    let mut chars = reason.chars().peekable();
+    let mut chars = text.chars().peekable();
     while let Some(char) = chars.next() {
         match char {
             '"' => {
@@ -84,10 +93,7 @@ pub fn kind(reason: &str) -> String {
             char => kind.push(char),
         }
     }
-    match kind.char_indices().nth(LONGEST) {
-        Some((end, _)) => kind[..end].to_owned() + "…",
-        None => kind,
-    }
+    kind
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use cutwater_dataflows::reasons::kind;
+use cutwater_dataflows::reasons::{kind, without_values};
 use serde_json::Value;
 
 use super::{state, usage};
@@ -178,7 +178,7 @@ fn tidy(path: &str, body: &str) -> String {
         let messages = fields.get_mut("messages").and_then(Value::as_array_mut);
         for text in messages.into_iter().flatten().filter_map(|message| message.get_mut("text")) {
             if let Some(letter) = text.as_str().filter(|text| text.starts_with("dead letter: ")) {
-                *text = kind(letter).into();
+                *text = without_values(letter).into();
             }
         }
     }

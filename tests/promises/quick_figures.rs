@@ -62,7 +62,7 @@ fn figures_are_those_of_what_was_read_and_of_the_closing_line() {
     for (name, value) in [
         ("cutwater_records_total", 104.0),
         ("cutwater_rows_total", 200.0),
-        ("cutwater_dead_letters_total{reason=\"not UTF-8 from byte N\"}", 3.0),
+        ("cutwater_dead_letters_total{reason=\"the value is not UTF-8 from byte N\"}", 3.0),
         ("cutwater_dead_letters_total{reason=\"the value is null, not a line of text\"}", 1.0),
         ("cutwater_dead_letters_total{reason=\"other\"}", 0.0),
         ("cutwater_phase{phase=\"running\"}", 1.0),
@@ -153,15 +153,14 @@ fn checkpoints_and_what_is_restored_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().to_str().unwrap();
     let with_state = |more: &[&str]| {
-        counting(&topic, &["-o", "none", "--state", state, "--checkpoint", "1ms", "-w", "2"])
-            .args(more)
-            .start()
+        counting(&topic, &["-o", "none", "--state", state, "--checkpoint", "1ms"]).args(more).start()
     };
-    let run = with_state(&[]);
+    let run = with_state(&["-w", "2"]);
     let http = Http::of(&run);
     http.until("/v1/status", |status| status["totals"]["records"] == 50);
     // A checkpoint is begun when an epoch closes.
     topic.send(unlike(50, 1));
+    http.until("/v1/status", |status| status["totals"]["records"] == 51);
     let metrics =
         until(&http, |metrics| metrics.get("cutwater_checkpoint_epoch").is_some_and(|epoch| epoch > 0.0));
     assert!(metrics.value("cutwater_checkpoint_size_bytes") > 0.0);
