@@ -2,15 +2,19 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
+use axum::http::HeaderValue;
+use tokio_rustls::TlsAcceptor;
 
 use super::kafka::duration;
 use super::options::number;
 use super::usage;
-use crate::serve::access::{addresses, is_local};
-use crate::serve::listen::Server;
+use crate::serve::access::{Access, Token, addresses, is_local};
+use crate::serve::listen;
+use crate::serve::tls::acceptor;
 use crate::serve::views::History;
 use crate::serve::{Service, router};
 
@@ -23,8 +27,8 @@ const VIEW_HISTORY_BYTES: usize = 256 << 20;
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
 pub(super) struct HttpArgs {
-    /// Answer questions while it runs, there: outputs, figures, a page. Of this machine alone: 127.0.0.1:PORT; port 0 has
-    /// the system choose one
+    /// Answer questions while it runs, there: outputs, figures, a page. 127.0.0.1:PORT is of this machine alone; others need a
+    /// token or --http-open; port 0 has the system choose one
     #[arg(long, value_name = "ADDR", help_heading = "HTTP")]
     pub http: Option<String>,
     /// How long what was the newest epoch can still be asked for [default: 10m]
@@ -33,22 +37,70 @@ pub(super) struct HttpArgs {
     /// Bytes of what those epochs changed, after which the oldest can't be asked for any more [default: 268435456]
     #[arg(long, value_name = "N", value_parser = number, help_heading = "HTTP")]
     pub view_history_bytes: Option<NonZeroUsize>,
+    /// Answer only those who send the token in this file: Authorization: Bearer TOKEN
+    #[arg(long, value_name = "FILE", help_heading = "HTTP")]
+    pub http_token_file: Option<PathBuf>,
+    /// Answer everybody who reaches the address, also from other machines
+    #[arg(long, help_heading = "HTTP")]
+    pub http_open: bool,
+    /// Speak TLS with the certificates in this PEM file, the server's own first; needs --http-key
+    #[arg(long, value_name = "FILE", help_heading = "HTTP")]
+    pub http_cert: Option<PathBuf>,
+    /// The key of the certificate, as PEM
+    #[arg(long, value_name = "FILE", help_heading = "HTTP")]
+    pub http_key: Option<PathBuf>,
+    /// Let pages from there read the answers: https://HOST, or * for all
+    #[arg(long, value_name = "ORIGIN", help_heading = "HTTP")]
+    pub http_allow_origin: Option<String>,
+}
+
+/// What the server is started with.
+pub(super) struct Server<'a> {
+    typed: &'a str,
+    addresses: Vec<SocketAddr>,
+    access: Access,
+    tls: Option<TlsAcceptor>,
 }
 
 impl HttpArgs {
-    /// Checks what was typed.
+    /// Reads what was typed, and the files it names. `None` if there is to be no server.
     ///
     /// # Errors
-    /// A usage error if it can't be.
-    pub(super) fn check(&self) -> Result<Option<Vec<SocketAddr>>> {
+    /// A usage error if it can't be; another if a file can't be read.
+    pub(super) fn check(&self) -> Result<Option<Server<'_>>> {
         let Some(typed) = &self.http else { return self.without().map(|()| None) };
-        let named = addresses(typed).map_err(|why| usage(format!("--http {why}")))?;
-        if !is_local(&named) {
+        let addresses = addresses(typed).map_err(|why| usage(format!("--http {why}")))?;
+        if self.http_open && self.http_token_file.is_some() {
+            return Err(usage(
+                "--http-open has everybody ask, --http-token-file those who know the token: give one of them",
+            ));
+        }
+        let token = self.http_token_file.as_deref().map(Token::read).transpose()?;
+        let is_local = is_local(&addresses);
+        if !is_local && token.is_none() && !self.http_open {
             return Err(usage(format!(
-                "--http {typed}: others than this machine could ask there. Listen on 127.0.0.1"
+                "--http {typed}: others than this machine could ask there. Listen on 127.0.0.1, or say who may with \
+                 --http-token-file FILE, or that all may with --http-open"
             )));
         }
-        Ok(Some(named))
+        let tls = match (&self.http_cert, &self.http_key) {
+            (Some(cert), Some(key)) => Some(acceptor(cert, key)?),
+            (None, None) => None,
+            (Some(_), None) => return Err(usage("--http-cert: its key is wanted, too: --http-key FILE")),
+            (None, Some(_)) => {
+                return Err(usage("--http-key: its certificate is wanted, too: --http-cert FILE"));
+            }
+        };
+        if !is_local && tls.is_none() && token.is_some() {
+            tracing::warn!(
+                "--http-token-file: the token goes over the network as it is; --http-cert and --http-key hide it"
+            );
+        }
+        let origin = self.http_allow_origin.as_deref().map(origin).transpose()?;
+        // Who may ask without a token is told by where the server is reached: its name must be its own, then.
+        let host = typed.rsplit_once(':').map_or(&**typed, |(host, _)| host).to_owned();
+        let names = (token.is_none() && !self.http_open).then(|| vec![host]);
+        Ok(Some(Server { typed, addresses, access: Access { token, origin, names }, tls }))
     }
 
     /// Refuses options of the server where there is none.
@@ -56,6 +108,11 @@ impl HttpArgs {
         let typed = [
             ("--view-history", self.view_history.is_some()),
             ("--view-history-bytes", self.view_history_bytes.is_some()),
+            ("--http-token-file", self.http_token_file.is_some()),
+            ("--http-open", self.http_open),
+            ("--http-cert", self.http_cert.is_some()),
+            ("--http-key", self.http_key.is_some()),
+            ("--http-allow-origin", self.http_allow_origin.is_some()),
         ];
         match typed.into_iter().find_map(|(option, typed)| typed.then_some(option)) {
             Some(option) => {
@@ -77,10 +134,43 @@ impl HttpArgs {
     ///
     /// # Errors
     /// As [`HttpArgs::check`], or if it can't listen.
-    pub(super) fn start(&self, service: Service) -> Result<Option<Server>> {
-        match (&self.http, self.check()?) {
-            (Some(typed), Some(named)) => Server::start(typed, &named, router(service)).map(Some),
-            _ => Ok(None),
+    pub(super) fn start(&self, service: Service) -> Result<Option<listen::Server>> {
+        let Some(Server { typed, addresses, access, tls }) = self.check()? else { return Ok(None) };
+        listen::Server::start(typed, &addresses, tls, router(service, access)).map(Some)
+    }
+}
+
+/// Where pages come from that may read answers.
+fn origin(typed: &str) -> Result<HeaderValue> {
+    let host = typed.strip_prefix("https://").or_else(|| typed.strip_prefix("http://"));
+    let is_origin = host.is_some_and(|host| crate::address::check_authority(host).is_ok());
+    match HeaderValue::from_str(typed) {
+        Ok(value) if is_origin || typed == "*" => Ok(value),
+        _ => Err(usage(format!(
+            "--http-allow-origin {typed}: expected http://HOST[:PORT], https://HOST[:PORT] or *"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_have_a_scheme_and_a_host_and_no_path() {
+        for right in ["*", "https://example.com", "http://localhost:3000", "http://[::1]:3000"] {
+            assert!(origin(right).is_ok(), "{right}");
+        }
+        for wrong in [
+            "",
+            "example.com",
+            "https://",
+            "https://example.com/",
+            "ftp://example.com",
+            "https://a b",
+            "null",
+        ] {
+            assert!(origin(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -11,10 +11,14 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
+use super::stalled::Stalled;
 use super::yields_to_the_run;
 
 /// Connections at most.
@@ -23,6 +27,8 @@ const CONNECTIONS: usize = 256;
 const HEADERS: usize = 16 << 10;
 /// How long the headers of a request may take, and how long a connection may wait for its next request.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of an answer.
+const STALL: Duration = Duration::from_secs(30);
 /// Threads that answer.
 const THREADS: usize = 2;
 /// How long answers may take that are on their way when the run ends.
@@ -37,11 +43,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens there, and answers by `router` from now on.
+    /// Listens there, and answers by `router` from now on; with TLS, where there is an acceptor.
     ///
     /// # Errors
     /// If it can't listen there.
-    pub fn start(typed: &str, addresses: &[SocketAddr], router: Router) -> Result<Server> {
+    pub fn start(
+        typed: &str,
+        addresses: &[SocketAddr],
+        tls: Option<TlsAcceptor>,
+        router: Router,
+    ) -> Result<Server> {
         let listener =
             TcpListener::bind(addresses).with_context(|| format!("--http {typed}: listening there"))?;
         listener.set_nonblocking(true).context("--http")?;
@@ -54,12 +65,14 @@ impl Server {
             .enable_all()
             .build()
             .context("--http: starting its threads")?;
+        let secure = tls.is_some();
         let (end, ended) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("cutwater:http".into())
-            .spawn(move || run(runtime, listener, router, ended))
+            .spawn(move || run(runtime, listener, tls, router, ended))
             .context("--http: starting its thread")?;
-        tracing::info!("listening on http://{address}");
+        let scheme = if secure { "https" } else { "http" };
+        tracing::info!("listening on {scheme}://{address}");
         Ok(Server { address, end: Some(end), thread: Some(thread) })
     }
 }
@@ -75,11 +88,17 @@ impl Drop for Server {
 }
 
 /// Serves until `ended`.
-fn run(runtime: Runtime, listener: TcpListener, router: Router, ended: oneshot::Receiver<()>) {
+fn run(
+    runtime: Runtime,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    ended: oneshot::Receiver<()>,
+) {
     yields_to_the_run();
     runtime.block_on(async move {
         tokio::select! {
-            () = accept(listener, router) => {}
+            () = accept(listener, tls, router) => {}
             _ = ended => {}
         }
     });
@@ -87,7 +106,7 @@ fn run(runtime: Runtime, listener: TcpListener, router: Router, ended: oneshot::
 }
 
 /// Takes connections.
-async fn accept(listener: TcpListener, router: Router) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!("--http: {error}"),
@@ -103,9 +122,9 @@ async fn accept(listener: TcpListener, router: Router) {
         };
         // Who is one too many learns it by the connection's end.
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let router = router.clone();
+        let (tls, router) = (tls.clone(), router.clone());
         tokio::spawn(async move {
-            serve(stream, router).await;
+            open(stream, tls, router).await;
             drop(place);
         });
     }
@@ -119,14 +138,21 @@ async fn pause(error: &io::Error) {
     }
 }
 
-/// Answers what comes on a connection.
-async fn serve(stream: TcpStream, router: Router) {
-    // What a client does wrong ends its connection, and is no affair of the run.
+/// Takes a connection. What a client does wrong ends it, and is no affair of the run.
+async fn open(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router) {
     let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return serve(stream, router).await };
+    if let Ok(Ok(stream)) = timeout(PATIENCE, tls.accept(stream)).await {
+        serve(stream, router).await;
+    }
+}
+
+/// Answers what comes on a connection.
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
         .max_buf_size(HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(Stalled::new(TokioIo::new(stream), STALL), TowerToHyperService::new(router));
     let _ = served.await;
 }

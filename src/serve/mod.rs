@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`listen`]: the server: its thread, its connections and their limits
-//! - [`access`]: who may ask
+//! - [`access`]: who may ask; [`tls`]: certificate and key; `stalled`: clients that don't read
 //! - [`answer`]: errors and parameters, the same for every path
 //! - [`views`]: the rows of each output, as of the epochs held
 //! - [`outputs`]: `/v1/outputs`; [`figures`]: `/metrics`, health, status, graph and profile; [`page`]: the page; [`letters`]: dead
@@ -18,7 +18,9 @@ pub mod letters;
 pub mod listen;
 mod outputs;
 mod page;
+mod stalled;
 mod state;
+pub mod tls;
 pub mod views;
 
 use std::collections::BTreeMap;
@@ -36,6 +38,7 @@ use crate::kafka::topics::Pattern;
 use crate::state::known::Known;
 use crate::status::Status;
 use crate::stopping::Stop;
+use access::Access;
 use views::Views;
 
 /// What a run is, whatever it does.
@@ -189,16 +192,17 @@ pub(crate) fn yields_to_the_run() {
     let _ = rustix::process::nice(10);
 }
 
-/// All paths.
-pub fn router(service: Service) -> Router {
-    Router::new()
+/// All paths, for those who may ask.
+pub fn router(service: Service, access: Access) -> Router {
+    let router = Router::new()
         .route("/v1/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], OPENAPI)))
         .merge(outputs::routes())
         .merge(figures::routes())
         .merge(page::routes())
         .fallback(answer::no_such_path)
         .method_not_allowed_fallback(answer::no_such_method)
-        .with_state(service)
+        .with_state(service);
+    access.guard(router)
 }
 
 /// The description of all paths.

@@ -1,6 +1,10 @@
 //! Views over HTTP: what is asked while records flow, by whom, and at which epoch.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -95,6 +99,117 @@ fn others_than_this_machine_can_not_ask_unless_told() {
     run("--http 0.0.0.0:0").fails(2, &["--http 0.0.0.0:0"]);
     run("--http 8080").fails(2, &["HOST:PORT"]);
     run("--view-history 1m").fails(2, &["--view-history", "--http ADDR"]);
+    run("--http 127.0.0.1:0 --http-cert c").fails(2, &["--http-cert", "--http-key"]);
+    run("--http 127.0.0.1:0 --http-token-file no-such-file").fails(1, &["--http-token-file no-such-file"]);
+    run("--http 127.0.0.1:0 --http-allow-origin example.com").fails(2, &["--http-allow-origin example.com"]);
+    let run = word_count(&topic.address, &topic.name).with("--http 0.0.0.0:0 --http-open").start();
+    let url = Http::of(&run).url.replace("0.0.0.0", "127.0.0.1");
+    assert_eq!(Http::at(&url).get_with("/v1/openapi.json", &[("host", "any.example")]).status, 200);
+    let run = counting(&topic, &[]).start();
+    Http::of(&run).get_with("/v1/openapi.json", &[("host", "any.example")]).fails(421, &["any.example"]);
+}
+
+/// A certificate and its key, which nobody trusts.
+fn certificate(folder: &Path) -> (String, String) {
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.join(name).display().to_string());
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", "/CN=localhost", "-keyout", &key, "-out", &cert])
+        .output()
+        .expect("starting openssl");
+    assert!(made.status.success(), "{made:?}");
+    (cert, key)
+}
+
+#[test]
+fn those_may_ask_who_know_the_token_over_tls() {
+    let topic = mock().topic(1);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (cert, key) = certificate(folder.path());
+    let file = folder.path().join("token").display().to_string();
+    std::fs::write(&file, "0123456789abcdef-0\n").expect("there is room");
+    let options = ["--http-token-file", &file, "--http-cert", &cert, "--http-key", &key];
+    let run =
+        counting(&topic, &[&options[..], &["--http-allow-origin", "https://example.com"]].concat()).start();
+    let http = Http::of(&run);
+    assert!(http.url.starts_with("https://"), "{}", http.url);
+    let refused = http.get("/v1/openapi.json");
+    refused.fails(401, &["Authorization: Bearer TOKEN", "none"]);
+    assert!(refused.headers["www-authenticate"].starts_with("Bearer"));
+    assert_eq!(refused.headers["access-control-allow-origin"], "https://example.com");
+    http.get_with("/v1/openapi.json", &[("authorization", "Bearer x")]).fails(401, &["another token"]);
+    http.with_token("0123456789abcdef-0").json("/v1/openapi.json");
+    run.signal(Signal::SIGTERM);
+    let ended = run.wait().expect(0);
+    let said = ended.stderr.join("\n");
+    assert!(!said.contains("0123456789abcdef"), "{said}");
+
+    let (other, _) = {
+        std::fs::create_dir(folder.path().join("b")).expect("a folder");
+        certificate(&folder.path().join("b"))
+    };
+    let with = |cert: &str, key: &str| counting(&topic, &["--http-cert", cert, "--http-key", key]).run();
+    with(&other, &key).fails(1, &[&other, &key]);
+    with(&file, &key).fails(1, &[&file, "no certificate"]);
+    with(&cert, "no-such-key").fails(1, &["--http-key no-such-key"]);
+}
+
+#[test]
+fn requests_are_bounded() {
+    let topic = mock().topic(1);
+    let run = counting(&topic, &[]).start();
+    let http = Http::of(&run);
+    let address = http.url.strip_prefix("http://").expect("no TLS").to_owned();
+    let raw = |text: &str| {
+        let mut stream = TcpStream::connect(&address).expect("it listens");
+        // Fails where the server has heard enough.
+        let _ = stream.write_all(text.as_bytes());
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    let head = "GET /v1/openapi.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+    assert!(raw(&format!("{head}\r\n")).starts_with("HTTP/1.1 200"));
+    assert!(raw(&format!("{head}Content-Length: 3\r\n\r\nabc")).starts_with("HTTP/1.1 413"));
+    assert!(!raw(&format!("{head}X: {}\r\n\r\n", "x".repeat(100_000))).starts_with("HTTP/1.1 200"));
+    assert!(
+        raw("POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 405")
+    );
+    assert!(!raw("nonsense\r\n\r\n").starts_with("HTTP/1.1 200"));
+    // One connection too many is closed, and there is a place once others are gone.
+    let many: Vec<TcpStream> = (0..256).map(|_| TcpStream::connect(&address).expect("it listens")).collect();
+    assert_eq!(raw(&format!("{head}\r\n")), "");
+    drop(many);
+    while raw(&format!("{head}\r\n")).is_empty() {}
+    run.signal(Signal::SIGTERM);
+    run.wait().expect(0);
+}
+
+#[test]
+fn answers_are_as_the_description_says() {
+    let topic = mock().topic(2);
+    topic.send(["the cat and the hat", "a \u{e9} \u{1f980}"]);
+    topic.send_to(0, Some(b"\xff"));
+    let run = counting(&topic, &[]).start();
+    let http = Http::of(&run);
+    http.until("/v1/outputs", |_| true);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let checked =
+        Command::new(root.join("scripts/schemathesis")).arg(&http.url).output().expect("starting it");
+    let told = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success(), "{told}{}", String::from_utf8_lossy(&checked.stderr));
+    run.signal(Signal::SIGTERM);
+    run.wait().expect(0);
 }
 
 /// Asks a run under load, and checks each answer against a plain recount below its cut.

@@ -140,7 +140,7 @@ fn described((output, size): (&OutputShape, &Size)) -> Value {
         json!({ "name": column.name, "type": kind.to_string(), "nullable": nullable })
     };
     json!({
-        "output": output.name,
+        "name": output.name,
         "key": schema.columns[..schema.key].iter().map(|column| &column.name).collect::<Vec<_>>(),
         "columns": schema.columns.iter().map(column).collect::<Vec<_>>(),
         "rows": size.rows,

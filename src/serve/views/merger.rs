@@ -8,58 +8,64 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::sorted::{Since, Sorted};
 use crate::serve::yields_to_the_run;
 
-/// Two runs of an output to be merged.
-pub(super) struct Pair {
+/// Runs of an output to be merged: those from a place on.
+pub(super) struct Task {
     pub(super) output: usize,
-    /// The place of the first; the other follows.
+    /// The place of the first; the others follow.
     pub(super) place: usize,
-    pub(super) older: Arc<Sorted>,
-    pub(super) newer: Arc<Sorted>,
+    pub(super) runs: Vec<Arc<Sorted>>,
     pub(super) since: Since,
 }
 
-/// A thread that merges, one pair at a time.
+/// Which runs are being merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Busy {
+    pub(super) output: usize,
+    pub(super) place: usize,
+    pub(super) runs: usize,
+}
+
+/// A thread that merges, one task at a time.
 pub(super) struct Merger {
-    pairs: Sender<Pair>,
+    tasks: Sender<Task>,
     merged: Receiver<Sorted>,
-    /// The pair's output and place, while there is one.
-    busy: Option<(usize, usize)>,
+    busy: Option<Busy>,
 }
 
 impl Merger {
     /// Starts it. It ends when this is dropped.
     pub(super) fn start() -> Result<Self> {
-        let (pairs, inbox) = bounded::<Pair>(1);
+        let (tasks, inbox) = bounded::<Task>(1);
         let (outbox, merged) = bounded(1);
         std::thread::Builder::new()
             .name("cutwater:views".into())
             .spawn(move || {
                 yields_to_the_run();
-                for pair in inbox {
-                    if outbox.send(Sorted::merge(&pair.older, &pair.newer, pair.since)).is_err() {
+                for Task { runs, since, .. } in inbox {
+                    if outbox.send(Sorted::merge(&runs, since)).is_err() {
                         return;
                     }
                 }
             })
             .context("starting the thread that merges views")?;
-        Ok(Merger { pairs, merged, busy: None })
+        Ok(Merger { tasks, merged, busy: None })
     }
 
-    /// What it has merged, with the output and the place of the pair.
-    pub(super) fn take(&mut self) -> Option<((usize, usize), Sorted)> {
+    /// What it has merged, and of which runs.
+    pub(super) fn take(&mut self) -> Option<(Busy, Sorted)> {
         let merged = self.merged.try_recv().ok()?;
         Some((self.busy.take()?, merged))
     }
 
-    /// The output and the place of the pair that it merges.
-    pub(super) fn busy(&self) -> Option<(usize, usize)> {
+    /// The runs that it merges.
+    pub(super) fn busy(&self) -> Option<Busy> {
         self.busy
     }
 
-    /// Merges a pair, where it has nothing to do.
-    pub(super) fn merge(&mut self, pair: Pair) {
-        self.busy = Some((pair.output, pair.place));
-        // It lives as long as this, and has no other pair.
-        let _ = self.pairs.send(pair);
+    /// Merges these, where it has nothing to do.
+    pub(super) fn merge(&mut self, task: Task) {
+        self.busy = Some(Busy { output: task.output, place: task.place, runs: task.runs.len() });
+        // It lives as long as this, and has no other task.
+        let _ = self.tasks.send(task);
     }
 }

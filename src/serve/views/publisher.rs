@@ -11,7 +11,7 @@ use cutwater_dataflows::render::encoded;
 use cutwater_dataflows::source::{Report, times};
 use cutwater_dataflows::{Diff, Epoch};
 
-use super::merger::{Merger, Pair};
+use super::merger::{Busy, Merger, Task};
 use super::sorted::{Since, Sorted};
 use super::{Held, History, Published, View, Views};
 use crate::publish;
@@ -116,42 +116,59 @@ impl Publisher {
 
     /// Merges runs of about one size, at once where they are small.
     fn merge(&mut self) {
-        if let Some(((output, place), merged)) = self.merger.take() {
-            self.held.views[output].replace(place, merged);
+        if let Some((Busy { output, place, runs }, merged)) = self.merger.take() {
+            self.held.views[output].replace(place, runs, merged);
         }
         for output in 0..self.held.views.len() {
             let since = self.since(output);
-            let busy = self.merger.busy();
-            let from = busy.filter(|(of, _)| *of == output).map_or(0, |(_, place)| place + 2);
+            let busy = self.merger.busy().filter(|busy| busy.output == output);
+            let from = busy.map_or(0, |busy| busy.place + busy.runs);
             let view = &mut self.held.views[output];
             while let Some(place) = view.due(from) {
-                let (older, newer) = (&view.runs[place], &view.runs[place + 1]);
-                if older.weight() + newer.weight() <= AT_ONCE {
-                    let merged = Sorted::merge(older, newer, since);
-                    view.replace(place, merged);
-                    continue;
+                let runs = &view.runs[place..];
+                if runs.iter().map(|run| run.weight()).sum::<usize>() > AT_ONCE {
+                    if self.merger.busy().is_none() {
+                        // Where it was too slow for what came since, this is more than two.
+                        let place = view.first_due();
+                        let runs = view.runs[place..].to_vec();
+                        self.merger.merge(Task { output, place, runs, since });
+                    }
+                    break;
                 }
-                if busy.is_none() {
-                    let (older, newer) = (Arc::clone(older), Arc::clone(newer));
-                    self.merger.merge(Pair { output, place, older, newer, since });
-                }
-                break;
+                let merged = Sorted::merge(runs, since);
+                view.replace(place, runs.len(), merged);
             }
         }
     }
 }
 
 impl View {
-    /// The place of the last two runs that are to be merged, from a place on: of which the older is less than twice the
-    /// newer.
+    /// The last place, from a place on, whose run is less than twice all those that follow: those are to be merged with it.
     fn due(&self, from: usize) -> Option<usize> {
-        let pairs = from..self.runs.len().saturating_sub(1);
-        pairs.rev().find(|&place| self.runs[place].weight() < 2 * self.runs[place + 1].weight())
+        let mut following = 0;
+        for place in (from..self.runs.len()).rev() {
+            let weight = self.runs[place].weight();
+            if weight < 2 * following {
+                return Some(place);
+            }
+            following += weight;
+        }
+        None
     }
 
-    /// Puts one run in the place of two.
-    fn replace(&mut self, place: usize, merged: Sorted) {
-        self.runs.splice(place..place + 2, (merged.len() > 0).then(|| Arc::new(merged)));
+    /// The first place whose run is less than twice all those that follow, or the last.
+    fn first_due(&self) -> usize {
+        let mut following: usize = self.runs.iter().map(|run| run.weight()).sum();
+        let due = self.runs.iter().position(|run| {
+            following -= run.weight();
+            run.weight() < 2 * following
+        });
+        due.unwrap_or(self.runs.len().saturating_sub(1))
+    }
+
+    /// Puts one run in the place of some.
+    fn replace(&mut self, place: usize, runs: usize, merged: Sorted) {
+        self.runs.splice(place..place + runs, (merged.len() > 0).then(|| Arc::new(merged)));
     }
 
     /// Adds a run.

@@ -29,23 +29,19 @@ impl Sorted {
         sorted
     }
 
-    /// Both, of which `older` has no later epoch. Changes of epochs up to `since` become one, or go where nothing of them
-    /// is wanted.
-    pub(super) fn merge(older: &Sorted, newer: &Sorted, since: Since) -> Self {
+    /// All of these, of which each has later epochs than the one before. Changes of epochs up to `since` become one, or go
+    /// where nothing of them is wanted.
+    pub(super) fn merge(runs: &[Arc<Sorted>], since: Since) -> Self {
         let mut merged = Sorted::default();
-        let (mut a, mut b) = (0, 0);
-        while a < older.len() || b < newer.len() {
-            let order = match (a < older.len(), b < newer.len()) {
-                (true, true) => older.row(a).cmp(newer.row(b)),
-                (true, false) => std::cmp::Ordering::Less,
-                _ => std::cmp::Ordering::Greater,
-            };
-            let row = if order.is_le() { older.row(a) } else { newer.row(b) };
-            let first: &[_] = if order.is_le() { older.changes(a) } else { &[] };
-            let then: &[_] = if order.is_ge() { newer.changes(b) } else { &[] };
-            merged.push(row, first.iter().chain(then).filter_map(|&change| since.seen(change)));
-            a += usize::from(order.is_le());
-            b += usize::from(order.is_ge());
+        let mut heads: BinaryHeap<Head<'_>> =
+            (0..).zip(runs).filter_map(|(age, run)| Head::at(run, 0, age)).collect();
+        let mut changes = Vec::new();
+        while let Some(row) = heads.peek().map(|head| head.row) {
+            changes.clear();
+            take(&mut heads, row, |found| {
+                changes.extend(found.iter().filter_map(|&change| since.seen(change)))
+            });
+            merged.push(row, changes.iter().copied());
         }
         merged.shrink();
         merged
@@ -140,12 +136,21 @@ struct Head<'a> {
     row: &'a [u8],
     index: usize,
     run: &'a Sorted,
+    /// Of runs that have the same row, the least comes first.
+    age: usize,
+}
+
+impl<'a> Head<'a> {
+    /// At a place of a run; `None` if that is its end.
+    fn at(run: &'a Sorted, index: usize, age: usize) -> Option<Self> {
+        (index < run.len()).then(|| Head { row: run.row(index), index, run, age })
+    }
 }
 
 impl Ord for Head<'_> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         // The least comes first from a heap.
-        other.row.cmp(self.row)
+        other.row.cmp(self.row).then(other.age.cmp(&self.age))
     }
 }
 
@@ -163,6 +168,19 @@ impl PartialEq for Head<'_> {
     }
 }
 
+/// Shows the changes that each run has of a row, which is the first of all, and passes over it.
+fn take<'a>(heads: &mut BinaryHeap<Head<'a>>, row: &[u8], mut each: impl FnMut(&'a [(Epoch, Diff)])) {
+    while let Some(mut head) = heads.peek_mut().filter(|head| head.row == row) {
+        each(head.run.changes(head.index));
+        let next = head.index + 1;
+        if next < head.run.len() {
+            (head.row, head.index) = (head.run.row(next), next);
+        } else {
+            PeekMut::pop(head);
+        }
+    }
+}
+
 /// The rows of several runs, in order, from the first that is not below `from`: each with how often it is there as of
 /// `epoch`, where that is not 0. Changes up to `after` don't count.
 pub(super) fn walk<'a>(
@@ -171,26 +189,17 @@ pub(super) fn walk<'a>(
     after: Option<Epoch>,
     epoch: Epoch,
 ) -> impl Iterator<Item = (&'a [u8], Diff)> + use<'a> {
-    let head = |run: &'a Arc<Sorted>| {
-        let index = run.find(from);
-        (index < run.len()).then(|| Head { row: run.row(index), index, run })
-    };
+    let head = |run: &'a Arc<Sorted>| Head::at(run, run.find(from), 0);
     let mut heads: BinaryHeap<Head<'a>> = runs.iter().filter_map(head).collect();
     let counts = move |at: Epoch| at <= epoch && after.is_none_or(|after| at > after);
     std::iter::from_fn(move || {
         loop {
             let row = heads.peek()?.row;
             let mut sum = 0;
-            while let Some(mut head) = heads.peek_mut().filter(|head| head.row == row) {
-                let changes = head.run.changes(head.index).iter();
-                sum += changes.filter(|(at, _)| counts(*at)).map(|(_, diff)| diff).sum::<Diff>();
-                let next = head.index + 1;
-                if next < head.run.len() {
-                    (head.row, head.index) = (head.run.row(next), next);
-                } else {
-                    PeekMut::pop(head);
-                }
-            }
+            take(&mut heads, row, |changes| {
+                let counted = changes.iter().filter(|(at, _)| counts(*at));
+                sum += counted.map(|(_, diff)| diff).sum::<Diff>();
+            });
             if sum != 0 {
                 return Some((row, sum));
             }
