@@ -351,10 +351,12 @@ fn changes_come_once_across_reconnects() {
     let lines = load.finish();
     assert_counts(&found, &below(&lines, &topic, &cut));
     // `from` says the same, and without either it begins with what is new.
+    let number = |id: &str| id.parse::<u64>().expect("a number");
+    let mut new = http.events("/v1/outputs/counts/changes", &[]);
+    topic.send(["new"]);
+    assert!(new.next().is_some_and(|event| number(&event.id) > number(&last)));
     let from = format!("/v1/outputs/counts/changes?from={last}");
-    assert!(
-        http.events(&from, &[]).next().is_none_or(|event| event.id.parse::<u64>().ok() > last.parse().ok())
-    );
+    assert!(http.events(&from, &[]).next().is_some_and(|event| number(&event.id) > number(&last)));
     http.get("/v1/outputs/counts/changes?from=999999999").fails(404, &["not published yet"]);
     http.get_with("/v1/outputs/counts/changes", &[("last-event-id", "x")]).fails(400, &["Last-Event-ID"]);
     run.signal(Signal::SIGTERM);
