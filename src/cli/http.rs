@@ -16,7 +16,7 @@ use crate::serve::access::{Access, Token, addresses, is_local};
 use crate::serve::listen;
 use crate::serve::tls::acceptor;
 use crate::serve::views::History;
-use crate::serve::{Service, router};
+use crate::serve::{Service, router, router_of_peer};
 
 /// `--view-history` where nothing is said.
 const VIEW_HISTORY: Duration = Duration::from_secs(10 * 60);
@@ -128,6 +128,15 @@ impl HttpArgs {
             time: self.view_history.unwrap_or(VIEW_HISTORY),
             bytes: self.view_history_bytes.map_or(VIEW_HISTORY_BYTES, NonZeroUsize::get),
         }
+    }
+
+    /// Starts the server of a process that does not answer for the run, if there is to be one.
+    ///
+    /// # Errors
+    /// As [`HttpArgs::start`].
+    pub(super) fn start_peer(&self, service: Service) -> Result<Option<listen::Server>> {
+        let Some(Server { typed, addresses, access, tls }) = self.check()? else { return Ok(None) };
+        listen::Server::start(typed, &addresses, tls, router_of_peer(service, access)).map(Some)
     }
 
     /// Starts the server, if there is to be one.

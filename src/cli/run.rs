@@ -87,10 +87,15 @@ pub(super) fn run(
             let server = args.http.start(service.clone())?;
             ((server.is_some() || args.live()).then_some(service), server)
         }
+        // Who watches over hosts asks each of them.
+        _ if inherited.is_none() && is_alone(&hosts(args)?, process) => {
+            let service = service(args, &*dataflow, &shape, &plan, &status, &stop, &fault);
+            (None, args.http.start_peer(service)?)
+        }
         _ => (None, None),
     };
     #[cfg(feature = "http")]
-    let history = server.as_ref().map(|_| Keeper::start(status.clone())).transpose()?;
+    let history = service.as_ref().map(|_| Keeper::start(status.clone())).transpose()?;
     let (addresses, listener) = match inherited {
         Some(inherited) => (inherited.addresses, Some(inherited.listener)),
         None => (hosts(args)?, None),
@@ -221,6 +226,13 @@ fn service(
         options: args.options.clone(),
     };
     Service::new(about, status.clone(), stop.clone(), fault.clone())
+}
+
+/// True iff a process is on another host than process 0, which listens for HTTP there.
+#[cfg(feature = "http")]
+fn is_alone(addresses: &[String], process: usize) -> bool {
+    let host = |process: usize| addresses.get(process).and_then(|address| Some(address.rsplit_once(':')?.0));
+    host(process).is_some_and(|own| host(0) != Some(own))
 }
 
 /// What this process is to watch over, instead of running the dataflow itself.

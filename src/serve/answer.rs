@@ -63,6 +63,14 @@ pub(super) async fn no_such_path(uri: Uri) -> Failed {
     Failed::unknown(format!("there is no {path:?}: /v1/openapi.json describes what there is"))
 }
 
+/// The answer of another process than 0.
+pub(super) async fn at_process_0(uri: Uri) -> Failed {
+    let path = uri.path();
+    Failed::unknown(format!(
+        "there is no {path:?} here: process 0 answers for the whole run, this one says at /healthz and /readyz whether it is well"
+    ))
+}
+
 /// The answer to a method that no path takes.
 pub(super) async fn no_such_method(method: Method, uri: Uri) -> Failed {
     let path = uri.path();

@@ -205,6 +205,16 @@ pub fn router(service: Service, access: Access) -> Router {
     access.guard(router)
 }
 
+/// The paths of a process on a host of its own that is not process 0: whether it is well.
+pub fn router_of_peer(service: Service, access: Access) -> Router {
+    let router = Router::new()
+        .merge(figures::health_routes())
+        .fallback(answer::at_process_0)
+        .method_not_allowed_fallback(answer::no_such_method)
+        .with_state(service);
+    access.guard(router)
+}
+
 /// The description of all paths.
 const OPENAPI: &str = include_str!("openapi.json");
 

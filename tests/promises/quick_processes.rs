@@ -13,6 +13,8 @@ use nix::unistd::Pid;
 
 use crate::support::broker::mock;
 use crate::support::family::{children, is_gone, wait_gone};
+#[cfg(feature = "http")]
+use crate::support::http::Http;
 use crate::support::kafka::Topic;
 use crate::support::ports::free_port;
 use crate::support::program::{Program, Running, word_count};
@@ -158,6 +160,33 @@ fn processes_with_other_options_are_refused_by_both_sides() {
         one.wait().fails(1, &["process 0", "options"]);
         zero.wait().fails(1, &["process 1", "options"]);
     }
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn each_process_on_its_own_host_says_whether_it_is_well() {
+    let topic = sample();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let hostfile = folder.path().join("hostfile");
+    // Two hosts, as far as addresses tell.
+    let hosts = format!("127.0.0.1:{}\n127.0.0.2:{}\n", free_port(), free_port());
+    fs::write(&hostfile, hosts).expect("a file");
+    let start = |process: &str| {
+        let program = word_count(&topic.address, &topic.name).with("-n 2 -o none --http 127.0.0.1:0");
+        program.args(["-p", process, "--hostfile"]).args([&hostfile]).start()
+    };
+    let one = start("1");
+    let at = Http::of(&one);
+    // It is well, and waits for its peer.
+    assert_eq!(at.get("/healthz").status, 200);
+    assert_eq!(at.get("/readyz").status, 503);
+    let zero = start("0");
+    at.until("/readyz", |_| true);
+    at.get("/v1/status").fails(404, &["/v1/status", "process 0"]);
+    Http::of(&zero).until("/readyz", |_| true);
+    zero.signal(SIGTERM);
+    zero.wait().expect(0);
+    one.wait().expect(0);
 }
 
 #[test]

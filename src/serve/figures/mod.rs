@@ -22,13 +22,17 @@ use crate::measure::prometheus::{self, Shown};
 /// The paths.
 pub(super) fn routes() -> Router<Service> {
     Router::new()
+        .merge(health_routes())
         .route("/metrics", get(metrics))
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
         .route("/v1/status", get(status::status))
         .route("/v1/graph", get(graph::graph))
         .route("/v1/profile", get(profile::profile))
         .route("/v1/messages", get(said))
+}
+
+/// The paths that tell whether a process is well.
+pub(super) fn health_routes() -> Router<Service> {
+    Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(health::readyz))
 }
 
 /// Takes no parameters.
