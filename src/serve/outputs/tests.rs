@@ -170,6 +170,37 @@ fn ranked(
 }
 
 #[test]
+fn a_key_that_is_the_whole_row_is_no_beginning_of_another() {
+    let schema = Schema::of::<Text>().named(&["word"], &[]).unwrap();
+    let output =
+        OutputShape { name: "words".into(), schema, restorable: true, unique: false, appends: false };
+    let views = Views::new(vec![output.clone()]);
+    let history = History { time: Duration::from_secs(3600), bytes: usize::MAX };
+    let mut publisher = views.fill(history, None).unwrap();
+    publisher.restored();
+    let mut batch = FlatBatch::default();
+    ["the", "then", "the end"].iter().for_each(|word| batch.push(word.as_bytes(), 1));
+    publisher.publish(1, BTreeMap::from([(0, vec![rendered(&Encoded, &[batch])])]), &[Report::default()]);
+    let snapshot = views.snapshot(&[0], None).unwrap();
+    for (query, expected) in
+        [("key=the", &["the"][..]), ("prefix=the", &["the", "the end", "then"]), ("key=th", &[])]
+    {
+        let params = Params::read(Some(query), &PARAMETERS).unwrap();
+        let mut found = Vec::new();
+        Selection::read(&params, &output).unwrap().rows(
+            &output.schema,
+            (&snapshot, 0),
+            &From::Skip(0),
+            |row, _| {
+                found.push(std::str::from_utf8(row).unwrap());
+                true
+            },
+        );
+        assert_eq!(found, expected, "{query}");
+    }
+}
+
+#[test]
 fn what_can_not_be_asked_is_told() {
     let views = views(&[(("a".into(), "b".into(), None, 1), 1)]);
     for (query, says) in [
