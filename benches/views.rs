@@ -8,7 +8,7 @@
 mod figures;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -44,7 +44,7 @@ fn main() -> Result<()> {
     run.latencies(5)?;
     for _ in 0..rounds {
         quiet.extend(run.latencies(seconds)?);
-        let crowd = Crowd::start(&run.address, clients);
+        let crowd = Crowd::start(&run.address, clients)?;
         busy.extend(run.latencies(seconds)?);
         answers += crowd.stop();
     }
@@ -171,30 +171,34 @@ impl Asking {
 struct Crowd {
     stop: Arc<AtomicBool>,
     answers: Arc<AtomicU64>,
-    clients: Vec<JoinHandle<()>>,
+    clients: Vec<(TcpStream, JoinHandle<()>)>,
 }
 
 impl Crowd {
-    fn start(address: &str, clients: usize) -> Crowd {
+    fn start(address: &str, clients: usize) -> Result<Crowd> {
         let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let client = |_| {
-            let (stop, answers, address) = (Arc::clone(&stop), Arc::clone(&answers), address.to_owned());
-            std::thread::spawn(move || {
+            let (stop, answers) = (Arc::clone(&stop), Arc::clone(&answers));
+            let mut asking = Asking::new(address)?;
+            let stream = asking.reader.get_ref().try_clone()?;
+            let thread = std::thread::spawn(move || {
                 let _ = rustix::process::nice(19);
-                let Ok(mut asking) = Asking::new(&address) else { return };
                 while !stop.load(Relaxed) && asking.ask(ASKED).is_ok() {
                     answers.fetch_add(1, Relaxed);
                 }
-            })
+            });
+            Ok((stream, thread))
         };
-        let clients = (0..clients).map(client).collect();
-        Crowd { stop, answers, clients }
+        let clients = (0..clients).map(client).collect::<Result<_>>()?;
+        Ok(Crowd { stop, answers, clients })
     }
 
     /// Ends them. Returns how many answers they had.
     fn stop(self) -> u64 {
         self.stop.store(true, Relaxed);
-        for client in self.clients {
+        for (stream, client) in self.clients {
+            // Who waits for an answer waits no longer.
+            let _ = stream.shutdown(Shutdown::Both);
             let _ = client.join();
         }
         self.answers.load(Relaxed)

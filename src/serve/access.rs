@@ -235,9 +235,14 @@ mod tests {
             assert!(!may(path, None), "{path}");
             assert!(may(path, Some("Bearer 0123456789abcdef")), "{path}");
             assert!(may(path, Some("bearer  0123456789abcdef ")), "{path}");
-            for wrong in
-                ["Bearer 0123456789abcde", "Bearer 0123456789abcdeg", "0123456789abcdef", "Bearer", "Basic x"]
-            {
+            for wrong in [
+                "Bearer 0123456789abcde",
+                "Bearer 0123456789abcdeg",
+                "0123456789abcdef",
+                "Bearer",
+                "Basic x",
+                "Digest 0123456789abcdef",
+            ] {
                 assert!(!may(path, Some(wrong)), "{path} {wrong}");
             }
         }

@@ -7,6 +7,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use tokio::task::JoinHandle;
+
 use super::cursor::{Cursor, asked};
 use super::select::{From, Selection};
 use super::shown::{Shown, Writer};
@@ -55,7 +57,8 @@ pub(super) async fn rows(
         return Ok(question.answer(&views, &snapshot));
     }
     // What looks at many rows does so beside what answers the others.
-    let answered = tokio::task::spawn_blocking(move || question.answer(&views, &snapshot)).await;
+    let mut task = Task(tokio::task::spawn_blocking(move || question.answer(&views, &snapshot)));
+    let answered = (&mut task.0).await;
     answered.map_err(|_| Failed::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be made"))
 }
 
@@ -160,6 +163,15 @@ impl Question {
         });
         let epoch = snapshot.published.epoch;
         last.filter(|_| more).map(|from| Cursor { epoch, asked: *asked, from }.write())
+    }
+}
+
+/// An answer that is made elsewhere. If its client goes before it is begun, it is not made, and lets go of what it would look at.
+struct Task(JoinHandle<Response>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
