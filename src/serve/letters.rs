@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use cutwater_dataflows::Epoch;
+use cutwater_dataflows::reasons::Reasons;
 use serde::{Deserialize, Serialize};
 
 use super::Service;
@@ -22,10 +23,6 @@ const VALUE: usize = 4095;
 const KEY: usize = 1023;
 /// Characters of a reason that are held.
 const REASON: usize = 500;
-/// Reasons that are counted each by itself.
-const REASONS: usize = 100;
-/// What all others are counted as.
-const OTHERS: &str = "other reasons";
 /// How many are shown unasked.
 const SHOWN: u64 = 100;
 
@@ -38,8 +35,7 @@ pub struct Letters {
 
 #[derive(Default)]
 struct Held {
-    total: u64,
-    reasons: BTreeMap<String, u64>,
+    reasons: Reasons,
     /// The newest last.
     newest: VecDeque<Letter>,
 }
@@ -118,17 +114,6 @@ impl Letters {
 }
 
 impl Held {
-    fn count(&mut self, reason: &str, times: u64) {
-        self.total += times;
-        let reason = short(reason);
-        let known = self.reasons.contains_key(reason) || self.reasons.len() < REASONS;
-        let reason = if known { reason } else { OTHERS };
-        match self.reasons.get_mut(reason) {
-            Some(count) => *count += times,
-            None => drop(self.reasons.insert(reason.to_owned(), times)),
-        }
-    }
-
     fn hold(&mut self, letter: Letter) {
         if self.newest.len() == HELD {
             self.newest.pop_front();
@@ -162,7 +147,7 @@ impl Sink for Tap {
     fn write(&mut self, epoch: Epoch, _output: &str, changes: &[Change]) -> Result<()> {
         for (left, change) in (0..changes.len()).rev().zip(changes) {
             let row: Row<'_> = serde_json::from_slice(&change.row).context("a dead letter's row")?;
-            self.open.count(&row.reason, change.diff.unsigned_abs());
+            self.open.reasons.add(&row.reason, change.diff.unsigned_abs());
             // Of a flood, the last ones.
             if left < HELD {
                 self.open.hold(self.letters.letter(epoch, row));
@@ -172,12 +157,12 @@ impl Sink for Tap {
     }
 
     fn commit(&mut self, _epoch: Epoch, _reports: &[Report]) -> Result<()> {
-        if self.open.total == 0 {
+        if self.open.newest.is_empty() {
             return Ok(());
         }
-        let Held { total: _, reasons, newest } = std::mem::take(&mut self.open);
+        let Held { reasons, newest } = std::mem::take(&mut self.open);
         let mut held = self.letters.lock();
-        reasons.iter().for_each(|(reason, &times)| held.count(reason, times));
+        held.reasons.add_all(&reasons);
         newest.into_iter().for_each(|letter| held.hold(letter));
         Ok(())
     }
@@ -205,11 +190,11 @@ pub(super) async fn answer(
     let params = Params::read(query.as_deref(), &["limit"])?;
     let limit = params.number("limit", 1, HELD as u64)?.unwrap_or(SHOWN) as usize;
     let held = service.letters().lock();
-    let mut by_reason: Vec<Counted> =
-        held.reasons.iter().map(|(reason, &count)| Counted { reason: reason.clone(), count }).collect();
+    let counted = |(reason, count): (&str, u64)| Counted { reason: reason.to_owned(), count };
+    let mut by_reason: Vec<Counted> = held.reasons.iter().map(counted).collect();
     by_reason.sort_by_key(|counted| std::cmp::Reverse(counted.count));
     let dead_letters = held.newest.iter().rev().take(limit).cloned().collect();
-    Ok(Json(Answer { total: held.total, by_reason, dead_letters }))
+    Ok(Json(Answer { total: held.reasons.total(), by_reason, dead_letters }))
 }
 
 #[cfg(test)]
@@ -241,29 +226,19 @@ mod tests {
         let mut sink = letters.sink();
         let flood: Vec<Change> = (0..HELD + 5).map(|offset| change(offset, "bad", b"\xff")).collect();
         sink.write(3, "dead-letters", &flood).unwrap();
-        assert_eq!(letters.lock().total, 0);
+        assert_eq!(letters.lock().reasons.total(), 0);
         sink.commit(3, &[]).unwrap();
         sink.write(4, "dead-letters", &[change(9, "worse", &[7; VALUE + 1])]).unwrap();
         sink.commit(4, &[]).unwrap();
         let held = letters.lock();
-        assert_eq!((held.total, held.newest.len()), (HELD as u64 + 6, HELD));
+        assert_eq!((held.reasons.total(), held.newest.len()), (HELD as u64 + 6, HELD));
+        assert_eq!(short(&"ä".repeat(REASON + 1)).chars().count(), REASON);
         assert_eq!(held.newest.front().map(|letter| letter.offset), Some(6));
         let last = held.newest.back().unwrap();
         assert_eq!((last.epoch, last.offset, last.truncated), (4, 9, true));
         assert_eq!(last.input.as_deref(), Some("lines"));
         assert_eq!(STANDARD.decode(last.bytes.as_ref().unwrap()).unwrap(), [7; VALUE]);
         assert_eq!(held.newest[0].bytes.as_deref(), Some("/w=="));
-    }
-
-    #[test]
-    fn so_many_reasons_are_counted_and_no_letter_is_lost() {
-        let mut held = Held::default();
-        (0..3 * REASONS).for_each(|number| held.count(&format!("reason {number}"), 2));
-        assert_eq!((held.total, held.reasons.len()), (6 * REASONS as u64, REASONS + 1));
-        assert_eq!(held.reasons.values().sum::<u64>(), held.total);
-        assert_eq!(held.reasons[OTHERS], 4 * REASONS as u64);
-        held.count(&"ä".repeat(REASON + 1), 1);
-        assert_eq!(short(&"ä".repeat(REASON + 1)).chars().count(), REASON);
     }
 
     #[test]

@@ -25,16 +25,18 @@ export function text(element, value) {
   if (element.textContent !== wanted) element.textContent = wanted;
 }
 
-/** Sets an attribute, if it is another one; null takes it away. */
+/** Sets an attribute, if it is another one; null takes it away, and so does false, but for what is said by it. */
 export function attribute(element, name, value) {
-  if (value === null || value === false) element.removeAttribute(name);
+  if (value === null || (value === false && !name.startsWith("aria-"))) element.removeAttribute(name);
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, String(value));
 }
 
 /** Sets the width of a bar, as a part of 1. */
 export function part(element, value) {
   const percent = `${(Math.max(0, Math.min(1, value || 0)) * 100).toFixed(1)}%`;
-  if (element.style.width !== percent) element.style.width = percent;
+  if (element.style.width === percent) return;
+  element.style.width = percent;
+  element.style.visibility = value > 0 ? "" : "hidden";
 }
 
 /**

@@ -20,7 +20,33 @@ export function forest(graph) {
   }
   // What has all the others in it is the dataflow.
   const tops = roots.flatMap((root) => (root.children.length ? root.children : [root]));
-  return { nodes, tops };
+  return { nodes, roots, tops: gathered(tops, graph.channels) };
+}
+
+/** The operators that only prepare for another one, "Exchange, for Arrange: lines", are shown in that one. */
+function gathered(tops, channels) {
+  const named = new Map(tops.map((node) => [node.id, node]));
+  const readers = new Map();
+  for (const { from, to } of channels) readers.set(from, [...(readers.get(from) ?? []), to]);
+  const whose = (node, name, seen = new Set()) => {
+    for (const id of readers.get(node.id) ?? []) {
+      const next = named.get(id);
+      if (!next || seen.has(id)) continue;
+      seen.add(id);
+      if (next.name === name) return next;
+      const found = next.name.endsWith(`, for ${name}`) ? whose(next, name, seen) : undefined;
+      if (found) return found;
+    }
+    return undefined;
+  };
+  const helpers = new Map();
+  for (const node of tops) {
+    const [, name] = /^.+?, for (.+)$/.exec(node.name) ?? [];
+    const main = name && whose(node, name);
+    if (main) helpers.set(node, main);
+  }
+  helpers.forEach((main, node) => main.children.push(node));
+  return tops.filter((node) => !helpers.has(node));
 }
 
 /** Which of `tops` each operator is in. */
@@ -143,13 +169,15 @@ function figures(workers, seconds) {
 
 /** What to show of an answer: `before` is an earlier one, `seconds` lie between them. */
 export function model(graph, before, seconds) {
-  const { nodes, tops } = forest(graph);
+  const { nodes, roots, tops } = forest(graph);
   const earlier = new Map((before?.operators ?? []).map((of) => [of.id, of]));
   for (const node of nodes.values()) node.spent = between(node, earlier.get(node.id));
   for (const node of nodes.values()) node.figures = figures(whole(node), seconds);
   const targets = edges(graph, tops);
   const order = ordered(tops, targets);
-  return { tops, rows: rails(order, targets), workers: perWorker(tops), parts: descendants };
+  // The dataflow's own time is what it takes to call its operators.
+  const own = roots.filter((root) => !tops.includes(root)).map((root) => ({ figures: figures(root.spent, seconds) }));
+  return { tops, rows: rails(order, targets), workers: perWorker([...tops, ...own]), parts: descendants };
 }
 
 const descendants = (node) => node.children.flatMap((child) => [child, ...descendants(child)]);

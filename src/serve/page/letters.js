@@ -58,8 +58,8 @@ function contents(what, bytes, truncated) {
   const cut = truncated || drawn.length < bytes.length;
   const lines = [];
   for (let at = 0; at < drawn.length; at += 16) lines.push(line(at, drawn.subarray(at, at + 16)));
-  const dump = h("pre", { tabindex: 0, "aria-label": `The ${what}'s bytes` }, lines.join("\n") || "no bytes");
-  const said = h("pre", { class: "text", tabindex: 0, "aria-label": `The ${what} as text` }, new TextDecoder().decode(drawn) || " ");
+  const dump = h("pre", { tabindex: 0, role: "group", "aria-label": `The ${what}'s bytes` }, lines.join("\n") || "no bytes");
+  const said = h("pre", { class: "text", tabindex: 0, role: "group", "aria-label": `The ${what} as text` }, new TextDecoder().decode(drawn) || " ");
   return [h("h3", {}, `${what}: ${counted(bytes.length, "byte")}${cut ? ", of which this is the beginning" : ""}`), said, dump];
 }
 

@@ -29,9 +29,11 @@ function isGone() {
   run.gone ??= run.heard ?? now;
   text($("phase"), "gone");
   attribute($("phase"), "data-phase", "gone");
-  const what = run.heard === null ? "There is nothing to show yet." : "What is shown is what it said last.";
+  const [what, shown] = run.heard === null
+    ? ["does not answer", "There is nothing to show yet."]
+    : ["is gone", "What is shown is what it said last."];
   // Words that change each second would be read out each second.
-  notice("gone", `The engine is gone since ${moment(new Date(run.gone))}. ${what} It is asked again each second.`);
+  notice("gone", `The engine ${what} since ${moment(new Date(run.gone))}. ${shown} It is asked again each second.`);
 }
 
 function isBack(now, anew) {
@@ -75,6 +77,15 @@ async function askGraph() {
 }
 
 async function askOutputs() {
+  // Before that there is no answer.
+  if (!run.totals?.epochs && !run.totals?.reread_epochs) {
+    text($("rows-note"), "No epoch is published yet.");
+    return;
+  }
+  if (run.phase === "replaying") {
+    text($("rows-note"), "The run reads again what a run before had read: its rows can be had once that is done.");
+    return;
+  }
   try {
     await outputs.update();
   } catch (error) {

@@ -1,11 +1,12 @@
 // Operators: where the time goes, where the memory is, and whether one worker is the bottleneck.
 
 import { $, attribute, h, keyed, part, s, text } from "./dom.js";
-import { NOTHING, bytes, count, counted, rate, share } from "./format.js";
+import { NOTHING, bytes, count, rate, share } from "./format.js";
 import { model } from "./graph.js";
 
 /** The width of a lane of the drawing. */
-const LANE = 14;
+const narrow = matchMedia("(max-width: 560px)");
+const lane = () => (narrow.matches ? 8 : 14);
 /** Workers whose bars are drawn one by one. */
 const FEW = 8;
 /** How many times the mean the busiest worker may have before it is said to be uneven. */
@@ -70,7 +71,7 @@ function verdict({ tops, workers }) {
   if (time && total >= 0.005) {
     lines.push(["time", "Most time", time.name, `${share(time.figures.time / total)} of what operators take`]);
   } else {
-    lines.push(["time", "Most time", "none", "the workers are idle"]);
+    lines.push(["time", "Most time", "", "the workers are idle"]);
   }
   if (memory) lines.push(["memory", "Most memory", memory.name, `${bytes(memory.figures.bytes)} of ${bytes(held)}`]);
   if (busiest && workers.length > 1 && total >= 0.005) {
@@ -175,8 +176,8 @@ function update(element, { lane, lines, name, node, opens, figures }, lanes, top
   if (opens) attribute(label, "aria-expanded", open.has(node.id));
   text(time.firstElementChild, share(figures.time));
   bars(time.lastElementChild, figures, top.time);
-  text(input, opens ? rate(figures.in) : "");
-  text(output, opens ? rate(figures.out) : "");
+  text(input, Number.isFinite(figures.in) ? rate(figures.in) : "");
+  text(output, Number.isFinite(figures.out) ? rate(figures.out) : "");
   text(held, figures.rows ? count(figures.rows) : "");
   text(memory.firstElementChild, figures.bytes ? bytes(figures.bytes) : "");
   part(memory.lastElementChild.firstElementChild, figures.bytes / top.bytes);
@@ -195,39 +196,38 @@ function bars(parent, { busy, time, most }, top) {
 
 // -------------------------------------------------------------- the drawing
 
-const x = (lane) => lane * LANE + LANE / 2;
+const x = (at) => (at + 0.5) * lane();
 
-function drawRails(parent, lane, lines, lanes, heat) {
+function drawRails(parent, at, lines, lanes, heat) {
   if (!lines) {
     if (parent.firstChild) parent.replaceChildren();
     parent.style.width = "0";
     return;
   }
-  const width = lanes * LANE;
+  const width = lanes * lane();
   const path = lines.map(([from, to, which]) => {
     const [start, end] = { upper: [0, 50], lower: [50, 100], whole: [0, 100] }[which];
     return from === to ? `M${x(from)} ${start}V${end}` : `M${x(from)} ${start}C${x(from)} 85 ${x(to)} 65 ${x(to)} ${end}`;
   }).join("");
-  const drawn = `${width} ${lane} ${path} ${Math.round(heat * 8)}`;
+  const drawn = `${width} ${at} ${path} ${Math.round(heat * 8)}`;
   if (parent.dataset.drawn === drawn) return;
   parent.dataset.drawn = drawn;
   parent.style.width = `${width}px`;
   const svg = s("svg", { viewBox: `0 0 ${width} 100`, width, preserveAspectRatio: "none" }, s("path", { d: path }));
-  const dot = lane === undefined ? null : h("span", { class: "dot" });
+  const dot = at === undefined ? null : h("span", { class: "dot" });
   if (dot) {
     // The larger its part of the time, the larger the dot.
     const size = 7 + Math.round(Math.min(1, heat || 0) * 6);
     dot.style.width = dot.style.height = `${size}px`;
-    dot.style.left = `${x(lane) - size / 2}px`;
+    dot.style.left = `${x(at) - size / 2}px`;
   }
   parent.replaceChildren(...[svg, dot].filter(Boolean));
 }
 
 $("span").addEventListener("change", render);
+narrow.addEventListener("change", render);
 
 /** Says that there is no graph to show. */
 export function none(why) {
   keyed($("verdict"), [why], () => "why", () => h("li"), (element, why) => text(element, why || NOTHING));
 }
-
-export const operatorsShown = () => counted($("operators").tBodies[0].rows.length, "operator");

@@ -154,7 +154,7 @@ async function seed(output, parameters) {
       return;
     }
   }
-  if (shown?.output === output) rows();
+  if (shown?.output.name === output.name) rows();
 }
 
 const say = (why) => text($("rows-note"), why);
@@ -162,14 +162,16 @@ const say = (why) => text($("rows-note"), why);
 // ------------------------------------------------------------------- showing
 
 function rows() {
-  const { output, answer, by, searched } = shown;
+  const { answer, by, searched } = shown;
+  const output = known.outputs.find((of) => of.name === shown.output.name) ?? shown.output;
   const all = answer.rows.slice(0, wanted);
   const largest = Math.max(...all.map((row) => Math.abs(number(row[by]))).filter(Number.isFinite), 0);
   heads(output, by);
   keyed($("rows").tBodies[0], all, (row) => past.keyOf(output, row), () => make(output, by), (element, row) => fill(element, output, by, row, largest));
   $("more").hidden = answer.rows.length <= wanted || wanted >= MOST;
   const found = all.length === 0 ? (searched ? "no row has such a key" : "no rows yet") : "";
-  text($("rows-count"), found || `${counted(all.length, "row")} shown of ${count(output.rows)}, ${bytes(output.bytes)}; ${cutOf(answer)}`);
+  const since = output.since ? `, those up to epoch ${count(output.since)} are not held` : "";
+  text($("rows-count"), found || `${counted(all.length, "row")} of ${count(output.rows)}, ${bytes(output.bytes)}${since}; ${cutOf(answer)}`);
 }
 
 function cutOf({ epoch, cut }) {

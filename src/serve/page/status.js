@@ -74,13 +74,13 @@ const TILES = [
     most: count,
   },
   {
-    name: "Watermark",
-    unit: "behind now",
+    name: "Watermark lag",
+    unit: "",
     lists: () => [own.behind],
     value: ([points]) => span(last(points)),
     more: ({ watermarks }) => {
       const inputs = Object.values(watermarks ?? {}).filter((mark) => mark !== null).length;
-      return inputs ? `of ${counted(inputs, "input")}, the last one` : "no event time yet";
+      return inputs === 1 ? "behind now" : inputs ? `behind now, the last of ${counted(inputs, "input")}` : "no event time yet";
     },
     most: span,
   },
@@ -104,11 +104,13 @@ function tile({ name, unit, lists }) {
 
 function tiles(status, now) {
   const history = status.history ?? [];
+  // Of a young run, its whole life.
+  const from = Math.max(now - TEN_MINUTES, Math.min(now - 60_000, Date.parse(status.started_at)));
   keyed($("tiles"), TILES, ({ name }) => name, tile, (element, of) => {
     const lists = of.lists(history);
     text(element.querySelector("b"), of.value(lists, status));
     text(element.querySelector(".more-of"), of.more(status));
-    const most = draw(element.querySelector("svg"), lists, { from: now - TEN_MINUTES, to: now, gap: GAP });
+    const most = draw(element.querySelector("svg"), lists, { from, to: now, gap: GAP });
     text(element.querySelector(".most"), most > 0 ? `most ${of.most(most)}` : "");
   });
 }
