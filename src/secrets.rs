@@ -95,7 +95,12 @@ fn learn_user(user: &str) {
 /// Learns what is secret in the arguments and in the environment.
 pub fn learn_arguments(args: &[OsString]) {
     let mut wants = false;
+    let mut names_file = false;
     for arg in args.iter().skip(1).map(|arg| arg.to_string_lossy()) {
+        // What follows says where something secret is, not what.
+        if std::mem::replace(&mut names_file, arg == "--set-file") || arg.starts_with("--set-file=") {
+            continue;
+        }
         // `--sasl.password VALUE`, or `-X sasl.password VALUE`: it is wrong, and will be quoted as such.
         if std::mem::take(&mut wants) && !arg.starts_with('-') {
             learn(&arg);
@@ -259,6 +264,11 @@ mod tests {
             "--sasl.password:planted-5",
         ];
         learn_arguments(&args.map(OsString::from));
+        learn_arguments(
+            &["c", "--set-file", "sasl.password=/etc/a-file", "--set-file=sasl.password=/etc/b-file"]
+                .map(OsString::from),
+        );
+        assert_eq!(hidden("from /etc/a-file, /etc/b-file"), "from /etc/a-file, /etc/b-file");
         learn("planted-6\n");
         learn_typed("sasl.oauthbearer.config=principal=alice secret=planted-7");
         for number in 1..=7 {

@@ -1,17 +1,18 @@
 //! SIGINT and SIGTERM: as messages, or as the wish to stop.
 
 use std::process::exit;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use crossbeam_channel::{Receiver, bounded, unbounded};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use crossbeam_channel::{Receiver, bounded, never, unbounded};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cli::log;
 use crate::exit::last_words;
+use crate::kafka::credentials;
 
 /// Signals within this time of the first are one wish: coreutils' `timeout`, and others that end a process and then its
 /// group, send two at once.
@@ -37,6 +38,45 @@ pub fn listen() -> Result<Receiver<()>> {
         }
     })?;
     Ok(receiver)
+}
+
+/// Those that have come.
+static HANGUPS: OnceLock<Receiver<()>> = OnceLock::new();
+
+/// From now on, SIGHUP ends nothing: each is a message of [`hangups`].
+///
+/// # Errors
+/// If the system refuses.
+pub fn take_hangups() -> Result<()> {
+    let mut signals = Signals::new([SIGHUP]).context("listening for signals")?;
+    let (sender, receiver) = unbounded();
+    if HANGUPS.set(receiver).is_err() {
+        return Ok(());
+    }
+    std::thread::Builder::new().name("cutwater:hangup".into()).spawn(move || {
+        for _ in signals.forever() {
+            if sender.send(()).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// A message for each SIGHUP; none before [`take_hangups`].
+pub fn hangups() -> Receiver<()> {
+    HANGUPS.get().cloned().unwrap_or_else(never)
+}
+
+/// From now on, SIGHUP has the files of credentials read again.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn renew_on_hangup() -> Result<()> {
+    let hangups = hangups();
+    let renew = move || hangups.iter().for_each(|()| credentials::renew());
+    std::thread::Builder::new().name("cutwater:renew".into()).spawn(renew)?;
+    Ok(())
 }
 
 /// From now on, the first SIGINT or SIGTERM asks to stop, by `ask`; the second ends the process at once, as failed. Where

@@ -32,7 +32,12 @@ impl Run {
     ) -> Result<Self> {
         let properties: Vec<String> =
             settings.properties.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let table = toml::Table::from_iter([("set".to_owned(), toml::Value::from(properties))]);
+        let files = settings.files.iter().map(|(key, path)| format!("{key}={}", path.display()));
+        let files: Vec<String> = files.collect();
+        let table = toml::Table::from_iter([
+            ("set".to_owned(), toml::Value::from(properties)),
+            ("set-file".to_owned(), toml::Value::from(files)),
+        ]);
         let properties = PrivateFile::new(&format!("{group}.toml"), &toml::to_string(&table)?)?;
         let args = [
             "run",

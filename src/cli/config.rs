@@ -229,7 +229,9 @@ impl Reader<'_> {
         if rank.is_some() || !values.iter().any(|value| value.contains("${")) {
             check(arg, &key, &values).map_err(|why| wrong(span.clone(), why))?;
         }
-        values.iter().for_each(|value| secrets::learn_typed(value));
+        if key != "set-file" {
+            values.iter().for_each(|value| secrets::learn_typed(value));
+        }
         if let Some(rank) = rank {
             self.settings.push(Setting { key: key.into_owned(), values, span, rank });
         }

@@ -33,6 +33,9 @@ pub(super) struct KafkaArgs {
     /// Any librdkafka property, for consumer and producer; repeatable
     #[arg(short = 'X', long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// As --set, with a file that has the value, a password say; read again on SIGHUP; repeatable
+    #[arg(long, value_name = "KEY=FILE")]
+    pub set_file: Vec<String>,
     /// How long to wait for the first answer of a broker, for the other processes, and for a registry of schemas
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     pub connect_timeout: Duration,
@@ -65,7 +68,12 @@ impl KafkaArgs {
             })
             .collect::<Result<_>>()?;
         address::check_brokers(&brokers).map_err(|error| usage(format!("--brokers {brokers}: {error}")))?;
-        let settings = Settings { brokers, properties, connect_timeout: self.connect_timeout };
+        let file = |typed: &String| match typed.split_once('=') {
+            Some((key, path)) if !key.is_empty() && !path.is_empty() => Ok((key.to_owned(), path.into())),
+            _ => Err(usage(format!("--set-file {typed}: expected KEY=FILE"))),
+        };
+        let files = self.set_file.iter().map(file).collect::<Result<_>>()?;
+        let settings = Settings { brokers, properties, files, connect_timeout: self.connect_timeout };
         settings.check().map_err(|error| usage(format!("{error:#}")))?;
         Ok(settings)
     }

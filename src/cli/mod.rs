@@ -44,6 +44,7 @@ use cutwater_dataflows::Entry;
 
 use crate::cluster::LostPeer;
 use crate::secrets;
+use crate::signals;
 use crate::sink::SinkKind;
 use crate::stopping::Late;
 use crate::supervise::{CLOSED, LOST_PEER, is_supervised};
@@ -101,6 +102,10 @@ pub fn main(registry: &[Entry], sinks: &[SinkKind]) -> ExitCode {
 pub fn main_with(registry: &[Entry], sinks: &[SinkKind], args: Vec<OsString>) -> ExitCode {
     crate::exit::report_panics();
     secrets::learn_arguments(&args);
+    if let Err(error) = signals::take_hangups() {
+        crate::exit::report(&error);
+        return ExitCode::FAILURE;
+    }
     // What is wrong with the command line is a line as well.
     let wants_json = |pair: &[OsString]| pair[0] == "--log-format" && pair[1] == "json";
     if args.windows(2).any(wants_json) || args.iter().any(|arg| arg == "--log-format=json") {
@@ -166,6 +171,10 @@ fn try_main(registry: &[Entry], sinks: &[SinkKind], args: Vec<OsString>) -> Resu
 fn serve(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches, program: &str) -> Result<()> {
     let (name, matches) = matches.subcommand().expect("clap requires a subcommand");
     log::start(&LogArgs::from_arg_matches(matches)?)?;
+    // A supervisor passes them on.
+    if name != "run" {
+        signals::renew_on_hangup()?;
+    }
     match name {
         #[cfg(feature = "demo")]
         "demo" => run_demo(&DemoArgs::from_arg_matches(matches)?, &LogArgs::from_arg_matches(matches)?),

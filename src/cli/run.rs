@@ -69,6 +69,7 @@ pub(super) fn run(
     if let Some(watched) = watched {
         return supervise::supervise(&watched);
     }
+    signals::renew_on_hangup()?;
     let process = args.process.unwrap_or(0);
     if args.processes.get() > 1 {
         log::name_process(process);

@@ -267,6 +267,7 @@ mod tests {
         let settings = Settings {
             brokers: broker.bootstrap_servers(),
             properties: Vec::new(),
+            files: Vec::new(),
             connect_timeout: Duration::from_secs(120),
         };
         let client = settings.metadata().unwrap();
@@ -308,6 +309,7 @@ mod tests {
             // Nobody listens at port 1.
             brokers: "127.0.0.1:1".into(),
             properties: vec![("message.timeout.ms".into(), "1000".into())],
+            files: Vec::new(),
             connect_timeout: Duration::from_secs(1),
         };
         let topic = Topic { name: "t".into(), partitions: 4 };

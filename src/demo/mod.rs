@@ -142,6 +142,7 @@ fn settings(broker: &MockCluster<'static, DefaultProducerContext>) -> Settings {
         brokers: broker.bootstrap_servers(),
         // That broker answers a fetch that found nothing only after all of this time.
         properties: vec![("fetch.wait.max.ms".to_owned(), "10".to_owned())],
+        files: Vec::new(),
         connect_timeout: Duration::from_secs(10),
     }
 }

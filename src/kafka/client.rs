@@ -1,7 +1,8 @@
 //! Clients of a Kafka cluster: their settings, and what becomes of their logs.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use rdkafka::metadata::Metadata;
 use rdkafka::producer::ProducerContext;
 use serde::{Deserialize, Serialize};
 
+use super::credentials;
 use super::limits::BATCH;
 use crate::fold::FoldedBy;
 use crate::secrets;
@@ -26,6 +28,9 @@ pub struct Settings {
     pub brokers: String,
     /// librdkafka properties, for consumers and producers; they win over our defaults.
     pub properties: Vec<(String, String)>,
+    /// Likewise, with the files that have the values.
+    #[serde(default)]
+    pub files: Vec<(String, PathBuf)>,
     /// How long to wait for the first answer of a broker.
     pub connect_timeout: Duration,
 }
@@ -240,7 +245,10 @@ impl Settings {
     }
 
     fn complete(&self, config: &mut ClientConfig, fixed: &[Fixed<'_>]) -> Result<()> {
-        for (key, value) in &self.properties {
+        let read = |(key, path): &(String, PathBuf)| Ok((key.clone(), credentials::value(key, path)?));
+        let files: Vec<(String, String)> = self.files.iter().map(read).collect::<Result<_>>()?;
+        let is_login = |(key, _): &(String, String)| key == "sasl.username" || key == "sasl.password";
+        for (key, value) in self.properties.iter().chain(&files) {
             if let Some((_, ours, why)) = fixed.iter().find(|(ours, ..)| ours == key)
                 && value != ours
             {
@@ -250,6 +258,11 @@ impl Settings {
         }
         for (key, value, _) in fixed {
             config.set(*key, *value);
+        }
+        if files.iter().any(is_login)
+            && let (Some(user), Some(password)) = (config.get("sasl.username"), config.get("sasl.password"))
+        {
+            credentials::made_with(user, password);
         }
         Ok(())
     }
@@ -329,6 +342,17 @@ pub struct Client {
     changed: AtomicBool,
     oversized: AtomicBool,
     unreachable: AtomicBool,
+    /// The generation of its user and password.
+    login: Login,
+}
+
+/// The generation of a client's user and password: that of its making, at first.
+struct Login(AtomicU64);
+
+impl Default for Login {
+    fn default() -> Self {
+        Login(AtomicU64::new(credentials::generation()))
+    }
 }
 
 struct Outage {
@@ -340,6 +364,11 @@ struct Outage {
 }
 
 impl Client {
+    /// Has the client of this context take on the newest user and password. To be called now and then.
+    pub fn log_in<C: ClientContext>(&self, client: &rdkafka::client::Client<C>) {
+        credentials::apply(client, &self.login.0);
+    }
+
     /// One that says nothing of outages.
     fn quiet() -> Self {
         Client { quiet: true, ..Client::default() }

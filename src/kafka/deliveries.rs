@@ -74,6 +74,11 @@ impl Deliveries {
         self.client.was_unreachable()
     }
 
+    /// Has the client of this context take on the newest user and password. To be called now and then.
+    pub fn log_in<C: ClientContext>(&self, client: &rdkafka::client::Client<C>) {
+        self.client.log_in(client);
+    }
+
     /// All brokers have answered that were needed: those that were out of reach no longer are.
     pub fn answered(&self) {
         self.client.all_answered();

@@ -11,6 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use regex::Regex;
 
+use super::access::{Act, is_refusal};
 use super::client::{Client, Settings};
 use crate::fault::Fault;
 use crate::shown::count;
@@ -66,13 +67,15 @@ impl Pattern {
 pub type Topic = (String, i32);
 
 /// How long one request for metadata may take.
-const REQUEST: Duration = Duration::from_secs(5);
+pub(super) const REQUEST: Duration = Duration::from_secs(5);
 /// How long making a topic may take.
 const CREATE: Duration = Duration::from_secs(30);
 /// How long a cluster may take to make a topic that was named to it.
 const INVITE: Duration = Duration::from_secs(3);
 /// Partitions of one topic that can be asked for: more are a slip of the keyboard.
 const MOST_PARTITIONS: i32 = 100_000;
+/// For how long to try again where a broker refuses a connection.
+const REFUSED: Duration = Duration::from_secs(4);
 /// How often to say that a broker does not answer.
 const TELL: Duration = Duration::from_secs(5);
 
@@ -97,6 +100,12 @@ pub fn connect(client: &BaseConsumer<Client>, settings: &Settings) -> Result<()>
         };
         serve(client);
         let heard = client.context().last_failure().unwrap_or_else(|| error.to_string());
+        // Another broker may let us in, or one that has just started knows its users a moment later.
+        if start.elapsed() >= REFUSED
+            && let Some(what) = settings.explain(&heard)
+        {
+            bail!("the broker does not let this run in: {what} ({heard})");
+        }
         if left.is_zero() {
             bail!(
                 "no broker at {} answered within {} ({heard}); is the address right and the broker up? \
@@ -118,6 +127,7 @@ pub fn connect(client: &BaseConsumer<Client>, settings: &Settings) -> Result<()>
 
 /// Hands the client's errors to its context. Without this they would wait, and pile up.
 fn serve(client: &BaseConsumer<Client>) {
+    client.context().log_in(client.client());
     while client.poll(Duration::ZERO).is_some() {}
 }
 
@@ -256,6 +266,7 @@ pub fn create(
     for result in results {
         match result {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((_, code)) if is_refusal(code) => return Err(settings.denied(Act::Create(name))),
             Err((_, code)) => return Err(code).with_context(doing),
         }
     }

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use super::told::{Listening, TELL, Told};
 use super::{CLOSED, LOST_PEER, PEERS, Processes, RESTARTS, SECRET, SUPERVISOR, hand_over};
 use crate::cluster::Secret;
+use crate::signals;
 
 /// How long after the first death to look for its cause among others.
 const CAUSE: Duration = Duration::from_millis(300);
@@ -163,6 +164,7 @@ impl Family {
     pub(super) fn watch(&mut self, asked: &Receiver<()>, stop_timeout: Duration) -> Result<(), End> {
         let mut stopping = false;
         let mut late = never();
+        let hangups = signals::hangups();
         while self.members.iter().any(|member| member.status.is_none()) {
             select! {
                 recv(self.ends) -> end => self.note(end.map_err(Error::from)?)?,
@@ -176,6 +178,8 @@ impl Family {
                     late = after(stop_timeout + OVERTIME);
                     self.signal(Signal::SIGTERM);
                 }
+                // Each reads its files of credentials again.
+                recv(hangups) -> _ => self.signal(Signal::SIGHUP),
                 recv(late) -> _ => {
                     let named = self.alive();
                     self.signal(Signal::SIGKILL);

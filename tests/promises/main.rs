@@ -68,6 +68,7 @@ mod real_recreated;
 mod real_reinject;
 #[cfg(feature = "s3")]
 mod real_s3;
+mod real_security;
 mod real_sinks;
 mod real_stopping;
 mod real_topics;

@@ -59,6 +59,7 @@ pub(super) fn ends(
     partitions: &[(String, i32)],
     timeout: Duration,
 ) -> Result<Vec<i64>> {
+    client.context().log_in(client.client());
     // The client's own errors would wait in its queue, and pile up.
     while client.poll(Duration::ZERO).is_some() {}
     offsets(client, partitions, Offset::End, timeout)?
@@ -146,6 +147,7 @@ impl Asker {
             .name("cutwater:ask".into())
             .spawn(move || {
                 for question in inbox {
+                    client.context().log_in(client.client());
                     while client.poll(Duration::ZERO).is_some() {}
                     question(&client);
                 }

@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::{Feed, Feeds, Place};
 use crate::fault::Fault;
+use crate::kafka::access::Act;
 use crate::kafka::client::Settings;
 use crate::kafka::identity::Pinned;
 use crate::kafka::retry::retry;
@@ -127,6 +128,9 @@ impl KafkaFeeds {
         let topics =
             topics::settled(fault, look, |topics| !topics.as_ref().is_err_and(missing)).map_err(|error| {
                 match error.downcast_ref::<Missing>() {
+                    Some(missing) if settings.is_hidden(&client, missing.name()) => {
+                        settings.denied(Act::Read(missing.name()))
+                    }
                     Some(missing) => {
                         anyhow!(
                             "{missing} (to make it: {})",

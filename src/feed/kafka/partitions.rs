@@ -26,6 +26,7 @@ use super::watch::{Read, Watch};
 use super::{From, OnDataLoss, REQUEST, Reading};
 use crate::fault::Fault;
 use crate::fold::Folded;
+use crate::kafka::access::Act;
 use crate::kafka::client::{Client, Settings};
 use crate::kafka::identity::{Ids, Pinned};
 use crate::kafka::native::batch::{Batches, Event};
@@ -350,6 +351,9 @@ impl KafkaFeed {
     /// The wanted offset of a partition is gone, or an error of the partition ends the run.
     fn trouble(&mut self, trouble: Trouble) -> Result<()> {
         let Trouble { ref topic, partition, code, ref text, .. } = trouble;
+        if code == RDKafkaErrorCode::GroupAuthorizationFailed {
+            return Err(self.settings.denied(Act::Group(&self.reading.group)));
+        }
         let Some(&slot) = self.slots.get(&(topic.clone(), partition)) else {
             // Of the whole client; unreachable brokers are told by its log.
             tracing::debug!("consumer error: {text} ({code})");
@@ -363,9 +367,7 @@ impl KafkaFeed {
             RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownPartition => self.gone(slot, text),
-            RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed => {
-                bail!("{topic} partition {partition}: {text}; may this user read it?")
-            }
+            RDKafkaErrorCode::TopicAuthorizationFailed => Err(self.settings.denied(Act::Read(topic))),
             code if is_of_a_place(code) => {
                 self.damage.again(&trouble, &self.settings)?;
                 self.reread(slot)
@@ -569,6 +571,7 @@ impl Feed for KafkaFeed {
         if self.client.is_none() {
             return Ok(Polled::Waiting);
         }
+        self.consumer().context().log_in(self.consumer().client());
         self.commit();
         if !self.lost.is_empty() {
             self.find_lost()?;

@@ -111,7 +111,7 @@ impl Deliver for AtLeastOnce {
             self.pending.transacted.again();
             let shown = format!("writing to {}", self.pending.shown_topics());
             let why = match error {
-                TransactionError::End(error) => return Err(error.context(shown)),
+                TransactionError::End(error) => return Err(self.pending.explained(error, "")),
                 TransactionError::Lost(why) => why,
                 TransactionError::TooLarge { record, bytes, why } => {
                     self.pending.too_large(record, bytes, &why).context(shown)?;

@@ -11,6 +11,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
 use serde::{Deserialize, Serialize};
 
+use crate::kafka::access::Act;
 use crate::kafka::client::Settings;
 use crate::kafka::deliveries::reason;
 use crate::retry::Retry;
@@ -98,6 +99,11 @@ impl Group {
         loop {
             match consumer.committed_offsets(asked.clone(), REQUEST).and_then(|list| answer(&list)) {
                 Ok(committed) => return Ok(committed),
+                Err(error)
+                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) =>
+                {
+                    return Err(self.settings.denied(Act::Group(&self.name)));
+                }
                 Err(error) if is_forbidden(&error) => return Err(error).with_context(what),
                 Err(error) => {
                     let why = consumer.context().last_failure().unwrap_or_else(|| reason(&error));

@@ -6,10 +6,13 @@ use anyhow::{Context as _, Result, bail};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::operators::accumulate::END;
 
+use rdkafka::types::RDKafkaErrorCode;
+
 use super::kept::Kept;
 use super::target::Target;
 use super::writer::{Outgoing, TransactionError, Writer};
 use crate::fault::Fault;
+use crate::kafka::access::{Act, Refused};
 use crate::kafka::client::Settings;
 use crate::kafka::limits::BATCH;
 use crate::kafka::topics::{self, Making};
@@ -60,6 +63,9 @@ impl Pending {
         )?;
         if !there(&all) {
             let Some(making) = making else {
+                if settings.is_hidden(&probe, name) {
+                    return Err(settings.denied(Act::Write(name)));
+                }
                 bail!(
                     "sink kafka:{name}: {} (--create-topics PARTITIONS[:REPLICATION] makes missing topics; or make it \
                      with {})",
@@ -72,6 +78,19 @@ impl Pending {
         }
         self.targets.push(Target::find(&probe, settings, name));
         Ok(self.targets.len() - 1)
+    }
+
+    /// An error of writing an epoch, with what was written, or with the ACL that is missing.
+    pub(super) fn explained(&self, error: anyhow::Error, group: &str) -> anyhow::Error {
+        let names: Vec<&str> = self.targets.iter().map(|target| target.name.as_str()).collect();
+        let names = names.join(", ");
+        let acts = [
+            (RDKafkaErrorCode::TopicAuthorizationFailed, Act::Write(&names)),
+            (RDKafkaErrorCode::ClusterAuthorizationFailed, Act::Write(&names)),
+            (RDKafkaErrorCode::GroupAuthorizationFailed, Act::Group(group)),
+        ];
+        let shown = format!("writing to {}", self.shown_topics());
+        if error.is::<Refused>() { self.settings.named(error, &acts) } else { error.context(shown) }
     }
 
     /// A topic that will be written to, by its number.

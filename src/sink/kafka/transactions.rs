@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::operators::accumulate::END;
 use cutwater_dataflows::source::Report;
@@ -141,7 +141,7 @@ impl Deliver for Transactions {
         if !(offsets.is_empty() && self.pending.kept.records.is_empty()) {
             let begun = Instant::now();
             self.carry_out(epoch, &mut offsets)
-                .with_context(|| format!("writing to {}", self.pending.shown_topics()))?;
+                .map_err(|error| self.pending.explained(error, &self.group.name))?;
             self.pending.transacted.committed(begun.elapsed());
         }
         self.positions.extend(offsets);

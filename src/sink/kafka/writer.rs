@@ -17,6 +17,7 @@ use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
 use super::calls::Calls;
 use super::letter::Letter;
+use crate::kafka::access::{Act, Refused, is_refusal};
 use crate::kafka::client::{Settings, refused};
 use crate::kafka::deliveries::{Deliveries, reason};
 use crate::retry::Retry;
@@ -117,6 +118,9 @@ impl Writer {
         producer
             .call("starting transactions", deadline, |producer| producer.init_transactions(CALL))
             .map_err(|trouble| match trouble {
+                TransactionError::End(error) if error.is::<Refused>() => {
+                    TransactionError::End(settings.denied(Act::Transact(id)))
+                }
                 TransactionError::End(error) => {
                     TransactionError::End(error.context(format!("transactional.id {id:?}")))
                 }
@@ -136,8 +140,15 @@ impl Writer {
         Ok(Writer { producer, begun: None, sent: 0, before: 0, limit: Duration::MAX })
     }
 
+    /// Has the producer take on the newest user and password.
+    fn log_in(&self) {
+        let sender = &self.producer.sender;
+        sender.context().log_in(sender.client());
+    }
+
     /// Without transactions: the next record is the first of an epoch.
     pub(super) fn mark(&mut self) {
+        self.log_in();
         self.before = self.sent;
     }
 
@@ -154,6 +165,7 @@ impl Writer {
 
     /// Begins a transaction.
     pub(super) fn begin(&mut self) -> Result<(), TransactionError> {
+        self.log_in();
         self.producer.guarded("beginning a transaction", |producer| producer.begin_transaction())?;
         (self.begun, self.before) = (Some(Instant::now()), self.sent);
         Ok(())
@@ -283,7 +295,8 @@ impl Producing {
         }
         match self.sender.context().first_failure() {
             Some(failure) if failure.error.rdkafka_error_code().is_some_and(is_permanent) => {
-                Err(TransactionError::End(anyhow!("writing to a topic: {}", failure.reason())))
+                let why = format!("writing to a topic: {}", failure.reason());
+                Err(TransactionError::End(ended(failure.error.rdkafka_error_code(), why)))
             }
             Some(failure) => {
                 Err(TransactionError::Lost(failure.outage.clone().unwrap_or_else(|| failure.reason())))
@@ -326,7 +339,7 @@ impl Producing {
                 Err(KafkaError::Transaction(error)) => {
                     let why = why(what, &error);
                     if is_permanent(error.code()) {
-                        return Err(TransactionError::End(anyhow!(why)));
+                        return Err(TransactionError::End(ended(Some(error.code()), why)));
                     }
                     if error.is_fatal() {
                         return Err(TransactionError::Lost(why));
@@ -351,13 +364,19 @@ impl Producing {
     }
 }
 
+/// An error that no other try changes; one that the cluster refuses something is known as such.
+fn ended(code: Option<RDKafkaErrorCode>, why: String) -> anyhow::Error {
+    match code {
+        Some(code) if is_refusal(code) => Refused { code, why }.into(),
+        _ => anyhow!(why),
+    }
+}
+
 fn why(what: &str, error: &RDKafkaError) -> String {
     let hint = match error.code() {
         RDKafkaErrorCode::InvalidTransactionTimeout => {
             "; the broker's transaction.max.timeout.ms is the most that --set transaction.timeout.ms may be"
         }
-        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => "; may this user write in transactions?",
-        RDKafkaErrorCode::GroupAuthorizationFailed => "; may this user commit offsets of the group?",
         _ => "",
     };
     format!("{what}: {} ({}){hint}", error.string(), error.code())

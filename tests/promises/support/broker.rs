@@ -43,6 +43,12 @@ fn shared() -> &'static (Broker, Kafka) {
     })
 }
 
+/// A listener of a broker, for clients.
+pub struct Listener {
+    pub name: &'static str,
+    pub protocol: &'static str,
+}
+
 /// A real broker, or several that are a cluster. They are killed, and their data removed, when this is dropped or this
 /// process ends, however it does.
 pub struct Broker {
@@ -65,6 +71,28 @@ impl Broker {
         args.extend(properties.iter().flat_map(|property| ["--property", *property]));
         broker.start_as(&args);
         broker
+    }
+
+    /// Starts one that has these listeners as well. `properties` are told its folder, where they may put what they name.
+    pub fn with_listeners(listeners: &[Listener], properties: impl FnOnce(&Path) -> Vec<String>) -> Broker {
+        let mut broker = Broker { address: String::new(), keeper: Keeper::of("kafka") };
+        let properties = properties(broker.dir());
+        let listeners: Vec<String> = listeners.iter().map(|l| format!("{}={}", l.name, l.protocol)).collect();
+        let mut args = Vec::new();
+        args.extend(listeners.iter().flat_map(|listener| ["--listener", listener]));
+        args.extend(properties.iter().flat_map(|property| ["--property", property]));
+        broker.start_as(&args);
+        broker
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        self.keeper.dir()
+    }
+
+    /// The bootstrap address of one of its other listeners.
+    pub fn listener(&self, name: &str) -> String {
+        self.keeper.run("address", &["--listener", name]).trim().to_owned()
     }
 
     /// Starts those that don't run again, on their old ports and with their old data.

@@ -251,7 +251,12 @@ impl Ended {
     #[track_caller]
     pub fn fails(self, code: i32, texts: &[&str]) -> Self {
         let ended = self.expect(code);
-        let errors: Vec<&String> = ended.stderr.iter().filter(|line| line.contains("error: ")).collect();
+        // What librdkafka says in the log may hold the word as well.
+        let is_error = |line: &&String| {
+            let said = line.strip_prefix("[process ").and_then(|rest| Some(rest.split_once("] ")?.1));
+            said.unwrap_or(line).starts_with("error: ")
+        };
+        let errors: Vec<&String> = ended.stderr.iter().filter(is_error).collect();
         if errors.len() != 1 || !texts.iter().all(|text| errors[0].contains(text)) {
             ended.fail(&format!("there is not one line of an error, that holds {texts:?}"));
         }

@@ -18,6 +18,7 @@ pub fn settings(address: &str, properties: &[(&str, &str)]) -> Settings {
     Settings {
         brokers: address.to_owned(),
         properties: properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        files: Vec::new(),
         connect_timeout: DEADLINE,
     }
 }
