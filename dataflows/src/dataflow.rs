@@ -88,6 +88,7 @@ pub struct Entry {
     parse: fn(&ArgMatches) -> Result<Arc<dyn Build>, clap::Error>,
     formats: Vec<Arc<dyn Format>>,
     samples: Option<fn(u64) -> Samples>,
+    processing_time: bool,
 }
 
 /// Records that a dataflow can be tried with, each with the name of its input: without end, and the same for the same seed.
@@ -102,6 +103,7 @@ pub fn entry<D: Dataflow>() -> Entry {
         parse: |matches| Ok(Arc::new(D::from_arg_matches(matches)?)),
         formats: formats(),
         samples: None,
+        processing_time: false,
     }
 }
 
@@ -131,6 +133,18 @@ impl Entry {
     /// Records to try it with, where the dataflow has some.
     pub fn sampled(&self, seed: u64) -> Option<Samples> {
         self.samples.map(|samples| samples(seed))
+    }
+
+    /// The entry of a dataflow whose rows depend on when epochs close (`Now::closed`): a replay gives the same ones, but another run
+    /// on the same records does not. `cutwater bench` compares those of its runs, and these not.
+    pub fn of_processing_time(mut self) -> Self {
+        self.processing_time = true;
+        self
+    }
+
+    /// True iff its rows depend on when epochs close.
+    pub fn is_of_processing_time(&self) -> bool {
+        self.processing_time
     }
 
     /// Adds the dataflow's own options and help to a command.

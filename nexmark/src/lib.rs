@@ -34,7 +34,7 @@ pub fn registry() -> Vec<Entry> {
         entry::<q7::Q7>().samples(samples::samples),
         entry::<q8::Q8>().samples(samples::samples),
         entry::<q9::Q9>().samples(samples::samples),
-        entry::<q12::Q12>().samples(samples::samples),
+        entry::<q12::Q12>().samples(samples::samples).of_processing_time(),
         entry::<q18::Q18>().samples(samples::samples),
         entry::<q19::Q19>().samples(samples::samples),
         entry::<q20::Q20>().samples(samples::samples),

@@ -69,6 +69,8 @@ struct Report {
     bytes: u64,
     seed: u64,
     rounds: usize,
+    /// True iff the final rows of all runs were found to be the same; else they are of processing time.
+    compared: bool,
     bare_consumer_records_per_second: f64,
     runs: Vec<Measured>,
     /// Rows of each output in the end.
@@ -86,22 +88,40 @@ struct Measured {
     of_bare_consumer: f64,
 }
 
-/// Measures a dataflow on its samples, prints the table to standard output, and writes what else was asked for.
+/// Measures dataflows on their samples, one after the other, prints a table to standard output, and writes what else was asked for.
 ///
 /// # Errors
-/// If something fails, or the answer depends on the number of workers.
-pub fn run(entry: &Entry, options: &AnyOptions) -> Result<()> {
+/// If something fails, or an answer depends on the number of workers.
+pub fn run(dataflows: &[(&Entry, AnyOptions)]) -> Result<()> {
     let stop = Stop::default();
     let (request, begun) = (stop.clone(), stop.clone());
     signals::stop_by(move || begun.has_begun(), move || request.request())?;
-    let samples = || entry.sampled(options.seed).context("the dataflow has no samples");
-    let (records, bytes) = size(samples()?, options)?;
-    if let Some(path) = &options.json {
+    let json = dataflows.iter().find_map(|(_, options)| options.json.as_ref());
+    if let Some(path) = json {
         let opened = File::options().append(true).create(true).open(path);
         opened.with_context(|| format!("writing {}", path.display()))?;
     }
+    let reports: Vec<Report> = dataflows
+        .iter()
+        .map(|(entry, options)| of_one(entry, options, stop.clone()))
+        .collect::<Result<_>>()?;
+    let (figures, table) = match &reports[..] {
+        [report] => (serde_json::to_string_pretty(report)?, table(report)?),
+        _ => (serde_json::to_string_pretty(&reports)?, table_of_several(&reports)?),
+    };
+    if let Some(path) = json {
+        write(path, &(figures + "\n"))?;
+    }
+    out::print(|out| Ok(out.write_all(table.as_bytes())?))
+}
+
+/// Measures one of them.
+fn of_one(entry: &Entry, options: &AnyOptions, stop: Stop) -> Result<Report> {
+    let samples = || entry.sampled(options.seed).context("the dataflow has no samples");
+    let (records, bytes) = size(samples()?, options)?;
     let broker = Broker::open(options.cluster.clone())?;
-    let bench = Bench { name: entry.name(), options, stop, broker };
+    let compared = !entry.is_of_processing_time();
+    let bench = Bench { name: entry.name(), compared, options, stop, broker };
     bench.say(&format!(
         "on {}: {} of {} (about {}) to new topics {}-*, which are deleted at the end",
         options
@@ -116,11 +136,7 @@ pub fn run(entry: &Entry, options: &AnyOptions) -> Result<()> {
         bench.broker.prefix(),
     ));
     bench.stop.begin();
-    let report = bench.measure(samples()?, records)?;
-    if let Some(path) = &options.json {
-        write(path, &(serde_json::to_string_pretty(&report)? + "\n"))?;
-    }
-    out::print(|out| Ok(out.write_all(table(&report)?.as_bytes())?))
+    bench.measure(samples()?, records)
 }
 
 /// How many samples there are to be, and about how many bytes they have.
@@ -143,6 +159,8 @@ fn size(samples: Samples, options: &AnyOptions) -> Result<(u64, u64)> {
 
 struct Bench<'a> {
     name: &'a str,
+    /// Its final rows are to be the same in all runs.
+    compared: bool,
     options: &'a AnyOptions,
     stop: Stop,
     broker: Broker,
@@ -186,7 +204,10 @@ impl Bench<'_> {
                     shown(self.name, shape),
                     one.rate
                 ));
-                agree(self.name, rows.get_or_insert_with(|| answer.clone()), &answer, shape)?;
+                let expected = rows.get_or_insert_with(|| answer.clone());
+                if self.compared {
+                    agree(self.name, expected, &answer, shape)?;
+                }
                 took.entry(shape).or_insert_with(Vec::new).push(one);
             }
         }
@@ -202,6 +223,7 @@ impl Bench<'_> {
             bytes,
             seed: self.options.seed,
             rounds: self.options.rounds.get(),
+            compared: self.compared,
             bare_consumer_records_per_second: bare,
             runs: shapes.iter().map(measured).collect(),
             rows,
@@ -309,11 +331,15 @@ fn measured((workers, processes): (usize, usize), took: &[Took], bare: f64) -> M
     }
 }
 
-fn shown(name: &str, (workers, processes): (usize, usize)) -> String {
+fn shown(name: &str, shape: (usize, usize)) -> String {
+    format!("{name}, {}", workers_of(shape))
+}
+
+fn workers_of((workers, processes): (usize, usize)) -> String {
     let workers = count(workers as u64, "worker");
     match processes {
-        1 => format!("{name}, {workers}"),
-        processes => format!("{name}, {processes} times {workers}"),
+        1 => workers,
+        processes => format!("{processes} times {workers}"),
     }
 }
 
@@ -349,7 +375,47 @@ fn table(report: &Report) -> Result<String> {
         )?;
     }
     let rows = report.rows.iter().map(|(output, rows)| format!("{output} ({})", count(*rows, "row")));
-    writeln!(out, "\nthe final rows are the same for all: {}", rows.collect::<Vec<_>>().join(", "))?;
+    let which = if report.compared {
+        "the final rows are the same for all"
+    } else {
+        "the final rows are of processing time, others in each run; in the first one"
+    };
+    writeln!(out, "\n{which}: {}", rows.collect::<Vec<_>>().join(", "))?;
+    Ok(out)
+}
+
+/// A line for each.
+fn table_of_several(reports: &[Report]) -> Result<String> {
+    let mut out = String::new();
+    let Some(Report { seed, rounds, in_process, runs, .. }) = reports.first() else { return Ok(out) };
+    let broker = if *in_process { ", in-process broker" } else { "" };
+    let rounds = if *rounds == 1 { "1 round".to_owned() } else { format!("the median of {rounds} rounds") };
+    writeln!(out, "each until the end of its samples of seed {seed}, {rounds}{broker}\n")?;
+    write!(out, "{:<18}{:>12}", "records/s", "samples")?;
+    for run in runs {
+        write!(out, "{:>18}", workers_of((run.workers, run.processes)))?;
+    }
+    writeln!(out, "{:>12}{:>10}{:>9}", "a core", "peak MB", "of bare")?;
+    let number = |value: f64| HumanCount(value as u64).to_string();
+    for report in reports {
+        write!(out, "{:<18}{:>12}", report.dataflow, HumanCount(report.records).to_string())?;
+        for run in &report.runs {
+            write!(out, "{:>18}", number(run.records_per_second))?;
+        }
+        let one = &report.runs[0];
+        let (core, peak) = (1e6 / one.cpu_seconds_per_million, one.peak_bytes as f64 / 1e6);
+        writeln!(out, "{:>12}{peak:>10.1}{:>9.2}", number(core), one.of_bare_consumer)?;
+    }
+    writeln!(
+        out,
+        "\na core: records a second of processor time, of all threads, with 1 worker; as peak MB and of bare are\n\
+         the final rows of each are the same for all{}",
+        if reports.iter().all(|report| report.compared) {
+            ""
+        } else {
+            ", but where they are of processing time"
+        }
+    )?;
     Ok(out)
 }
 
@@ -386,32 +452,52 @@ mod tests {
         );
     }
 
-    #[test]
-    fn the_table_has_a_line_for_each_size() {
+    fn report(dataflow: &str, compared: bool) -> Report {
         let run = |workers| Measured {
             workers,
             processes: 1,
             records_per_second: 1e6,
-            cpu_seconds_per_million: 1.0,
+            cpu_seconds_per_million: 0.5,
             peak_bytes: 5_000_000,
             of_bare_consumer: 0.5,
         };
-        let report = Report {
+        Report {
             version: "1",
-            dataflow: "sales".into(),
+            dataflow: dataflow.into(),
             in_process: true,
             records: 2_000_000,
             bytes: 200_000_000,
             seed: 1,
             rounds: 3,
+            compared,
             bare_consumer_records_per_second: 2e6,
             runs: vec![run(1), run(2)],
             rows: [("revenue".to_owned(), 1)].into(),
+        }
+    }
+
+    #[test]
+    fn several_are_a_line_each() {
+        let table = table_of_several(&[report("sales", true), report("clicks", false)]).unwrap();
+        let line = |name: &str| {
+            let line = table.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
         };
+        assert_eq!(
+            line("sales"),
+            ["sales", "2,000,000", "1,000,000", "1,000,000", "2,000,000", "5.0", "0.50"]
+        );
+        assert_eq!(line("clicks").len(), 7);
+        assert!(table.ends_with("the same for all, but where they are of processing time\n"), "{table}");
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_size() {
+        let report = report("sales", true);
         let table = table(&report).unwrap();
         let one = table.lines().find(|line| line.starts_with("sales, 1 worker ")).unwrap();
         let words: Vec<&str> = one.split_whitespace().skip(3).collect();
-        assert_eq!(words, ["1,000,000", "100.0", "1.00", "5.0", "0.50"]);
+        assert_eq!(words, ["1,000,000", "100.0", "0.50", "5.0", "0.50"]);
         assert!(table.ends_with("the final rows are the same for all: revenue (1 row)\n"), "{table}");
     }
 }

@@ -30,7 +30,8 @@ pub(super) const ABOUT: &str = "Measure word-count's throughput and latency, bes
      broker's more than anything else's.\n\n\
      With --dataflow NAME it measures another dataflow, on its samples (`cutwater generate`): to the end, with one worker and with several, \
      beside one bare consumer, with processor time and memory; and it fails where the final rows depend on the number of \
-     workers. The dataflow's own options follow `--`.\n\n\
+     workers. The dataflow's own options follow `--`. A program of your own dataflows measures each that has samples, where none \
+     is named.\n\n\
      The table goes to standard output. At offered rates it says how many processors word-count, producer, reader and all else \
      on the machine (the broker, where it is here) had in use. Where they share a machine with word-count, compare figures of \
      one run with each other, not with those of another machine.";
@@ -41,9 +42,10 @@ pub(super) struct BenchArgs {
     #[command(flatten)]
     pub kafka: KafkaArgs,
 
-    /// Which dataflow to measure; another than word-count on its samples
-    #[arg(long, value_name = "NAME", default_value = "word-count", help_heading = "Workload")]
-    pub dataflow: String,
+    /// Which dataflow to measure; another than word-count on its samples [default: word-count; in a program without it, each that
+    /// has samples]
+    #[arg(long, value_name = "NAME", help_heading = "Workload")]
+    pub dataflow: Option<String>,
     /// Options of that dataflow, after `--`
     #[arg(last = true, value_name = "OPTION")]
     pub options: Vec<String>,
@@ -114,9 +116,13 @@ pub(super) fn bench(args: &BenchArgs, general: &LogArgs, registry: &[Entry]) -> 
     if args.contestant {
         return bench::serve_contestant();
     }
-    if args.dataflow != WORD_COUNT {
-        let entry = find_entry(registry, &args.dataflow)?;
-        return bench::run_any(entry, &any(args, entry, registry, general.quiet)?);
+    let entries = on_samples(args, registry)?;
+    if !entries.is_empty() {
+        let dataflows: Result<Vec<_>> = entries
+            .into_iter()
+            .map(|entry| Ok((entry, any(args, entry, registry, general.quiet)?)))
+            .collect();
+        return bench::run_any(&dataflows?);
     }
     if !args.options.is_empty() {
         return Err(usage("options after `--` are those of another dataflow: name it with --dataflow NAME"));
@@ -131,6 +137,25 @@ pub(super) fn bench(args: &BenchArgs, general: &LogArgs, registry: &[Entry]) -> 
 
 /// The dataflow that has a workload of its own.
 const WORD_COUNT: &str = "word-count";
+
+/// The dataflows to measure on their samples; none where it is word-count on a workload of its own.
+fn on_samples<'a>(args: &BenchArgs, registry: &'a [Entry]) -> Result<Vec<&'a Entry>> {
+    let entries: Vec<_> = match args.dataflow.as_deref() {
+        Some(WORD_COUNT) => return find_entry(registry, WORD_COUNT).map(|_| Vec::new()),
+        Some(name) => return Ok(vec![find_entry(registry, name)?]),
+        None if registry.iter().any(|entry| entry.name() == WORD_COUNT) => return Ok(Vec::new()),
+        None => registry.iter().filter(|entry| entry.sampled(args.seed).is_some()).collect(),
+    };
+    if entries.is_empty() {
+        return Err(usage(
+            "no dataflow of this program has samples to be measured on: its entry in the registry gets some with `.samples(…)`",
+        ));
+    }
+    if entries.len() > 1 && !args.options.is_empty() {
+        return Err(usage("options after `--` are those of one dataflow: name it with --dataflow NAME"));
+    }
+    Ok(entries)
+}
 
 /// How to measure another dataflow.
 fn any(args: &BenchArgs, entry: &Entry, registry: &[Entry], quiet: bool) -> Result<AnyOptions> {

@@ -74,6 +74,13 @@ fn errors(lines: &[String]) -> Vec<&String> {
     lines.iter().filter(|line| line.contains("error")).collect()
 }
 
+/// It has no word-count, and its own dataflows have no samples.
+#[test]
+fn a_program_without_samples_has_nothing_to_measure() {
+    own(&["bench"]).run().fails(2, &["no dataflow of this program has samples", ".samples("]);
+    own(&["bench", "--dataflow", "word-count"]).run().fails(2, &["there is no dataflow \"word-count\""]);
+}
+
 #[test]
 fn a_mistake_in_a_dataflow_is_one_line_that_names_it_and_its_place() {
     let topic = mock().topic(1);

@@ -157,3 +157,13 @@ fn q12_is_killed_and_resumed() {
         expected.iter().map(|row| (&*row[0], row[2].parse().expect("a number"))).collect();
     assert_eq!(bids, expected);
 }
+
+/// Two runs of it may come to other windows.
+#[test]
+fn q12_is_measured_and_not_compared() {
+    let args = ["bench", "--dataflow", "q12", "--records", "500", "--rounds", "1"];
+    let output = program(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("it starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("q12, 2 workers") && text.contains("are of processing time"), "{text}");
+}
