@@ -3,7 +3,7 @@
 //! Timely's own set-up prints to standard output, which belongs to the rows, waits without a word and takes any
 //! peer. So we make the connections and hand it the sockets: process `i` listens, connects to those below it,
 //! and both sides say who they are and what they run, and prove that they know the cluster's secret, before a message
-//! passes ([`handshake`]).
+//! passes (`handshake`).
 
 mod handshake;
 mod secret;

@@ -7,7 +7,7 @@
 //! - `text`: words and how often they come; `generate`: writing them no faster than they are read
 //! - `counts`: the rows that leave the job, and the comparison
 //!
-//! What is shown is [`live`](crate::live)'s affair.
+//! What is shown is `live`'s affair.
 
 mod counts;
 mod generate;

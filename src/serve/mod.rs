@@ -5,8 +5,8 @@
 //! - [`access`]: who may ask; [`tls`]: certificate and key; `stalled`: clients that don't read
 //! - [`answer`]: errors and parameters, the same for every path
 //! - [`views`]: the rows of each output, as of the epochs held
-//! - [`outputs`]: `/v1/outputs`; [`figures`]: `/metrics`, health, status, graph and profile; [`page`]: the page; [`letters`]: dead
-//!   letters; [`state`]: the state
+//! - `outputs`: `/v1/outputs`; `figures`: `/metrics`, health, status, graph and profile; `page`: the page; [`letters`]: dead
+//!   letters; `state`: the state
 //! - `openapi.json`: the description that is served; a path that is added is added there
 //!
 //! A handler takes the [`Service`] as axum's state. It never waits for the dataflow, and the dataflow never for it.
