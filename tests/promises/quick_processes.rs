@@ -85,11 +85,14 @@ fn a_process_whose_supervisor_died_before_it_looked_ends() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let own = listener.local_addr().expect("an address");
     // Its peer never comes, and its parent is this test.
-    let ended = Command::new(env!("CARGO_BIN_EXE_cutwater"))
+    // A supervisor hands over a secret as well.
+    let ended = Command::new("sh")
+        .args(["-c", r#"exec 9</dev/null; exec "$0" "$@""#, env!("CARGO_BIN_EXE_cutwater")])
         .args(["run", "word-count", "-b", &topic.address, "-t", &topic.name, "-n", "2", "--process", "0"])
         .args(["--connect-timeout", "240s"])
         .env("CUTWATER_PEERS", format!("{own},{own}"))
         .env("CUTWATER_SUPERVISOR", "1")
+        .env("CUTWATER_SECRET_FD", "9")
         .stdin(OwnedFd::from(listener))
         .output()
         .expect("it starts");

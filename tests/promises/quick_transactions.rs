@@ -67,9 +67,13 @@ fn an_epoch_survives_every_error_that_asks_for_another_try() {
 #[test]
 fn what_no_try_can_change_ends_the_run() {
     let cases: [(RDKafkaApiKey, RDKafkaRespErr, &str); 3] = [
-        (TxnOffsetCommit, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, "may this user commit offsets"),
-        (Produce, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "authorization"),
-        (AddOffsetsToTxn, RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "may this user write"),
+        (TxnOffsetCommit, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, "acl read on group"),
+        (Produce, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "acl write on topic"),
+        (
+            AddOffsetsToTxn,
+            RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+            "acl write and describe on transactional id",
+        ),
     ];
     for (call, error, text) in cases {
         let (cluster, input, output) = mock();
@@ -78,19 +82,13 @@ fn what_no_try_can_change_ends_the_run() {
         cluster.request_errors(call, &[error]);
         let told = run.publish(1, 3).expect_err(&format!("{call:?} {error:?}"));
         let told = format!("{told:#}");
-        assert!(
-            told.to_lowercase().contains(text) && told.contains(&output.name),
-            "{call:?} {error:?}: {told}"
-        );
+        assert!(told.to_lowercase().contains(text), "{call:?} {error:?}: {told}");
     }
     let (cluster, input, output) = mock();
     cluster.request_errors(InitProducerId, &[RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED]);
     let mut run = Run::open(&settings(&input.address, &[]), &unique(), &input, &[&output]);
     let error = format!("{:#}", run.resume(&run.ledger("j", 0, 0)).expect_err("it is refused"));
-    assert!(
-        error.contains("cutwater-j") && error.contains("may this user write in transactions?"),
-        "{error}"
-    );
+    assert!(error.contains("ACL WRITE and DESCRIBE on transactional id cutwater-j-"), "{error}");
 }
 
 #[test]

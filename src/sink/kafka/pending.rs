@@ -88,6 +88,7 @@ impl Pending {
             (RDKafkaErrorCode::TopicAuthorizationFailed, Act::Write(&names)),
             (RDKafkaErrorCode::ClusterAuthorizationFailed, Act::Write(&names)),
             (RDKafkaErrorCode::GroupAuthorizationFailed, Act::Group(group)),
+            (RDKafkaErrorCode::TransactionalIdAuthorizationFailed, Act::Transact("cutwater-…")),
         ];
         let shown = format!("writing to {}", self.shown_topics());
         if error.is::<Refused>() { self.settings.named(error, &acts) } else { error.context(shown) }
