@@ -1,5 +1,5 @@
-//! What messages show: foreign text, which must not steer the terminal, payloads, which nobody sees who did not ask to, and
-//! numbers of things.
+//! What messages show: foreign text, which must not steer the terminal, the key of a row that ends a run, other payloads only
+//! where that is wished, and numbers of things.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,33 +7,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// True iff `--log-payloads` was given.
 static PAYLOADS: AtomicBool = AtomicBool::new(false);
 
-/// From now on, logs and errors show what is in records and rows.
+/// From now on, logs show what is in records and rows.
 pub fn show_payloads() {
     PAYLOADS.store(true, Ordering::Relaxed);
 }
 
-/// True iff logs and errors may show what is in records and rows.
+/// True iff logs may show what is in records and rows.
 pub fn shows_payloads() -> bool {
     PAYLOADS.load(Ordering::Relaxed)
 }
 
-/// Characters of a payload that are shown.
+/// Characters of a key that are shown.
 const SHOWN: usize = 60;
 
-/// The beginning of what is in a record or row, a key say, for people who asked to see it; for others, how long it is.
-pub fn payload(bytes: &[u8]) -> String {
-    payload_for(shows_payloads(), bytes)
-}
-
-fn payload_for(asked: bool, bytes: &[u8]) -> String {
-    if asked {
-        beginning(bytes)
-    } else {
-        format!("of {} (--log-payloads shows it)", count(bytes.len() as u64, "byte"))
-    }
-}
-
-fn beginning(bytes: &[u8]) -> String {
+/// The beginning of the key of a row that ends a run: without it nobody finds the row.
+pub fn beginning(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", shown(&text[..end])),
@@ -97,10 +85,8 @@ mod tests {
     }
 
     #[test]
-    fn payloads_are_shown_short_and_harmless_and_only_to_those_who_ask() {
-        let key = br#"{"word":"a"}"#;
-        assert_eq!(payload_for(false, key), "of 12 bytes (--log-payloads shows it)");
-        assert_eq!(payload_for(true, key), r#"{"word":"a"}"#);
+    fn keys_are_shown_short_and_harmless() {
+        assert_eq!(beginning(br#"{"word":"a"}"#), r#"{"word":"a"}"#);
         assert_eq!(beginning(b"\x1b[0m\xff"), "\\u{1b}[0m\u{fffd}");
         let long = beginning("\u{e9}".repeat(1000).as_bytes());
         assert_eq!(long, format!("{}…", "\u{e9}".repeat(SHOWN)));

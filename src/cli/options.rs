@@ -219,7 +219,7 @@ pub struct LogArgs {
     /// How a line of the log looks: text, or json, an object a line
     #[arg(long, value_enum, value_name = "text|json", default_value_t = LogFormat::Text, hide_possible_values = true)]
     pub log_format: LogFormat,
-    /// Show what is in records and rows, keys and values, where logs and errors speak of them
+    /// Show what is in records, keys and values, where the log speaks of them; an error that ends a run names the key anyway
     #[arg(long)]
     pub log_payloads: bool,
     /// Log errors only, and draw no progress

@@ -106,6 +106,6 @@ fn a_row_that_is_withdrawn_of_an_output_that_is_appended_is_an_error_that_names_
     // An order for one output replaces that for all.
     run(&["--emit", "counts=append"]).expect(0);
     topic.send((0..200).map(|_| "b"));
-    let failed = run(&["--emit", "counts=append", "--log-payloads"]);
+    let failed = run(&["--emit", "counts=append"]);
     failed.fails(1, &["output \"counts\"", "{\"word\":\"b\"}", "is withdrawn", "--emit counts=changes"]);
 }

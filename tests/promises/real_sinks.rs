@@ -183,7 +183,7 @@ fn a_row_that_the_topic_refuses_ends_the_run_or_becomes_a_dead_letter() {
     topic.send(small.iter().chain([&large]));
     let to = format!("kafka:{}", output.name);
     let program = || word_count(&topic.address, &topic.name).with("--until-end").args(["-o", &to]);
-    let ended = program().with("--log-payloads").run();
+    let ended = program().run();
     let key = format!(r#"{{"word":"{}"#, &large[..20]);
     let texts = ["output \"counts\"", &key, "max.message.bytes=20000", "--on-too-large dead-letter"];
     ended.fails(1, &texts);

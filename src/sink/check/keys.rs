@@ -11,7 +11,7 @@ use cutwater_dataflows::render::batch::for_each_key;
 use hashbrown::{HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-use crate::shown::payload;
+use crate::shown::beginning;
 
 /// The keys of an output that have a row.
 pub struct Keys {
@@ -94,7 +94,7 @@ impl Keys {
             "output {:?}: the key {} has {rows} rows {when}, but upserts need one row of a key at most. Show it with \
              --emit {}=changes, or have the dataflow name more key columns",
             self.output,
-            payload(key),
+            beginning(key),
             self.output,
         )
     }
@@ -148,7 +148,7 @@ mod tests {
         ];
         for epochs in wrong {
             let error = error(&mut Keys::new("o"), epochs).unwrap_or_else(|| panic!("{epochs:?}"));
-            assert!(error.contains("output \"o\"") && error.contains("the key of 1 byte"), "{error}");
+            assert!(error.contains("output \"o\"") && error.contains("the key a has"), "{error}");
             assert!(error.contains(&format!("as of epoch {}", epochs.len())), "{error}");
         }
     }
@@ -166,10 +166,10 @@ mod tests {
         keys.restore(&parts).unwrap();
         assert_eq!(error(&mut keys, &[&[("a=1", -1), ("a=2", 1)], &[("b=2", 1)]]), None);
         assert!(
-            error(&mut keys, &[&[("c=2", 1)]]).is_some_and(|error| error.contains("the key of 1 byte (--log-payloads shows it) has 2 rows"))
+            error(&mut keys, &[&[("c=2", 1)]]).is_some_and(|error| error.contains("the key c has 2 rows"))
         );
         let refused = Keys::new("o").restore(&[batch(&[("a=1", 1)]), batch(&[("a=2", 1)])]);
         let refused = refused.unwrap_err().to_string();
-        assert!(refused.contains("the key of 1 byte (--log-payloads shows it) has 2 rows"), "{refused}");
+        assert!(refused.contains("the key a has 2 rows"), "{refused}");
     }
 }

@@ -12,7 +12,7 @@ use cutwater_dataflows::render::Change;
 use cutwater_dataflows::{Epoch, OutputShape};
 
 use super::Emit;
-use crate::shown::payload;
+use crate::shown::beginning;
 use keys::Keys;
 
 /// Checks the rows of an output.
@@ -60,7 +60,7 @@ impl Check {
                 Some(change) => bail!(
                     "output {output:?}: the row with key {} is withdrawn in epoch {epoch}, but append is for rows that are \
                      only ever added. Show it with --emit {output}=changes or --emit {output}=upserts",
-                    payload(&change.key)
+                    beginning(&change.key)
                 ),
                 None => Ok(()),
             },
@@ -97,9 +97,7 @@ mod tests {
         check.check(3, &[change(2)]).unwrap();
         let error = check.check(4, &[change(1), change(-1)]).unwrap_err().to_string();
         assert!(
-            error.starts_with(
-                "output \"o\": the row with key of 7 bytes (--log-payloads shows it) is withdrawn in epoch 4"
-            ),
+            error.starts_with("output \"o\": the row with key {\"a\":1} is withdrawn in epoch 4"),
             "{error}"
         );
     }

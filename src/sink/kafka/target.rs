@@ -5,7 +5,7 @@ use rdkafka::consumer::BaseConsumer;
 
 use crate::kafka::client::{Client, Settings};
 use crate::kafka::limits::Limit;
-use crate::shown::payload;
+use crate::shown::beginning;
 
 /// Bytes that a record of a row has beside key, row and output's name.
 const OVERHEAD: usize = 256;
@@ -62,7 +62,7 @@ impl Target {
             "output {:?}: the row with key {}, {bytes} bytes, is larger than topic {} takes ({limit}): {why}{batch}. Raise \
              that limit, or have such rows become dead letters with --on-too-large dead-letter",
             self.output,
-            payload(key),
+            beginning(key),
             self.name,
         )
     }
