@@ -17,6 +17,7 @@ use super::pace::{Pace, Rate};
 use super::sending::{Outgoing, Sending, asked, find_or_make};
 use crate::kafka::client::Settings;
 use crate::kafka::topics::{self, Making};
+use crate::time::micros_since_epoch;
 
 /// How many samples, and how fast.
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +118,9 @@ impl Destination for Topics {
         let Some(topic) = self.topics.get(input) else { bail!("the dataflow has no such input") };
         let Sample { key, value, timestamp } = sample;
         let (key, value) = (key.as_deref(), value.as_deref());
-        self.sending.send(number, Outgoing { topic, key, value, timestamp: *timestamp }, stop)
+        // Brokers refuse what is an hour ahead of their clock and more. What samples say of their time stays as it is.
+        let timestamp = timestamp.map(|millis| millis.min((micros_since_epoch() / 1000) as i64));
+        self.sending.send(number, Outgoing { topic, key, value, timestamp }, stop)
     }
 
     fn finish(&mut self, taken: u64) -> (u64, u64, Result<()>) {

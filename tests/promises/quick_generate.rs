@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use clap::Command;
+use cutwater::produce::samples::{Destination as _, Topics};
+use cutwater_dataflows::testing::Sample;
 use cutwater_dataflows::{Entry, Shape, registry};
 use rdkafka::message::{Message as _, Timestamp};
 
 use crate::support::broker::mock;
 use crate::support::committed::each;
 use crate::support::program::{cutwater, own};
+use crate::support::sinks::settings;
 
 /// The folder of the fixtures of a dataflow.
 fn fixtures(name: &str) -> String {
@@ -134,4 +137,23 @@ fn wrong_usage_says_what_there_is() {
     let mut running = cutwater("generate word-count --rate 1000000".split(' ')).start_unread();
     drop(running.child.stdout.take());
     running.wait().expect(0);
+}
+
+#[test]
+fn a_sample_of_the_future_is_sent_as_of_now() {
+    // Real brokers refuse records that are more than an hour ahead.
+    let topic = mock().topic(1);
+    let topics = BTreeMap::from([("lines".to_owned(), topic.name.clone())]);
+    let mut samples = Topics::open(&settings(&topic.address, &[]), topics, None).expect("it is there");
+    let year_3000 = 32_503_680_000_000;
+    let (_stop, never) = crossbeam_channel::bounded(0);
+    for (number, timestamp) in [(0, 1_000), (1, year_3000)] {
+        let sample = Sample { timestamp: Some(timestamp), ..Sample::from("a") };
+        assert!(samples.take(number, "lines", &sample, &never).expect("it is sent"));
+    }
+    samples.finish(2).2.expect("they arrive");
+    let mut found = Vec::new();
+    each(&topic, "read_committed", |message| found.extend(message.timestamp().to_millis()));
+    assert_eq!(found[0], 1_000);
+    assert!((1_000_000_000_000..year_3000 / 2).contains(&found[1]), "{found:?}");
 }
