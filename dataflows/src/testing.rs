@@ -171,9 +171,13 @@ impl Test {
     /// Runs it.
     ///
     /// # Panics
-    /// If the dataflow can't be built or panics.
+    /// If the dataflow can't be built or panics, or the key of an output that is said to tell its rows apart does not.
     pub fn run(&self) -> Outcome {
-        run::run(self)
+        let outcome = run::run(self);
+        if let Some(place) = &outcome.not_unique {
+            panic!("{place}");
+        }
+        outcome
     }
 
     /// Runs it with 1, 2 and 3 workers, each with and without its restarts.
@@ -187,10 +191,11 @@ impl Test {
     /// As [`Test::check`], at these numbers of workers, of which there is one at least.
     ///
     /// # Errors
-    /// Where one gives another answer than the others: which, and how it differs.
+    /// Where one gives another answer than the others: which, and how it differs. Else, where the key of an output does not
+    /// tell its rows apart although it is said to.
     ///
     /// # Panics
-    /// As [`Test::run`].
+    /// If the dataflow can't be built or panics.
     pub fn agreed(&self, workers: impl IntoIterator<Item = usize>) -> Result<Outcome, String> {
         let mut calm = self.clone();
         calm.epochs.iter_mut().for_each(|epoch| epoch.restart = false);
@@ -199,7 +204,7 @@ impl Test {
         for workers in workers {
             let ways = [(&calm, "without restarts"), (self, "with restarts")];
             for (test, how) in &ways[..if restarts { 2 } else { 1 }] {
-                let outcome = (*test).clone().workers(workers).run();
+                let outcome = run::run(&(*test).clone().workers(workers));
                 let Some(expected) = &expected else {
                     expected = Some(outcome);
                     continue;
@@ -209,7 +214,11 @@ impl Test {
                 }
             }
         }
-        Ok(expected.expect("a number of workers is given"))
+        let outcome = expected.expect("a number of workers is given");
+        match &outcome.not_unique {
+            Some(place) => Err(format!("{}: {place}", self.dataflow.name())),
+            None => Ok(outcome),
+        }
     }
 }
 

@@ -138,7 +138,7 @@ fn a_row_that_is_refused_is_an_error_that_names_it() {
     let error = format!("{:#}", run.publish(1, 1).expect_err("it is refused"));
     for text in [
         "output \"out\"",
-        "with key of 7 bytes",
+        r#"with key {"k":0}"#,
         &output.name,
         "max.message.bytes",
         "--on-too-large dead-letter",

@@ -13,6 +13,8 @@ pub struct Outcome {
     pub(super) dead_letters: BTreeSet<String>,
     /// How many rows each state has in the end.
     pub(super) states: BTreeMap<String, usize>,
+    /// Where the key of an output does not tell its rows apart, although it is said to: the first such place.
+    pub(super) not_unique: Option<String>,
 }
 
 impl Outcome {

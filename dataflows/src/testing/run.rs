@@ -153,6 +153,7 @@ fn outcome(shape: &Shape, captured: BTreeMap<(Option<String>, Epoch), Vec<FlatBa
         changes: renderers.keys().map(|&name| (name.to_owned(), BTreeMap::new())).collect(),
         dead_letters: BTreeSet::new(),
         states: BTreeMap::new(),
+        not_unique: None,
     };
     let unique = shape.outputs.iter().filter(|output| output.unique);
     let mut unique: BTreeMap<_, _> =
@@ -165,7 +166,8 @@ fn outcome(shape: &Shape, captured: BTreeMap<(Option<String>, Epoch), Vec<FlatBa
         };
         let changes = merge(vec![rendered(&*renderers[&*output], &batches)]);
         if let Some(standing) = unique.get_mut(&output) {
-            standing.follow(&output, epoch, &changes);
+            let wrong = standing.follow(&output, epoch, &changes);
+            outcome.not_unique = outcome.not_unique.or(wrong);
         }
         let changes: Vec<_> = changes.iter().map(|change| (text(&change.row), change.diff)).collect();
         if !changes.is_empty() {
@@ -180,11 +182,8 @@ fn outcome(shape: &Shape, captured: BTreeMap<(Option<String>, Epoch), Vec<FlatBa
 struct Standing(BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, i64>>);
 
 impl Standing {
-    /// Follows the changes of an epoch.
-    ///
-    /// # Panics
-    /// If a key has several rows then, or one more than once.
-    fn follow(&mut self, output: &str, epoch: Epoch, changes: &[Change]) {
+    /// Follows the changes of an epoch. Says so where a key has several rows then, or one more than once.
+    fn follow(&mut self, output: &str, epoch: Epoch, changes: &[Change]) -> Option<String> {
         for change in changes {
             let rows = self.0.entry(change.key.to_vec()).or_default();
             let times = rows.entry(change.row.to_vec()).or_default();
@@ -193,15 +192,18 @@ impl Standing {
                 rows.remove(&*change.row);
             }
         }
-        for change in changes {
+        changes.iter().find_map(|change| {
             let rows = &self.0[&*change.key];
-            assert!(
-                rows.len() < 2 && rows.values().all(|times| *times == 1),
-                "output {output}, epoch {epoch}: its key is said to tell its rows apart, but {} does not: {:?}",
-                String::from_utf8_lossy(&change.key),
-                rows.iter().map(|(row, times)| (String::from_utf8_lossy(row), times)).collect::<Vec<_>>()
-            );
-        }
+            let one = rows.len() < 2 && rows.values().all(|times| *times == 1);
+            let rows = || rows.iter().map(|(row, times)| (String::from_utf8_lossy(row), times)).collect::<Vec<_>>();
+            (!one).then(|| {
+                format!(
+                    "output {output}, epoch {epoch}: its key is said to tell its rows apart, but {} does not: {:?}",
+                    String::from_utf8_lossy(&change.key),
+                    rows()
+                )
+            })
+        })
     }
 }
 

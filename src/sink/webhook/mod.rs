@@ -26,7 +26,7 @@ use super::{Emit, Sink, lines};
 use crate::fault::Fault;
 use crate::http;
 use crate::retry::Retry;
-use crate::shown::{shown, shows_payloads, speaks_tls};
+use crate::shown::{shown, speaks_tls};
 use crate::state::cut::Cut;
 use crate::state::resume::{Entry, Resume};
 use parts::{Part, parts};
@@ -234,8 +234,6 @@ fn start(response: &mut Response<ureq::Body>) -> String {
     let text = String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ");
     match text.is_empty() {
         true => text,
-        // A server may say what it was sent.
-        false if !shows_payloads() => " (--log-payloads shows what it says)".to_owned(),
         false => format!(": {}", shown(&text)),
     }
 }
