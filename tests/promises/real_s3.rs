@@ -224,7 +224,7 @@ fn what_is_wrong_with_a_store_is_said() {
     let nothing = place();
     state(&nothing, &[]).run().fails(1, &["there is no state in", &nothing]);
     state("s3://no-such-bucket/a", &[]).run().fails(1, &["s3://no-such-bucket/a", "NoSuchBucket"]);
-    let wrong = [("AWS_SECRET_ACCESS_KEY", "wrong")];
+    let wrong = [("AWS_SECRET_ACCESS_KEY", "another-key-than-the-store-has")];
     state(&nothing, &wrong).run().fails(1, &[&nothing, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"]);
     let nobody = [("AWS_ENDPOINT", "http://127.0.0.1:1")];
     state(&nothing, &nobody).with("--quiet").run().fails(1, &["127.0.0.1:1", "AWS_ENDPOINT"]);
