@@ -378,9 +378,10 @@ fn a_reader_that_is_too_slow_is_told_and_dropped_and_holds_nothing_back() {
     let events: Vec<_> = slow.collect();
     let (last, epochs) = events.split_last().expect("events");
     assert_eq!(last.name, "dropped", "after {} epochs", epochs.len());
-    let reached = epochs.last().map_or(0, |event| event.id.parse::<u64>().expect("a number"));
     let told: Value = serde_json::from_str(&last.data).expect("JSON");
-    assert_eq!(told["epoch"], reached);
+    let reached = told["epoch"].as_u64().expect("a number");
+    // Where the machine is busy, none may have gone out before the reader was too slow.
+    assert!(epochs.last().is_none_or(|event| event.id == reached.to_string()), "{reached}");
     let gone = format!("/v1/outputs/counts/changes?from={reached}");
     http.get(&gone).fails(410, &["no longer held"]);
     http.get("/v1/outputs/counts?epoch=1").fails(410, &["no longer held", "--view-history"]);
