@@ -4,7 +4,8 @@
 //! {"event_type":2,"date_time":1767225600004,"bid":{"auction":1000,"bidder":1001,"price":2317,"channel":"Apple","url":"…","extra":"…"}}
 //! ```
 //!
-//! A query names the columns that it reads of a kind, in structs of its own, and the others are skipped where they are read.
+//! A query names the columns that it reads of a kind, in structs of its own, and the others are skipped where they
+//! are read; [`Auction`] and [`Bid`] are for those that read all of them.
 
 use cutwater::prelude::*;
 
@@ -14,6 +15,46 @@ pub const PERSON: i64 = 0;
 pub const AUCTION: i64 = 1;
 /// That of a bid, in `bid`.
 pub const BID: i64 = 2;
+
+/// All that is known of an auction, but for the time of its event.
+#[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Auction {
+    /// Its number.
+    pub id: i64,
+    /// What is sold.
+    pub item_name: Text,
+    /// More of it.
+    pub description: Text,
+    /// The first price.
+    pub initial_bid: i64,
+    /// The least price at which it is sold.
+    pub reserve: i64,
+    /// When it ends.
+    pub expires: Timestamp,
+    /// The number of the person who sells.
+    pub seller: i64,
+    /// The number of its category.
+    pub category: i64,
+    /// Nothing of use: it fills the record.
+    pub extra: Text,
+}
+
+/// All that is known of a bid, but for the time of its event.
+#[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bid {
+    /// The number of the auction.
+    pub auction: i64,
+    /// The number of the person who bids.
+    pub bidder: i64,
+    /// What is offered.
+    pub price: i64,
+    /// By which way it came.
+    pub channel: Text,
+    /// The page that it came from.
+    pub url: Text,
+    /// Nothing of use: it fills the record.
+    pub extra: Text,
+}
 
 /// Whether an event is one. Of the kinds that a query reads, `read` says whether their columns are there: an event of such a
 /// kind has to have them.

@@ -2,7 +2,7 @@
 
 use cutwater::prelude::*;
 
-use crate::events::{BID, is_event};
+use crate::events::{BID, Bid, is_event};
 
 /// Last bid: the one of the latest event time, of each bidder and auction
 ///
@@ -17,16 +17,6 @@ struct Event {
     event_type: i64,
     date_time: Timestamp,
     bid: Option<Bid>,
-}
-
-#[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Bid {
-    auction: i64,
-    bidder: i64,
-    price: i64,
-    channel: Text,
-    url: Text,
-    extra: Text,
 }
 
 /// Auction and bidder, and the bid by its time.

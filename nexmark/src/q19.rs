@@ -2,7 +2,7 @@
 
 use cutwater::prelude::*;
 
-use crate::events::{BID, is_event};
+use crate::events::{BID, Bid, is_event};
 
 /// Auction top ten: the highest bids of each auction, ranked, the first ones of the same price before others
 ///
@@ -17,16 +17,6 @@ struct Event {
     event_type: i64,
     date_time: Timestamp,
     bid: Option<Bid>,
-}
-
-#[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Bid {
-    auction: i64,
-    bidder: i64,
-    price: i64,
-    channel: Text,
-    url: Text,
-    extra: Text,
 }
 
 /// A bid as it is ranked, the greatest first: its price, and, the other way about, time (in microseconds) and bidder; then the

@@ -2,7 +2,7 @@
 
 use cutwater::prelude::*;
 
-use crate::events::{AUCTION, BID, is_event};
+use crate::events::{AUCTION, Auction, AuctionRef, BID, Bid, BidRef, is_event};
 
 /// Expanded bids: each bid of an auction of category 10 with all that is known of the auction
 ///
@@ -18,29 +18,6 @@ struct Event {
     date_time: Timestamp,
     auction: Option<Auction>,
     bid: Option<Bid>,
-}
-
-#[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Auction {
-    id: i64,
-    item_name: Text,
-    description: Text,
-    initial_bid: i64,
-    reserve: i64,
-    expires: Timestamp,
-    seller: i64,
-    category: i64,
-    extra: Text,
-}
-
-#[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Bid {
-    auction: i64,
-    bidder: i64,
-    price: i64,
-    channel: Text,
-    url: Text,
-    extra: Text,
 }
 
 /// A bid beside its auction.

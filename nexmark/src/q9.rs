@@ -2,7 +2,7 @@
 
 use cutwater::prelude::*;
 
-use crate::events::{AUCTION, BID, is_event};
+use crate::events::{AUCTION, Auction, AuctionRef, BID, is_event};
 
 /// Winning bids: each auction with the highest bid within its time, the first one of several
 ///
@@ -18,19 +18,6 @@ struct Event {
     date_time: Timestamp,
     auction: Option<Auction>,
     bid: Option<Bid>,
-}
-
-#[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Auction {
-    id: i64,
-    item_name: Text,
-    description: Text,
-    initial_bid: i64,
-    reserve: i64,
-    expires: Timestamp,
-    seller: i64,
-    category: i64,
-    extra: Text,
 }
 
 #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

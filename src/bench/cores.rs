@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::process::children;
+
 /// Processors in use, on average: 1.0 is one of them all the time.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Cores {
@@ -109,9 +111,8 @@ fn threads() -> BTreeSet<u32> {
 
 /// Ticks of a process and of those that it has started.
 fn of_process(id: u32) -> u64 {
-    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
     let own = stat(Path::new(&format!("/proc/{id}/stat")));
-    own + children.split_whitespace().filter_map(|child| child.parse().ok()).map(of_process).sum::<u64>()
+    own + children(id).into_iter().map(of_process).sum::<u64>()
 }
 
 /// Ticks of a thread or process, in user and kernel; 0 where it has ended.

@@ -181,9 +181,14 @@ pub(super) fn peak_of_self() -> u64 {
 
 /// That of a process and of those it has started, added up; nothing for one that has ended.
 fn peak_of(pid: u32) -> u64 {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     let own = high_water(Path::new(&format!("/proc/{pid}/status"))).unwrap_or(0);
-    own + children.split_whitespace().filter_map(|child| child.parse().ok()).map(peak_of).sum::<u64>()
+    own + children(pid).into_iter().map(peak_of).sum::<u64>()
+}
+
+/// The processes that a process has started, and that have not ended.
+pub(super) fn children(pid: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
 fn high_water(status: &Path) -> Option<u64> {
