@@ -38,7 +38,7 @@ pub struct Cluster {
     pub listener: Option<TcpListener>,
     /// Equal in all processes that run the same dataflow with the same options.
     pub fingerprint: u64,
-    /// What all processes of the cluster know; without one, whoever connects is taken at his word.
+    /// What all processes of the cluster know; without one, a peer that connects is taken at its word.
     pub secret: Option<Secret>,
     /// How long to wait for the others.
     pub timeout: Duration,

@@ -70,7 +70,7 @@ struct Inner {
     stop: Stop,
     fault: Fault,
     letters: Letters,
-    /// Once the run goes on from it.
+    /// Once the run has resumed from it.
     state: OnceLock<Known>,
     views: Views,
 }

@@ -11,7 +11,7 @@ const DRAWN = 1024;
 
 let seen = -1;
 
-export function anew() {
+export function reset() {
   seen = -1;
 }
 

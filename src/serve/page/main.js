@@ -36,9 +36,9 @@ function isGone() {
   notice("gone", `The engine ${what} since ${moment(new Date(run.gone))}. ${shown} It is asked again each second.`);
 }
 
-function isBack(now, anew) {
+function isBack(now, another) {
   const away = span((now - run.gone) / 1000);
-  notice("back", `The engine is back since ${moment(new Date(now))}, after ${away}${anew ? "; it is another run of it" : ""}.`);
+  notice("back", `The engine is back since ${moment(new Date(now))}, after ${away}${another ? "; it is another run of it" : ""}.`);
   run.gone = null;
   setTimeout(() => run.gone === null && run.phase !== "failed" && notice("back", ""), BACK);
 }
@@ -55,10 +55,10 @@ async function askStatus() {
     throw error;
   }
   const now = Date.now();
-  const anew = run.started !== null && run.started !== answer.started_at;
-  if (anew) [status, operators, outputs, letters].forEach((part) => part.anew());
+  const another = run.started !== null && run.started !== answer.started_at;
+  if (another) [status, operators, outputs, letters].forEach((part) => part.reset());
   const waits = run.heard === null || run.gone !== null;
-  if (run.gone !== null) isBack(now, anew);
+  if (run.gone !== null) isBack(now, another);
   if (answer.phase === "failed") notice("failed", `The run has failed${answer.error ? `: ${answer.error}` : ""}.`);
   else if (run.phase === "failed") notice("back", "");
   Object.assign(run, { started: answer.started_at, heard: now, totals: answer.totals, phase: answer.phase });

@@ -29,7 +29,7 @@ let open = new Set();
 let started = null;
 
 /** Forgets what belongs to another run. */
-export function anew() {
+export function reset() {
   answers = [];
   open = new Set();
 }

@@ -20,11 +20,11 @@ let past = new Past();
 let asked = 0;
 let busy = false;
 let again = false;
-/** The last answer, for what is drawn anew without asking. */
+/** The last answer, for what is redrawn without asking. */
 let shown = null;
 
 /** Forgets what belongs to another run. */
-export function anew() {
+export function reset() {
   pinned = null;
   past = new Past();
 }
@@ -102,7 +102,7 @@ function question(output, limit) {
   };
 }
 
-/** Asks for the rows anew. While an answer is awaited, the next question is asked once it has come. */
+/** Asks for the rows. While an answer is awaited, the next question is asked once it has come. */
 export async function refresh() {
   const output = chosen();
   if (!output) return;

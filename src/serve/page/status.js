@@ -18,7 +18,7 @@ let waits = [];
 let drawn = null;
 
 /** Forgets what belongs to another run. */
-export function anew() {
+export function reset() {
   own.behind = [];
   own.epochs = [];
   waits = [];
