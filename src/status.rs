@@ -211,9 +211,24 @@ impl Status {
     pub fn checkpoint_age(&self, now: Instant) -> Option<Duration> {
         let made = self.checkpoints()?;
         let mut figures = self.lock();
-        figures.uncovered = figures.uncovered.split_off(&(made.epoch + 1));
+        figures.cover(made.epoch);
         let first = figures.uncovered.first_key_value().map(|(_, &at)| at);
         Some(first.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)))
+    }
+
+    /// Notes when an epoch was published that is in no checkpoint yet, and forgets those that are: whether or not somebody
+    /// asks for the age, no more is kept than since the last checkpoint.
+    fn note_uncovered(&self, epoch: Epoch) {
+        let now = Instant::now();
+        let noted = self.with(|figures| figures.uncovered.last_key_value().map(|(_, &at)| at));
+        if noted.is_some_and(|at| now.saturating_duration_since(at) < NOTED) {
+            return;
+        }
+        if let Some(made) = self.checkpoints() {
+            let mut figures = self.lock();
+            figures.cover(made.epoch);
+            figures.uncovered.insert(epoch, now);
+        }
     }
 
     /// The transactions of Kafka sinks; none where there is no such sink.
@@ -247,6 +262,7 @@ impl Status {
 
     /// An epoch is published.
     pub fn published(&self, epoch: Epoch, reports: &[Report], changes: u64) {
+        self.note_uncovered(epoch);
         let mut figures = self.lock();
         if epoch == figures.replays_through {
             let from = figures.resumed_from + 1;
@@ -255,11 +271,6 @@ impl Status {
         figures.epoch = epoch;
         figures.changes += changes;
         figures.watermarks.advance(times(reports));
-        let now = Instant::now();
-        let noted = figures.uncovered.last_key_value();
-        if noted.is_none_or(|(_, &at)| now.saturating_duration_since(at) >= NOTED) {
-            figures.uncovered.insert(epoch, now);
-        }
         for Moved { topic, partition, next, end, .. } in reports.iter().flat_map(|report| &report.moved) {
             figures.stand((topic, *partition), Some(*next), *end);
             figures.next.insert((topic.clone(), *partition), *next);
@@ -333,6 +344,11 @@ fn switch(watch: &mut Stopwatch, begins: bool) {
 }
 
 impl Figures {
+    /// Epochs up to this one are in a checkpoint.
+    fn cover(&mut self, epoch: Epoch) {
+        self.uncovered = self.uncovered.split_off(&(epoch + 1));
+    }
+
     /// A partition ends there, and all of it below `next` is published, where something more is.
     fn stand(&mut self, (topic, partition): (&str, i32), next: Option<i64>, end: i64) {
         let key = (topic.to_owned(), partition);
@@ -424,6 +440,13 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_checkpoint_will_cover_is_not_noted() {
+        let status = Status::default();
+        status.published(1, &[], 0);
+        assert_eq!(status.with(|figures| figures.uncovered.len()), 0);
+    }
 
     #[test]
     fn the_short_line_fits_and_has_what_matters_most() {

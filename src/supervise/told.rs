@@ -30,7 +30,8 @@ const ERROR: &str = "error ";
 /// Tells the supervisor, where there is one, that an epoch that no process had published before is published.
 pub fn progress() {
     static TOLD: AtomicBool = AtomicBool::new(false);
-    if !TOLD.swap(true, Ordering::Relaxed) {
+    // Asked after each step of each worker: mostly a load.
+    if !TOLD.load(Ordering::Relaxed) && !TOLD.swap(true, Ordering::Relaxed) {
         tell(PROGRESS);
     }
 }
