@@ -49,12 +49,14 @@ impl Cut {
 
     /// The offsets by topic, whatever reads it; the least where several inputs read a partition.
     pub fn by_topic(&self) -> Topics {
-        let mut topics = Topics::new();
-        for (_, topic, partition, offset) in self.iter() {
-            let least = topics.entry(topic.to_owned()).or_default().entry(partition).or_insert(offset);
-            *least = offset.min(*least);
+        let mut all = Topics::new();
+        for (topic, partitions) in self.0.values().flatten().filter(|(_, all)| !all.is_empty()) {
+            let known = all.entry(topic.clone()).or_default();
+            for (&partition, &offset) in partitions {
+                known.entry(partition).and_modify(|least| *least = offset.min(*least)).or_insert(offset);
+            }
         }
-        topics
+        all
     }
 
     /// True iff it holds no partition.

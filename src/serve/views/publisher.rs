@@ -15,7 +15,7 @@ use super::merger::{Busy, Merger, Task};
 use super::sorted::{Since, Sorted};
 use super::{Held, History, Published, View, Views};
 use crate::publish;
-use crate::state::cut::{Cut, Topics};
+use crate::state::cut::Cut;
 use crate::state::resume::Resume;
 
 /// The changes of two runs up to which they are merged at once: well below a millisecond.
@@ -77,7 +77,7 @@ impl Publisher {
 
     /// Notes an epoch.
     fn note(&mut self, epoch: Epoch, changes: BTreeMap<usize, Arc<Sorted>>) {
-        let next = by_topic(&self.cut);
+        let next = self.cut.by_topic();
         let cut = serde_json::to_string(&next).unwrap_or_default();
         // What changed is held twice once it is merged.
         let size = 256 + cut.len() + changes.values().map(|sorted| 2 * sorted.size()).sum::<usize>();
@@ -177,21 +177,6 @@ impl View {
             (0..sorted.len()).flat_map(|index| sorted.changes(index)).map(|(_, diff)| diff).sum::<Diff>();
         self.runs.push(Arc::clone(sorted));
     }
-}
-
-/// The offsets of each topic's partitions; the least, where several inputs read it.
-fn by_topic(cut: &Cut) -> Topics {
-    let mut topics = Topics::new();
-    for (_, topic, partition, next) in cut.iter() {
-        if !topics.contains_key(topic) {
-            topics.insert(topic.to_owned(), BTreeMap::new());
-        }
-        let known = topics.get_mut(topic).and_then(|partitions| partitions.insert(partition, next));
-        if let (Some(known), Some(partitions)) = (known, topics.get_mut(topic)) {
-            partitions.insert(partition, known.min(next));
-        }
-    }
-    topics
 }
 
 impl publish::Views for Publisher {
