@@ -10,7 +10,7 @@ use cutwater_dataflows::reasons::{kind, without_values};
 use serde_json::Value;
 
 use super::{state, usage};
-use crate::shown::shown;
+use crate::shown::{count, shown};
 use crate::state::inspect::Inspection;
 use crate::state::storage;
 
@@ -37,6 +37,9 @@ pub(super) struct SupportArgs {
     pub state: Option<String>,
 }
 
+/// How the content of a part begins that could not be had.
+const NOT_HAD: &str = "not had: ";
+
 /// What is asked of a run, and what it is called.
 #[cfg(feature = "http")]
 const ASKED: [(&str, &str); 7] = [
@@ -55,14 +58,20 @@ const ASKED: [(&str, &str); 7] = [
 /// If the file can't be written.
 pub(super) fn support(args: &SupportArgs) -> Result<()> {
     let shown = args.file.display();
+    // Where nothing can be gathered, no file is left.
+    let text = gather(args)?;
+    let text = crate::secrets::hidden(&text);
     let mut file = File::create_new(&args.file).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => anyhow!("{shown} is there already: name another file"),
         _ => anyhow!("{shown}: {error}"),
     })?;
-    let text = gather(args)?;
-    let text = crate::secrets::hidden(&text);
     file.write_all(text.as_bytes()).with_context(|| format!("writing {shown}"))?;
     super::log::say(&format!("wrote {shown}, {} lines: read it before you attach it", text.lines().count()));
+    let mut missing = text.lines().filter_map(|line| line.strip_prefix(NOT_HAD));
+    if let Some(first) = missing.next() {
+        let parts = count(1 + missing.count() as u64, "part");
+        super::log::say(&format!("{parts} could not be had: {first}"));
+    }
     Ok(())
 }
 
@@ -74,7 +83,7 @@ fn gather(args: &SupportArgs) -> Result<String> {
         ask_all(&mut text, url, args.http_token_file.as_deref())?;
     }
     if let Some(place) = &args.state {
-        section(&mut text, "state", &of_state(place).unwrap_or_else(|error| format!("not had: {error:#}\n")));
+        section(&mut text, "state", &of_state(place).unwrap_or_else(|error| format!("{NOT_HAD}{error:#}\n")));
     }
     Ok(text)
 }
@@ -93,6 +102,7 @@ fn program() -> String {
         ("chinese", cfg!(feature = "chinese")),
         ("demo", cfg!(feature = "demo")),
         ("http", cfg!(feature = "http")),
+        ("live", cfg!(feature = "live")),
         ("s3", cfg!(feature = "s3")),
     ];
     let features: Vec<&str> = features.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
@@ -144,7 +154,7 @@ fn ask_all(text: &mut String, url: &str, token: Option<&Path>) -> Result<()> {
     for (name, path) in ASKED {
         let answer = ask(&agent, url.trim_end_matches('/'), path, token.as_deref());
         let answer =
-            answer.map(|body| tidy(path, &body)).unwrap_or_else(|error| format!("not had: {error:#}\n"));
+            answer.map(|body| tidy(path, &body)).unwrap_or_else(|error| format!("{NOT_HAD}{error:#}\n"));
         section(text, &format!("{name} (GET {path})"), &answer);
     }
     Ok(())

@@ -35,9 +35,9 @@ test("it shows what a run does and has come to, and goes on", async () => {
   const page = await open(chromium, engine.url);
   await produce(brokers, "seen", "to be or not to be\n");
   await until(page, rows(page), "be 2, to 2, not 1, or 1");
-  assert.equal(await page.title(), "word-count · Cutwater");
-  assert.equal(await page.locator("#phase").textContent(), "running");
-  assert.equal(await page.locator("#size").textContent(), "2 workers");
+  await until(page, () => page.title(), "word-count · Cutwater");
+  await until(page, () => page.locator("#phase").textContent(), "running");
+  await until(page, () => page.locator("#size").textContent(), "2 workers");
 
   await produce(brokers, "seen", "be\n");
   await until(page, rows(page), "be 3, to 2, not 1, or 1");
@@ -111,21 +111,22 @@ async function tellsOfOperators(page) {
 }
 
 async function tellsOfDeadLetters(page) {
-  assert.match(await page.locator("#letters-total").textContent(), /^none/);
+  await until(page, () => page.locator("#letters-total").textContent(), (said) => said.startsWith("none"));
   await produce(brokers, "seen", Buffer.from([0x61, 0x62, 0xff, 0xfe, 0x0a]));
   await until(page, () => page.locator("#letters-total").textContent(), "1 record could not be used");
   const letter = page.locator("#letters details");
   assert.match(await letter.locator(".why").textContent(), /UTF-8/);
   await letter.locator("summary").click();
-  assert.match(await letter.textContent(), /value: 4 bytes/);
+  // A browser tells the page a moment later that it was opened.
+  await until(page, () => letter.textContent(), (said) => said.includes("value: 4 bytes"));
   assert.match(await letter.getByLabel("The value's bytes").textContent(), /^0000 {2}61 62 ff fe +ab··$/);
 }
 
 async function tellsOfTheState(page) {
   await until(page, () => page.locator("#state-place").textContent(), state);
   await until(page, () => page.locator("#checkpoints tr").count(), (count) => count > 0);
-  assert.match(await page.locator("#state-ledger").textContent(), /^epochs 1 to [0-9,]+/);
-  assert.match(await page.locator("#state-cut-all").textContent(), /seen\/[01]: [0-9]/);
+  await until(page, () => page.locator("#state-ledger").textContent(), (said) => /^epochs 1 to [0-9,]+/.test(said));
+  await until(page, () => page.locator("#state-cut-all").textContent(), (said) => /seen\/[01]: [0-9]/.test(said));
 }
 
 test("what comes from data is text", async () => {
@@ -135,7 +136,7 @@ test("what comes from data is text", async () => {
   await produce(brokers, "hostile", `${word}\n`);
   await until(page, rows(page), `${word} 1`);
   assert.equal(await page.locator("#rows img, #rows tbody b").count(), 0);
-  assert.equal(await page.title(), "word-count · Cutwater");
+  await until(page, () => page.title(), "word-count · Cutwater");
   assert.deepEqual(page.complaints, []);
   await engine.kill();
 });
@@ -150,14 +151,14 @@ test("it says so when the engine is gone, and goes on when it is back", async ()
   await engine.kill();
   const notice = page.getByRole("alert");
   await until(page, () => notice.textContent(), (said) => /^The engine is gone since \d\d:\d\d:\d\d\./.test(said));
-  assert.equal(await page.locator("#phase").textContent(), "gone");
+  await until(page, () => page.locator("#phase").textContent(), "gone");
   assert.equal(await rows(page)(), "a 2", "what it said last stays");
 
   engine = await run(brokers, wordCount("gone"), address);
   await until(page, () => notice.textContent(), (said) => /^The engine is back .*another run/.test(said));
   await produce(brokers, "gone", "a b\n");
   await until(page, rows(page), "a 3, b 1");
-  assert.equal(await page.locator("#phase").textContent(), "running");
+  await until(page, () => page.locator("#phase").textContent(), "running");
   // The browser itself notes each question that nobody answers.
   assert.deepEqual(page.complaints.filter((said) => !/ERR_CONNECTION|ERR_EMPTY_RESPONSE|ERR_SOCKET/.test(said)), []);
   await engine.kill();

@@ -337,6 +337,13 @@ fn support_has_all_but_data_and_secrets() {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
     support().fails(1, &["support.txt is there already"]);
+    // What can't be had is said at once, not in the file alone.
+    let other = folder.path().join("other.txt");
+    let nobody = ["support", other.to_str().unwrap(), "--http", "http://127.0.0.1:1"];
+    cutwater(nobody).run().expect(0).says(&["7 parts could not be had: ", "refused"]);
+    let wrong = folder.path().join("wrong.txt");
+    cutwater(["support", wrong.to_str().unwrap(), "--http", "127.0.0.1:1"]).run().fails(2, &["http://"]);
+    assert!(!wrong.exists(), "no file is left where nothing was asked");
     cutwater(["support", "-h"]).run().expect(0);
     assert!(Path::new(file).exists());
 }
