@@ -89,7 +89,7 @@ fn quantiles_are_those_of_the_sorted_values() {
             true,
             move |random| {
                 // Some are beyond the domain.
-                let near = random.random_range(-20..20) * ((last - first) / 16).max(1);
+                let near = random.random_range(-20_i64..20).saturating_mul(((last - first) / 16).max(1));
                 (key(random), (first + (last - first) / 2).saturating_add(near))
             },
             move |rows: Collection<'_, (Text, i64)>| {

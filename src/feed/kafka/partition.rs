@@ -106,7 +106,8 @@ impl Partition {
 
     /// Its topic was deleted. Returns how many offsets that were to be read are lost, as far as is known now.
     pub(super) fn leave(&mut self) -> i64 {
-        let lost = if self.limit < i64::MAX { (self.limit - self.position()).max(0) } else { 0 };
+        let limit = self.halted.unwrap_or(self.limit);
+        let lost = if limit < i64::MAX { (limit - self.position()).max(0) } else { 0 };
         self.gone = true;
         self.settle();
         lost
@@ -325,8 +326,12 @@ mod tests {
         partition.halt();
         partition.reach_end(10);
         assert!(partition.is_behind());
-        partition.leave();
+        assert_eq!(partition.leave(), 0, "without a bound nothing is known to be lost");
         assert!(!partition.is_behind());
         assert!(!of(true).is_behind(), "all that is wanted of it is read");
+        let start = Start { end: 12, ..start };
+        let mut bounded = Partition::new("t".into(), 0, 7, &start, true, Arc::new(Read::unseen()));
+        bounded.halt();
+        assert_eq!(bounded.leave(), 5, "all from its position to the bound, also while it is halted");
     }
 }

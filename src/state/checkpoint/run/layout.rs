@@ -104,12 +104,12 @@ impl Trailer {
             .chunks_exact(ENTRY)
             .map(|e| Block { offset: e[0], length: e[1], rows: e[2], first: e[3], last: e[4] })
             .collect();
-        let (mut offset, mut rows, mut last) = (HEADER, 0, 0);
+        let (mut offset, mut rows, mut last) = (HEADER, 0_u64, 0);
         for block in &blocks {
             let fits = block.offset == offset && block.first >= last && block.last >= block.first;
             ensure!(fits && block.rows > 0, "its index is in disorder");
             (offset, last) = (offset.saturating_add(block.length), block.last);
-            rows += block.rows;
+            rows = rows.saturating_add(block.rows);
         }
         ensure!(offset == self.index && rows == self.rows, "its index is in disorder");
         Ok(blocks)
