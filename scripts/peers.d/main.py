@@ -1,0 +1,7 @@
+"""The entry of scripts/peers."""
+
+import sys
+
+from peers.main import main
+
+sys.exit(main())

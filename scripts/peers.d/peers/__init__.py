@@ -1,0 +1,1 @@
+"""Cutwater and its peers side by side: what scripts/peers runs."""
