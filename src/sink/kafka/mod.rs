@@ -18,6 +18,7 @@ mod group;
 mod kept;
 mod letter;
 mod pending;
+mod polled;
 mod resume;
 mod shared;
 mod target;

@@ -8,17 +8,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer};
 
 use super::calls::Calls;
 use super::letter::Letter;
+use super::polled::Polled;
 use crate::kafka::access::{Act, Refused, is_refusal};
-use crate::kafka::client::{Settings, refused};
+use crate::kafka::client::Settings;
 use crate::kafka::deliveries::{Deliveries, reason};
 use crate::retry::Retry;
 
@@ -110,8 +111,7 @@ impl Writer {
             let config = settings.transactions(id, most)?;
             let limit = config.get("transaction.timeout.ms").and_then(|ms| ms.parse().ok());
             let limit = Duration::from_millis(limit.unwrap_or(u64::MAX));
-            let sender = config.create_with_context(Deliveries::default()).map_err(refused);
-            Ok((sender.context("making a producer")?, limit))
+            Ok((Polled::make(&config, Deliveries::default())?, limit))
         };
         let (sender, limit) = make().map_err(TransactionError::End)?;
         let producer = Producing { sender: Arc::new(sender), calls: calls.clone() };
@@ -134,8 +134,7 @@ impl Writer {
     /// # Errors
     /// If librdkafka does not take a property.
     pub(super) fn idempotent(settings: &Settings, most: usize, calls: &Calls) -> Result<Self> {
-        let sender = settings.idempotent(most)?.create_with_context(Deliveries::default());
-        let sender = sender.map_err(refused).context("making a producer")?;
+        let sender = Polled::make(&settings.idempotent(most)?, Deliveries::default())?;
         let producer = Producing { sender: Arc::new(sender), calls: calls.clone() };
         Ok(Writer { producer, begun: None, sent: 0, before: 0, limit: Duration::MAX })
     }
@@ -278,7 +277,7 @@ fn is_too_large(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
 }
 
-type Sender = ThreadedProducer<Deliveries>;
+type Sender = Polled<Deliveries>;
 
 /// The producer of a [`Writer`], and how it is called.
 #[derive(Clone)]
