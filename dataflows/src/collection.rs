@@ -244,6 +244,29 @@ impl<'s, R: Row> Collection<'s, R> {
     }
 }
 
+impl<'s> Flow<'s> {
+    /// A collection that an operator of one's own hands on, encoded, of several collections or none: for one, there is
+    /// [`Collection::through`]. What it made of
+    /// [`Collection::changes`] must be at the epoch of those, and rows of `R`'s encoding.
+    ///
+    /// A restart is taken to have all its rows. So call [`Collection::remembered_by`] on what it is made of, also where the
+    /// operator remembers none: those after it may.
+    pub fn collection_of<R: Row>(&self, changes: Stream<'s, Epoch, FlatBatch>) -> Collection<'s, R> {
+        self.made(changes, Snapshot::default())
+    }
+
+    /// A collection that an operator hands on, which makes its snapshot if that is wanted. Whoever remembered rows that are
+    /// not persisted has been noted.
+    pub(crate) fn made<R: Row>(
+        &self,
+        changes: Stream<'s, Epoch, FlatBatch>,
+        snapshot: Snapshot,
+    ) -> Collection<'s, R> {
+        let about = About { restorable: true, ..About::default() };
+        Collection::new(self.clone(), changes, about, snapshot)
+    }
+}
+
 /// The changes of epochs, without the snapshot at time 0.
 fn skip_snapshot<'s>(changes: Stream<'s, Epoch, FlatBatch>) -> Stream<'s, Epoch, FlatBatch> {
     changes.unary::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, "SkipSnapshot", |_, _| {

@@ -1,7 +1,6 @@
 //! What a dataflow is, and how the command line finds it.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,16 +9,17 @@ use std::time::Instant;
 use clap::ArgMatches;
 use timely::communication::Allocator;
 use timely::communication::allocator::thread::Thread;
+use timely::dataflow::Scope;
 use timely::logging::{TimelyEvent, TimelyEventBuilder};
 use timely::worker::{Config, Worker};
 
-use crate::clock::FlowTime;
-use crate::flow::{Flow, Parts};
-use crate::format::{Format, InputShape, formats};
+use crate::driver::{DecodeRecord, Driver, Turn};
+use crate::flow::{DriverOf, Flow, Parts, Persistence};
+use crate::flow_time::FlowTime;
+use crate::format::{Format, formats};
 use crate::panics::caught;
-use crate::rows::Schema;
-use crate::source::{DecodeRecord, Driver, Turn};
-use crate::testing::Sample;
+use crate::sample::Sample;
+pub use crate::shape::{OutputShape, Shape};
 use crate::{Activator, Epoch, SyncActivator};
 
 /// A dataflow: its options, and how it is built from them.
@@ -78,6 +78,22 @@ impl<F: Fn(&dyn Build, &Flow<'_>) + Send + Sync> Build for Wrapped<F> {
     }
     fn build(&self, flow: &Flow<'_>) {
         (self.build)(&*self.dataflow, flow);
+    }
+}
+
+impl<'s> Flow<'s> {
+    /// Builds `dataflow` in `scope`, with a driver from `drivers` for each input. Its persisted collections are kept
+    /// by what `persistence` gives, or not at all.
+    pub fn build(
+        scope: Scope<'s, Epoch>,
+        dataflow: &dyn Build,
+        drivers: DriverOf,
+        persistence: Option<Persistence<'s>>,
+        time: FlowTime,
+    ) -> Parts<'s> {
+        let flow = Flow::begin(scope, drivers, persistence, time);
+        dataflow.build(&flow);
+        flow.finish()
     }
 }
 
@@ -159,39 +175,6 @@ impl Entry {
     pub fn parse(&self, matches: &ArgMatches) -> Result<Arc<dyn Build>, clap::Error> {
         (self.parse)(matches)
     }
-}
-
-/// What a dataflow reads and writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// The names of its inputs.
-    pub inputs: Vec<String>,
-    /// How those are read that a format reads, by name.
-    pub formats: BTreeMap<String, InputShape>,
-    /// Its outputs.
-    pub outputs: Vec<OutputShape>,
-    /// The names of its persisted collections.
-    pub persisted: Vec<String>,
-    /// The schemas of their rows, by name.
-    pub types: BTreeMap<String, Schema>,
-    /// Operators that remember rows which are not persisted. A dataflow that has one can't be resumed.
-    pub unpersisted_state: Vec<String>,
-}
-
-/// The name and columns of an output.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutputShape {
-    /// The output's name.
-    pub name: String,
-    /// Its columns: those of the key tell one row from another.
-    pub schema: Schema,
-    /// True iff all its rows are made of persisted collections, so that a restart has all of them.
-    pub restorable: bool,
-    /// True iff the way it is made shows that it has one row of a key at most. False says nothing.
-    pub unique: bool,
-    /// True iff its rows are only ever added, as its author says: what sinks get of it is `append`, unless they are told
-    /// otherwise.
-    pub appends: bool,
 }
 
 /// Why a dataflow can't be built: a mistake in its code.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::flat::FlatBatch;
+use crate::reasons::Reasons;
 use crate::record::{Malformed, Record};
 use crate::render::{Renderer, json};
 use crate::rows::{Bytes, Row, Schema, Text, encode_into};
@@ -33,7 +34,7 @@ pub struct DeadLetter {
 }
 
 /// The dead letter of a record.
-pub(crate) fn row(record: &Record<'_>, reason: &Malformed) -> DeadLetter {
+fn row(record: &Record<'_>, reason: &Malformed) -> DeadLetter {
     DeadLetter {
         topic: record.topic.into(),
         partition: record.partition.into(),
@@ -42,6 +43,22 @@ pub(crate) fn row(record: &Record<'_>, reason: &Malformed) -> DeadLetter {
         reason: Text::from(&*reason.0),
         key: record.key.map(Bytes::from),
         value: record.value.map(Bytes::from),
+    }
+}
+
+/// The dead letters of an epoch.
+#[derive(Default)]
+pub(crate) struct Letters {
+    pub(crate) batch: FlatBatch,
+    pub(crate) reasons: Reasons,
+}
+
+impl Letters {
+    /// Adds that of a record.
+    pub(crate) fn push(&mut self, record: &Record<'_>, reason: &Malformed) {
+        let letter = row(record, reason);
+        self.batch.push_row::<DeadLetter>(letter.borrow(), 1);
+        self.reasons.add(&reason.0, 1);
     }
 }
 

@@ -4,21 +4,16 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use differential_dataflow::VecCollection;
 use timely::dataflow::{Scope, Stream};
 
-use crate::clock::{FlowTime, TimeOfFlow};
-use crate::collection::{About, Collection, Snapshot};
-use crate::dataflow::Build;
+use crate::Epoch;
+use crate::driver::{Driver, Report};
 use crate::flat::FlatBatch;
+use crate::flow_time::{FlowTime, TimeOfFlow};
 use crate::format::{Binding, Envelope, InputShape};
-use crate::input::Input;
-use crate::operators::differential::flatten;
-use crate::output::Output;
 use crate::persist::{CheckpointPart, Sharding, StateWriter};
 use crate::rows::{Row, Schema};
-use crate::source::{Driver, Report};
-use crate::{Diff, Epoch};
+use crate::shape::Output;
 
 /// A dataflow under construction: names inputs, and takes outputs.
 #[derive(Clone)]
@@ -73,33 +68,8 @@ pub struct Parts<'s> {
 }
 
 impl<'s> Flow<'s> {
-    /// Builds `dataflow` in `scope`, with a driver from `drivers` for each input. Its persisted collections are kept
-    /// by what `persistence` gives, or not at all.
-    pub fn build(
-        scope: Scope<'s, Epoch>,
-        dataflow: &dyn Build,
-        drivers: DriverOf,
-        persistence: Option<Persistence<'s>>,
-        time: FlowTime,
-    ) -> Parts<'s> {
-        let parts: Rc<RefCell<Parts<'_>>> = Rc::default();
-        let time = TimeOfFlow::new(time);
-        let drivers = Rc::new(RefCell::new(drivers));
-        let persistence = Rc::new(RefCell::new(persistence));
-        dataflow.build(&Flow {
-            scope,
-            parts: Rc::clone(&parts),
-            drivers,
-            persistence,
-            time: Rc::clone(&time),
-            bindings: Rc::default(),
-        });
-        time.finish(scope, &parts.borrow().reports);
-        parts.take()
-    }
-
     /// A flow in a scope of one's own, for operators in another timely program, or to measure one: it has no inputs, nothing
-    /// survives, and nobody takes its outputs. [`Flow::collection_of`] brings rows in, [`Collection::changes`] takes them
+    /// survives, and nobody takes its outputs. [`Flow::collection_of`] brings rows in, [`Collection::changes`](crate::Collection::changes) takes them
     /// out.
     ///
     /// ```
@@ -122,60 +92,46 @@ impl<'s> Flow<'s> {
     /// });
     /// ```
     pub fn new(scope: Scope<'s, Epoch>) -> Self {
+        let drivers: DriverOf = Box::new(|input| panic!("this flow has no input {input:?}"));
+        Flow::begin(scope, drivers, None, FlowTime::default())
+    }
+
+    /// A flow of which nothing is built yet.
+    pub(crate) fn begin(
+        scope: Scope<'s, Epoch>,
+        drivers: DriverOf,
+        persistence: Option<Persistence<'s>>,
+        time: FlowTime,
+    ) -> Self {
         Flow {
             scope,
             parts: Rc::default(),
-            drivers: Rc::new(RefCell::new(Box::new(|input| panic!("this flow has no input {input:?}")))),
-            persistence: Rc::default(),
-            time: TimeOfFlow::new(FlowTime::default()),
+            drivers: Rc::new(RefCell::new(drivers)),
+            persistence: Rc::new(RefCell::new(persistence)),
+            time: TimeOfFlow::new(time),
             bindings: Rc::default(),
         }
     }
 
-    pub(crate) fn time(&self) -> &TimeOfFlow<'s> {
-        &self.time
+    /// All of it is built: what the runtime is given of it.
+    pub(crate) fn finish(self) -> Parts<'s> {
+        self.time.finish(self.scope, &self.parts.borrow().reports);
+        self.parts.take()
     }
 
-    /// The input of that name. What it is bound to is the command line's affair.
+    /// Notes an input.
     ///
     /// # Panics
-    /// If the dataflow has named this input before.
+    /// If one of that name has been noted.
     #[track_caller]
-    pub fn input(&self, name: &str) -> Input<'s> {
+    pub(crate) fn take_input(&self, name: &str) {
         let mut parts = self.parts.borrow_mut();
         assert!(!parts.inputs.iter().any(|other| other == name), "input {name:?} is named twice");
         parts.inputs.push(name.to_owned());
-        drop(parts);
-        Input::new(self.clone(), name)
     }
 
-    /// Brings a collection back that differential operators have made. Equal rows of an epoch are summed on the worker where
-    /// they are, when the epoch is complete.
-    pub fn collection<R: Row>(&self, rows: VecCollection<'s, Epoch, R, Diff>) -> Collection<'s, R> {
-        let about = About { net: true, restorable: true, ..About::default() };
-        // The caller of `differential` that had rows which are not persisted has been noted for it there.
-        Collection::new(self.clone(), flatten(rows.inner), about, Snapshot::default())
-    }
-
-    /// A collection that an operator of one's own hands on, encoded, of several collections or none: for one, there is
-    /// [`Collection::through`]. What it made of
-    /// [`Collection::changes`] must be at the epoch of those, and rows of `R`'s encoding.
-    ///
-    /// A restart is taken to have all its rows. So call [`Collection::remembered_by`] on what it is made of, also where the
-    /// operator remembers none: those after it may.
-    pub fn collection_of<R: Row>(&self, changes: Stream<'s, Epoch, FlatBatch>) -> Collection<'s, R> {
-        self.made(changes, Snapshot::default())
-    }
-
-    /// A collection that an operator hands on, which makes its snapshot if that is wanted. Whoever remembered rows that are
-    /// not persisted has been noted.
-    pub(crate) fn made<R: Row>(
-        &self,
-        changes: Stream<'s, Epoch, FlatBatch>,
-        snapshot: Snapshot,
-    ) -> Collection<'s, R> {
-        let about = About { restorable: true, ..About::default() };
-        Collection::new(self.clone(), changes, about, snapshot)
+    pub(crate) fn time(&self) -> &TimeOfFlow<'s> {
+        &self.time
     }
 
     /// Says how the input of that name is read, where its rows are those of a format.

@@ -25,8 +25,20 @@ pub struct Input<'s> {
     event_time: Option<String>,
 }
 
+impl<'s> Flow<'s> {
+    /// The input of that name. What it is bound to is the command line's affair.
+    ///
+    /// # Panics
+    /// If the dataflow has named this input before.
+    #[track_caller]
+    pub fn input(&self, name: &str) -> Input<'s> {
+        self.take_input(name);
+        Input::new(self.clone(), name)
+    }
+}
+
 impl<'s> Input<'s> {
-    pub(crate) fn new(flow: Flow<'s>, name: &str) -> Self {
+    fn new(flow: Flow<'s>, name: &str) -> Self {
         Input { flow, name: name.to_owned(), format: None, envelope: Envelope::default(), event_time: None }
     }
 

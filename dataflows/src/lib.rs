@@ -47,6 +47,8 @@
 //! - [`source`]: the operator that reads, and the interface to the runtime that drives it; [`persist`]: the
 //!   interface to the runtime that keeps collections
 //! - [`mod@digest`], [`render`], [`dead_letter`], [`reasons`]: what goes out
+//! - below these, for several of them: `driver`, `flow_time`, `limits`, `undecided`, `sample`, `shape`. What is public of them is had where
+//!   it is documented: [`source`], [`clock`], [`lateness`], [`testing`], [`dataflow`] and [`output`]
 //! - [`dataflow`]: options, registry, shape; [`words`]: the options of those that read words; [`word_count`]: a dataflow; [`panics`]: what becomes of faults in one
 
 pub mod arrange;
@@ -61,15 +63,18 @@ pub mod dataflow;
 pub mod dead_letter;
 pub mod decode;
 pub mod digest;
+mod driver;
 pub mod duration;
 pub mod event_monitor;
 pub mod flat;
 pub mod flow;
+mod flow_time;
 pub mod format;
 pub mod group;
 pub mod input;
 pub mod key;
 pub mod lateness;
+mod limits;
 pub mod operators;
 pub mod ordered;
 pub mod output;
@@ -80,11 +85,14 @@ pub mod record;
 pub mod render;
 pub(crate) mod rule_file;
 pub mod sales;
+mod sample;
+mod shape;
 pub(crate) mod short;
 pub mod source;
 pub mod split;
 pub mod testing;
 pub mod top_words;
+mod undecided;
 pub mod user_behaviour;
 pub mod waker;
 pub mod watermark;

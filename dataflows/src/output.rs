@@ -1,20 +1,9 @@
 //! Outputs: named results of a dataflow.
 
-use timely::dataflow::Stream;
-
-use crate::Epoch;
 use crate::collection::{About, Collection};
-use crate::dataflow::OutputShape;
-use crate::flat::FlatBatch;
 use crate::rows::{DynRow, Kind, Row, Schema};
-
-/// A named output: its changes.
-pub struct Output<'s> {
-    /// Its name and columns.
-    pub shape: OutputShape,
-    /// Its changes, on the worker that made them: with what precedes the first epoch, at time 0, if told so.
-    pub changes: Box<dyn FnOnce(bool) -> Stream<'s, Epoch, FlatBatch> + 's>,
-}
+pub use crate::shape::Output;
+use crate::shape::OutputShape;
 
 impl<'s, R: Row> Collection<'s, R> {
     /// Hands the collection out under `name`. `key` names the columns that tell one row from another, which

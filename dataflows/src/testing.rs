@@ -35,41 +35,13 @@ use crate::format::{Binding, Decoder, Layout, RowWriter, Undecoded, bound};
 use crate::lateness::with_lateness;
 use crate::record::{Malformed, Record};
 use crate::rows::{Timestamp, to_row};
+pub use crate::sample::Sample;
 use crate::source::{NotRows, decode};
 
 pub use expected::{KnownRow, RowReader, difference};
 pub use fixture::{lines, read_records, records, write_record};
 pub use given::{Given, given};
 pub use outcome::Outcome;
-
-/// A record of a test.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sample {
-    /// Its key.
-    pub key: Option<Vec<u8>>,
-    /// Its value.
-    pub value: Option<Vec<u8>>,
-    /// Milliseconds since the Unix epoch.
-    pub timestamp: Option<i64>,
-}
-
-impl From<&str> for Sample {
-    fn from(value: &str) -> Self {
-        Sample { value: Some(value.into()), ..Sample::default() }
-    }
-}
-
-impl From<(&str, &str)> for Sample {
-    fn from((key, value): (&str, &str)) -> Self {
-        Sample { key: Some(key.into()), value: Some(value.into()), timestamp: None }
-    }
-}
-
-impl From<Vec<u8>> for Sample {
-    fn from(value: Vec<u8>) -> Self {
-        Sample { value: Some(value), ..Sample::default() }
-    }
-}
 
 /// A dataflow, what it is given, and where it is restarted.
 #[derive(Clone)]

@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::Activator;
-use crate::clock::Now;
 use crate::rows::Timestamp;
+use crate::watermark::Now;
 
 /// Asks for an epoch when a time comes that an operator waits for. Without that, no epoch closes until a record comes.
 ///

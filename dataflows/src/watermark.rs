@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rows::Timestamp;
+
 /// Stands for the event time of a partition that has had none yet, and is waited for.
 pub const UNKNOWN: i64 = i64::MIN;
 
@@ -125,6 +127,23 @@ impl Watermarks {
             let of = self.times.watermarks.entry(input.to_owned()).or_insert(watermark);
             *of = watermark.max(*of);
         }
+    }
+}
+
+/// The time of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Up to where the records have come, by event time: the least watermark of the partitions that are not idle, over all
+    /// inputs. `None` as long as nothing is known of one of them. It never goes back.
+    pub watermark: Option<Timestamp>,
+    /// The wall-clock time at which the epoch closed. It never goes back.
+    pub closed: Timestamp,
+}
+
+impl From<&Times> for Now {
+    fn from(times: &Times) -> Self {
+        let watermark = times.watermark.map(Timestamp::from_micros);
+        Now { watermark, closed: Timestamp::from_micros(times.closed) }
     }
 }
 

@@ -6,17 +6,16 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 use timely::dataflow::{Stream, StreamVec};
 
-use crate::collection::Collection;
+use crate::collection::{About, Collection, Snapshot};
 use crate::flat::FlatBatch;
-use crate::operators::consolidate::Pending;
+use crate::flow::Flow;
+use crate::operators::combine::Pending;
 use crate::rows::{Row, to_row};
 use crate::{Diff, Epoch};
 
 /// Sums equal rows of an epoch on the worker where they are, and sends them as one batch when the epoch is
 /// complete. What changed back and forth within the epoch is gone.
-pub(crate) fn flatten<'s, R: Row>(
-    rows: StreamVec<'s, Epoch, (R, Epoch, Diff)>,
-) -> Stream<'s, Epoch, FlatBatch> {
+fn flatten<'s, R: Row>(rows: StreamVec<'s, Epoch, (R, Epoch, Diff)>) -> Stream<'s, Epoch, FlatBatch> {
     rows.unary_frontier::<CapacityContainerBuilder<FlatBatch>, _, _, _>(Pipeline, "Flatten", |_, _| {
         let mut pending = Pending::default();
         move |(input, frontier), output| {
@@ -44,6 +43,16 @@ impl<'s, R: Row> Differential<'s, R> for Collection<'s, R> {
     fn differential(self) -> VecCollection<'s, Epoch, R, Diff> {
         self.remembered_by("differential");
         unflatten(self.changes()).as_collection()
+    }
+}
+
+impl<'s> Flow<'s> {
+    /// Brings a collection back that differential operators have made. Equal rows of an epoch are summed on the worker where
+    /// they are, when the epoch is complete.
+    pub fn collection<R: Row>(&self, rows: VecCollection<'s, Epoch, R, Diff>) -> Collection<'s, R> {
+        let about = About { net: true, restorable: true, ..About::default() };
+        // The caller of `differential` that had rows which are not persisted has been noted for it there.
+        Collection::new(self.clone(), flatten(rows.inner), about, Snapshot::default())
     }
 }
 

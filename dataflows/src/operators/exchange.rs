@@ -7,7 +7,7 @@ use timely::dataflow::operators::Operator;
 use crate::collection::{About, Collection, Placed};
 use crate::flat::FlatBatch;
 use crate::key::{First, KeyOf, Whole};
-use crate::operators::consolidate::combine;
+use crate::operators::combine::combine;
 use crate::persist::HashRange;
 use crate::rows::Row;
 

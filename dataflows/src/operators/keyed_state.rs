@@ -1,10 +1,10 @@
 //! How the state of a key follows from what comes, and from time.
 
-use crate::clock::Now;
 use crate::flat::FlatBuilder;
 use crate::group::{Encoded, Group};
 use crate::operators::map::{ENCODED, Emit};
 use crate::rows::{Place, Row, Timestamp};
+use crate::watermark::Now;
 
 /// How the state of a key follows from the state it had, from what comes, and from time.
 ///

@@ -17,6 +17,7 @@ pub mod accumulate;
 pub mod aggregates;
 pub mod arrange_by;
 mod batches;
+mod combine;
 pub mod concat;
 pub mod consolidate;
 pub mod count;

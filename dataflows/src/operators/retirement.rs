@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::clock::Now;
-use crate::lateness::horizon;
+use crate::limits::horizon;
 use crate::rows::Timestamp;
+use crate::watermark::Now;
 
 /// The keys of an operator, by the horizons at which something of their state is dropped.
 pub(super) struct Retirement {

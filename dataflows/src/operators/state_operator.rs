@@ -12,7 +12,6 @@ use timely::progress::frontier::MutableAntichain;
 
 use crate::Epoch;
 use crate::arrange::{self, sort};
-use crate::clock::Now;
 use crate::flat::{FlatBatch, FlatBuilder};
 use crate::flow::{Barriers, Flow};
 use crate::group::{Encoded, add, net};
@@ -25,6 +24,7 @@ use crate::operators::survive::{Survivor, reports};
 use crate::operators::timers::Timers;
 use crate::persist::StateWriter;
 use crate::rows::Timestamp;
+use crate::watermark::Now;
 
 /// What makes a state survive: its writer, and the barriers of checkpoints.
 pub(super) type Survival<'s> = Option<(Box<dyn StateWriter>, Barriers<'s>)>;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::clock::Now;
 use crate::operators::keyed_state::Due;
 use crate::rows::Timestamp;
 use crate::waker::Waker;
+use crate::watermark::Now;
 
 /// The times for which keys wait, and the waker that asks for the next ones.
 pub(super) struct Timers {
