@@ -8,6 +8,23 @@ pub(super) struct Field {
     pub(super) name: String,
     pub(super) optional: bool,
     pub(super) node: Node,
+    /// Its place among the fields around it: behind each that is an object are those within it. Of an item, its number.
+    pub(super) at: usize,
+}
+
+impl Field {
+    /// The places that it takes, those of fields within it included.
+    fn places(&self) -> usize {
+        match &self.node {
+            Node::Object(fields) => 1 + places(fields),
+            Node::Array(_) | Node::Column(_) => 1,
+        }
+    }
+}
+
+/// The places that these fields take.
+pub(super) fn places(fields: &[Field]) -> usize {
+    fields.last().map_or(0, |last| last.at + last.places())
 }
 
 /// What a field is.
@@ -20,10 +37,16 @@ pub(super) enum Node {
 
 /// The fields that these columns are.
 pub(super) fn fields(columns: &[Column]) -> Vec<Field> {
-    columns.iter().map(|column| field(column.name.clone(), &column.kind)).collect()
+    let mut at = 0;
+    let mut next = |column: &Column| {
+        let field = field(column.name.clone(), &column.kind, at);
+        at += field.places();
+        field
+    };
+    columns.iter().map(&mut next).collect()
 }
 
-fn field(name: String, kind: &Kind) -> Field {
+fn field(name: String, kind: &Kind, at: usize) -> Field {
     let (kind, optional) = match kind {
         Kind::Option(kind) => (&**kind, true),
         kind => (kind, false),
@@ -31,11 +54,11 @@ fn field(name: String, kind: &Kind) -> Field {
     let node = match kind {
         Kind::Struct(schema) => Node::Object(fields(&schema.columns)),
         Kind::Tuple(parts) => Node::Array(
-            parts.iter().enumerate().map(|(index, kind)| field(index.to_string(), kind)).collect(),
+            parts.iter().enumerate().map(|(index, kind)| field(index.to_string(), kind, index)).collect(),
         ),
         kind => Node::Column(kind.clone()),
     };
-    Field { name, optional, node }
+    Field { name, optional, node, at }
 }
 
 /// A column with its path, and whether it may be missing, itself or with what is around it.

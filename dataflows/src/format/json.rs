@@ -1,14 +1,16 @@
 //! JSON: an object a record, whose fields are the columns.
 
+mod find;
+
 use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{DeserializeSeed, Deserializer as _, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::fields::{Field, Node, fields};
+use self::find::{OBJECT, find};
+use super::fields::{Field, Node, fields, places};
 use super::text::utf8;
 use super::{Decoder, Format, Layout, RowWriter, Undecoded};
 use crate::record::{Malformed, Record};
@@ -22,7 +24,7 @@ use crate::rows::{self, DynRow, Kind, Row, Schema, Timestamp, Value, decimal_uni
 /// is there twice is not. Columns that say their own type get an integer or else a floating-point number, text, a truth
 /// value, or null.
 ///
-/// Costs two passes over what is read, and no allocation but for strings with escapes.
+/// Costs two passes over what is read, one over the rest, and no allocation but for strings with escapes.
 ///
 /// ```
 /// use cutwater_dataflows::prelude::*;
@@ -156,9 +158,11 @@ struct Reading<'p, 'b, 'w> {
 impl<'p> Reading<'p, '_, '_> {
     fn object(&mut self, fields: &[Field], text: &'p str, path: &Path<'_>) -> Result<(), Malformed> {
         let begin = self.found.len();
-        self.found.resize(begin + fields.len(), None);
+        self.found.resize(begin + places(fields), None);
         find(fields, text, &mut self.found[begin..], path)?;
-        self.each(fields, begin, path)
+        self.each(fields, begin, path)?;
+        self.found.truncate(begin);
+        Ok(())
     }
 
     fn array(&mut self, items: &[Field], text: &'p str, path: &Path<'_>) -> Result<(), Malformed> {
@@ -168,28 +172,32 @@ impl<'p> Reading<'p, '_, '_> {
             return Err(path.wrong(format_args!("expected {} items, found {}", items.len(), texts.len())));
         }
         self.found.extend(texts.iter().map(|text| Some(text.get())));
-        self.each(items, begin, path)
-    }
-
-    /// Reads the fields whose texts are the last ones that were found.
-    fn each(&mut self, fields: &[Field], begin: usize, path: &Path<'_>) -> Result<(), Malformed> {
-        for (index, field) in fields.iter().enumerate() {
-            let path = Path { above: Some(path), name: &field.name };
-            match self.found[begin + index] {
-                None | Some("null") if field.optional => self.row.push(Value::Null)?,
-                Some(text) => self.value(field, text, &path)?,
-                None => return Err(path.wrong("it is missing")),
-            }
-        }
+        self.each(items, begin, path)?;
         self.found.truncate(begin);
         Ok(())
     }
 
-    fn value(&mut self, field: &Field, text: &'p str, path: &Path<'_>) -> Result<(), Malformed> {
+    /// Reads the fields whose texts were found, from `begin` on.
+    fn each(&mut self, fields: &[Field], begin: usize, path: &Path<'_>) -> Result<(), Malformed> {
+        for field in fields {
+            let path = Path { above: Some(path), name: &field.name };
+            let at = begin + field.at;
+            match self.found[at] {
+                None | Some("null") if field.optional => self.row.push(Value::Null)?,
+                Some(text) => self.value(field, text, at, &path)?,
+                None => return Err(path.wrong("it is missing")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the field whose text was found at `at`.
+    fn value(&mut self, field: &Field, text: &'p str, at: usize, path: &Path<'_>) -> Result<(), Malformed> {
         if field.optional && !matches!(field.node, Node::Column(_)) {
             self.row.present()?;
         }
         match &field.node {
+            Node::Object(fields) if text == OBJECT => self.each(fields, at + 1, path),
             Node::Object(fields) => self.object(fields, text, path),
             Node::Array(items) => self.array(items, text, path),
             Node::Column(kind) => self.column(kind, text, path),
@@ -247,23 +255,6 @@ impl<'p> Reading<'p, '_, '_> {
     }
 }
 
-/// Finds the texts of the fields of an object.
-fn find<'p>(
-    fields: &[Field],
-    text: &'p str,
-    found: &mut [Option<&'p str>],
-    path: &Path<'_>,
-) -> Result<(), Malformed> {
-    let mut twice = None;
-    let mut json = serde_json::Deserializer::from_str(text);
-    let visitor = Find { fields, found, twice: &mut twice };
-    let Err(error) = json.deserialize_map(visitor).and_then(|()| json.end()) else { return Ok(()) };
-    Err(match twice {
-        Some(name) => path.wrong(format_args!("field {name:?} is there twice")),
-        None => not_json(&error, text, "an object", path),
-    })
-}
-
 /// Parses what has to be JSON of a kind.
 fn parsed<'p, T: serde::Deserialize<'p>>(text: &'p str, kind: &str, path: &Path<'_>) -> Result<T, Malformed> {
     serde_json::from_str(text).map_err(|error| not_json(&error, text, kind, path))
@@ -276,64 +267,6 @@ fn not_json(error: &serde_json::Error, text: &str, expected: &str, path: &Path<'
         unexpected(expected, text, path)
     } else {
         path.wrong(format_args!("not JSON: {error}"))
-    }
-}
-
-struct Find<'a, 'f, 'p> {
-    fields: &'f [Field],
-    found: &'a mut [Option<&'p str>],
-    twice: &'a mut Option<&'f str>,
-}
-
-impl<'p> Visitor<'p> for Find<'_, '_, 'p> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'p>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut next = 0;
-        while let Some(field) = map.next_key_seed(Name { fields: self.fields, next })? {
-            let Some(index) = field else {
-                map.next_value::<serde::de::IgnoredAny>()?;
-                continue;
-            };
-            if self.found[index].replace(map.next_value::<&RawValue>()?.get()).is_some() {
-                *self.twice = Some(&self.fields[index].name);
-                return Err(A::Error::custom("twice"));
-            }
-            next = index + 1;
-        }
-        Ok(())
-    }
-}
-
-/// Finds the field of a name, first the one that is next.
-struct Name<'a> {
-    fields: &'a [Field],
-    next: usize,
-}
-
-impl<'p> DeserializeSeed<'p> for Name<'_> {
-    type Value = Option<usize>;
-    fn deserialize<D: serde::Deserializer<'p>>(self, from: D) -> Result<Self::Value, D::Error> {
-        from.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Name<'_> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a field")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Option<usize>, E> {
-        if self.fields.get(self.next).is_some_and(|field| field.name == name) {
-            return Ok(Some(self.next));
-        }
-        Ok(self.fields.iter().position(|field| field.name == name))
     }
 }
 

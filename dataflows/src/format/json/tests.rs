@@ -279,6 +279,53 @@ fn what_can_not_be_read_is_told_with_its_field_and_not_quoted() {
 }
 
 #[test]
+fn objects_within_are_read_wherever_they_stand_and_the_first_fault_is_named() {
+    #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    struct Deep {
+        x: i64,
+        y: Option<Text>,
+    }
+    #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    struct Inner {
+        a: i64,
+        deep: Option<Deep>,
+        b: i64,
+    }
+    #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    struct Outer {
+        first: i64,
+        inner: Inner,
+        pair: (Inner, i64),
+        last: Option<Inner>,
+    }
+    let inner = |a, x: Option<i64>, b| Inner { a, deep: x.map(|x| Deep { x, y: None }), b };
+    let json = r#"{"last":{"b":6,"x":0,"deep":null,"a":5}, "pair":[{"a":3,"b":4,"deep":{"x":7}},8],
+        "inner":{"deep":{"z":{"x":1},"y":null,"x":9},"b":2,"a":1},"first":0}"#;
+    let expected = Outer {
+        first: 0,
+        inner: inner(1, Some(9), 2),
+        pair: (inner(3, Some(7), 4), 8),
+        last: Some(inner(5, None, 6)),
+    };
+    assert_eq!(read_row::<Outer>(json), Ok(expected));
+    for (from, to, why) in [
+        ("\"x\":9", "\"z\":9", "inner.deep.x: it is missing"),
+        ("\"x\":7", "\"x\":\"7\"", "pair.0.deep.x: expected i64, found a string"),
+        ("{\"x\":7}", "7", "pair.0.deep: expected an object, found a number"),
+        ("\"x\":9", "\"y\":9", "inner.deep: field \"y\" is there twice"),
+        ("\"b\":6,", "\"b\":6,\"b\":6,", "last: field \"b\" is there twice"),
+        ("\"b\":6,\"x\":0", "\"b\":6,\"b\":x", "not JSON: expected value at line 1 column 20"),
+        ("{\"z\"", "[], \"z\"", "not JSON: "),
+    ] {
+        let found = read_row::<Outer>(&json.replace(from, to)).unwrap_err();
+        assert!(found.starts_with(why), "{to}: {found}");
+    }
+    // In the order of the columns, not of the text.
+    let two = json.replace("\"first\":0", "\"first\":true").replace("\"b\":6,", "\"b\":6,\"b\":6,");
+    assert_eq!(read_row::<Outer>(&two).unwrap_err(), "first: expected i64, found a truth value");
+}
+
+#[test]
 fn rows_that_json_can_not_fill_are_refused() {
     #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     struct Twice {
