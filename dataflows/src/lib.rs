@@ -134,10 +134,10 @@ pub mod prelude {
     pub use crate::operators::stateful::{Due, KeyedState};
     pub use crate::operators::sum::Summand;
     pub use crate::operators::{
-        Aggregates, ArrangeBy, Concat, Consolidate, Count, CountDistinct, CountWindows, Deduplicate,
-        DeduplicateWithin, Differential, Exchange, Filter, Hysteresis, Inspect, IntervalJoin, Join, JoinAsOf,
-        Latest, LookUp, Map, Negate, Persist, Quantiles, Rate, Reduce, ReduceOrdered, Sequence, Sessions,
-        Stateful, Sum, Threshold, TopK, Upsert, Window, Windows,
+        Aggregates, ArrangeBy, CombineByKey, Concat, Consolidate, Count, CountDistinct, CountWindows,
+        Deduplicate, DeduplicateWithin, Differential, Exchange, Filter, Hysteresis, Inspect, IntervalJoin,
+        Join, JoinAsOf, Latest, LookUp, Map, Negate, Persist, Quantiles, Rate, Reduce, ReduceOrdered,
+        Sequence, Sessions, Stateful, Sum, Threshold, TopK, Upsert, Window, Windows,
     };
     pub use crate::ordered::Ordered;
     pub use crate::record::{Malformed, Record};

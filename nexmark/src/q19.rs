@@ -53,6 +53,8 @@ impl Dataflow for Q19 {
                 (bid.auction, (bid.price, at, !bid.bidder, bid.channel, bid.url, bid.extra))
             }));
         });
+        // Each worker tells of its first ten alone.
+        let bids = bids.combine_by_key(|_auction, bids, out| first(bids, out));
         let top =
             bids.stateful::<(i64, Ranked)>("top ten", |_auction, state, bids, out| top(state, bids, out));
         let places = top.map::<Place>(|&(auction, (rank_number, bid))| {
@@ -62,6 +64,19 @@ impl Dataflow for Q19 {
         });
         let columns = ["bidder", "price", "channel", "url", "date_time", "extra"];
         places.unique_by(2).output("result", &["auction", "rank_number"], &columns);
+    }
+}
+
+/// The first ten of those that have come.
+fn first(bids: Group<'_, Ranked>, out: &mut Emit<'_, Ranked>) {
+    let mut left = TOP;
+    for (bid, times) in bids.iter().rev().filter(|(_, times)| *times > 0) {
+        let times = times.min(left);
+        out.push_diff(bid, times);
+        left -= times;
+        if left == 0 {
+            return;
+        }
     }
 }
 

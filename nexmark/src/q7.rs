@@ -46,8 +46,11 @@ impl Dataflow for Q7 {
                 (start, (bid.price, bid.auction, bid.bidder, event.date_time, bid.extra))
             }));
         });
-        let highest =
-            bids.stateful::<Priced>("highest bids", |_start, state, bids, out| highest(state, bids, out));
+        // Each worker tells of its highest bids alone.
+        let bids = bids.combine_by_key(|_start, bids, out| highest(&[bids], out));
+        let highest = bids.stateful::<Priced>("highest bids", |_start, state, bids, out| {
+            highest(&[state, bids], out);
+        });
         // Equal bids are as many rows: no key tells them apart.
         let rows = highest.map::<Highest>(|&(window, (price, auction, bidder, date_time, extra))| {
             HighestRef { window, auction, bidder, date_time, price, extra }
@@ -66,12 +69,13 @@ struct Highest {
     extra: Text,
 }
 
-/// Of the highest bids by now and those that have come, the highest. Both are in order: their ends are looked at.
-fn highest(state: Group<'_, Priced>, bids: Group<'_, Priced>, out: &mut Emit<'_, Priced>) {
-    let highest = state.last().into_iter().chain(there(bids).next().map(|(bid, _)| bid));
-    let Some(price) = highest.map(|bid| bid.0).max() else { return };
-    for rows in [state, bids] {
-        for (bid, times) in there(rows).take_while(|(bid, _)| bid.0 == price) {
+/// Of all these bids, the highest. Each group is in order: its end is looked at.
+fn highest(groups: &[Group<'_, Priced>], out: &mut Emit<'_, Priced>) {
+    let Some(price) = groups.iter().filter_map(|bids| there(*bids).next()).map(|(bid, _)| bid.0).max() else {
+        return;
+    };
+    for bids in groups {
+        for (bid, times) in there(*bids).take_while(|(bid, _)| bid.0 == price) {
             out.push_diff(bid, times);
         }
     }

@@ -80,53 +80,52 @@ impl Dataflow for Q9 {
                 }
             },
         );
-        let winning = within.latest("winning bids").arrange("winning bids");
-        let won =
-            auctions.join_core::<_, Won>(winning, |id, (date_time, auction), (rank, bid_extra), out| {
-                let AuctionRef {
-                    item_name,
-                    description,
-                    initial_bid,
-                    reserve,
-                    expires,
-                    seller,
-                    category,
-                    extra,
-                    ..
-                } = auction;
-                let (price, bid_date_time, bidder) = (rank.0, Timestamp::from_micros(!rank.1), !rank.2);
-                out.push(WonRef {
-                    id,
-                    item_name,
-                    description,
-                    initial_bid,
-                    reserve,
-                    date_time,
-                    expires,
-                    seller,
-                    category,
-                    extra,
-                    bidder,
-                    price,
-                    bid_date_time,
-                    bid_extra,
-                });
-            });
-        let columns = [
-            "item_name",
-            "description",
-            "initial_bid",
-            "reserve",
-            "date_time",
-            "expires",
-            "seller",
-            "category",
-            "extra",
-            "bidder",
-            "price",
-            "bid_date_time",
-            "bid_extra",
-        ];
-        won.output("result", &["id"], &columns);
+        // No bid is withdrawn: each worker has one at most to tell of an auction.
+        let winning = within.appended().latest("winning bids").arrange("winning bids");
+        auctions.join_core(winning, won).output("result", &["id"], &COLUMNS);
     }
+}
+
+const COLUMNS: [&str; 13] = [
+    "item_name",
+    "description",
+    "initial_bid",
+    "reserve",
+    "date_time",
+    "expires",
+    "seller",
+    "category",
+    "extra",
+    "bidder",
+    "price",
+    "bid_date_time",
+    "bid_extra",
+];
+
+/// An auction beside its winning bid.
+fn won<'a>(
+    id: i64,
+    (date_time, auction): (Timestamp, AuctionRef<'a>),
+    (rank, bid_extra): (Rank, &'a str),
+    out: &mut Emit<'_, Won>,
+) {
+    let AuctionRef { item_name, description, initial_bid, reserve, expires, seller, category, extra, .. } =
+        auction;
+    let (price, bid_date_time, bidder) = (rank.0, Timestamp::from_micros(!rank.1), !rank.2);
+    out.push(WonRef {
+        id,
+        item_name,
+        description,
+        initial_bid,
+        reserve,
+        date_time,
+        expires,
+        seller,
+        category,
+        extra,
+        bidder,
+        price,
+        bid_date_time,
+        bid_extra,
+    });
 }

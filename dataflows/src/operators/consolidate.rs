@@ -16,6 +16,9 @@ impl<R: Row> Consolidate for Collection<'_, R> {
     fn consolidate(self) -> Self {
         let flow = self.flow().clone();
         let exchanged = self.exchange();
+        if exchanged.about().net {
+            return exchanged;
+        }
         let about = About { net: true, ..exchanged.about().clone() };
         let snapshot = exchanged.snapshot().clone();
         Collection::new(flow, combine(exchanged.into_changes()), about, snapshot)

@@ -46,7 +46,7 @@ pub(crate) fn exchange_by<'s, H: KeyOf, R: Row>(rows: Collection<'s, R>) -> Coll
             input.for_each(|capability, batch| output.session(&capability).give_container(batch));
         }
     });
-    // Net for each worker that they came from, not for the one that they have come to.
-    let about = About { placed: Placed::by::<H>(), net: false, ..about };
+    // Net for each worker that they came from, not for the one that they have come to, unless that is the same.
+    let about = About { placed: Placed::by::<H>(), net: workers == 1, ..about };
     Collection::new(flow, exchanged, about, snapshot)
 }

@@ -2,7 +2,7 @@
 //!
 //! - Row by row, and nothing remembered: [`mod@map`], [`filter`], [`negate`], [`mod@concat`], [`inspect`],
 //!   [`mod@windows`]
-//! - Summed or moved: [`consolidate`], [`exchange`]
+//! - Summed or moved: [`consolidate`], [`exchange`], [`combine_by_key`]
 //! - Of arrangements, which hold the rows by key: [`arrange_by`], [`count`], [`count_windows`], [`threshold`], [`join`], [`reduce`], [`sequence`],
 //!   [`reduce_ordered`], and made of it [`top_k`], [`aggregates`], [`quantiles`]; [`count_distinct`]; [`look_up`],
 //!   [`interval_join`], [`join_as_of`]
@@ -18,6 +18,7 @@ pub mod aggregates;
 pub mod arrange_by;
 mod batches;
 mod combine;
+pub mod combine_by_key;
 pub mod concat;
 pub mod consolidate;
 pub mod count;
@@ -62,6 +63,7 @@ pub mod windows;
 
 pub use aggregates::Aggregates;
 pub use arrange_by::ArrangeBy;
+pub use combine_by_key::CombineByKey;
 pub use concat::Concat;
 pub use consolidate::Consolidate;
 pub use count::Count;

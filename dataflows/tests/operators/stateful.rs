@@ -4,7 +4,7 @@ use cutwater_dataflows::prelude::*;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
-use crate::proof::{Rows, prove, rows};
+use crate::proof::{Rows, prove, prove_added, rows};
 
 fn key(random: &mut StdRng) -> Text {
     ["", "a", "ab", "b\u{1}", "b\0c"][random.random_range(0..5)].into()
@@ -64,24 +64,50 @@ fn a_table_that_changes_is_joined() {
     );
 }
 
+/// A key, an order and a value.
+type Event = (Text, (i64, i64));
+
+/// The latest of each key, of which each epoch's are those that are added, net.
+fn latest_of(changes: &[Vec<(Event, i64)>]) -> Rows<Event> {
+    let mut latest: BTreeMap<Text, (i64, i64)> = BTreeMap::new();
+    for epoch in changes {
+        let came = rows(std::slice::from_ref(epoch)).into_iter().filter(|(_, count)| *count > 0);
+        for ((key, row), _) in came {
+            let entry = latest.entry(key).or_insert(row);
+            *entry = row.max(*entry);
+        }
+    }
+    latest.into_iter().map(|row| (row, 1)).collect()
+}
+
+fn event(random: &mut StdRng) -> Event {
+    (key(random), (random.random_range(0..5), random.random_range(0..5)))
+}
+
 #[test]
 fn latest() {
-    let event = |random: &mut StdRng| (key(random), (random.random_range(0..5), random.random_range(0..5)));
-    prove(
-        true,
+    prove(true, event, |events: Collection<'_, Event>| events.latest("latest"), latest_of);
+}
+
+/// Where equal rows are on one worker, each worker sends the greatest that is there when all is added up, and no other.
+#[test]
+fn latest_of_persisted_rows() {
+    prove(true, event, |events: Collection<'_, Event>| events.persist("events").latest("latest"), latest_of);
+}
+
+/// Of rows that are only ever added, those may be left out that are not the greatest.
+#[test]
+fn latest_of_rows_that_each_worker_has_combined() {
+    prove_added(event, |events: Collection<'_, Event>| events.appended().latest("latest"), latest_of);
+    prove_added(
         event,
-        |events: Collection<'_, (Text, (i64, i64))>| events.latest("latest"),
-        |changes| {
-            let mut latest: BTreeMap<Text, (i64, i64)> = BTreeMap::new();
-            for epoch in changes {
-                let came = rows(std::slice::from_ref(epoch)).into_iter().filter(|(_, count)| *count > 0);
-                for ((key, row), _) in came {
-                    let entry = latest.entry(key).or_insert(row);
-                    *entry = row.max(*entry);
-                }
-            }
-            latest.into_iter().map(|row| (row, 1)).collect()
+        |events: Collection<'_, Event>| {
+            let greatest = events.combine_by_key(|_key, rows, out| out.extend(rows.last()));
+            greatest.stateful::<(i64, i64)>("latest", |_key, state, rows, out| {
+                out.extend(state.last().max(rows.last()));
+            })
         },
+        latest_of,
     );
 }
 
