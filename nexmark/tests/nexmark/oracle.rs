@@ -102,6 +102,11 @@ impl Oracle {
         .expect("a row");
     }
 
+    /// What a question comes to that has a number as its answer.
+    pub(crate) fn number(&self, sql: &str) -> i64 {
+        self.0.query_row(sql, [], |row| row.get(0)).unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
     /// The rows of a query, in the order of their columns in the output, sorted.
     pub(crate) fn rows(&self, query: &str, output: &OutputShape) -> Vec<Cells> {
         let mut statement = self.0.prepare(sql(query)).unwrap_or_else(|error| panic!("{query}: {error}"));
