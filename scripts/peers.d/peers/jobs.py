@@ -245,8 +245,8 @@ def drain(bench: Bench, variant: Variant, source: str, records: int) -> Row:
             row.seconds = (ended - job.engine.began_ms) / 1000
             row.records = records
             counting = row.seconds - row.startup_s
-            # A start varies by some tenths of a second, so less than that says nothing.
-            if counting > 0.5:
+            # Starts vary, by tenths of a second or, where they are long, by much more: less than that says nothing.
+            if counting > max(0.5, row.startup_s / 4):
                 row.records_per_s = records / counting
                 row.processor_s_per_million = max(0.0, processor - start_processor) / records * 1e6
             job.finish(row, 0)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -48,9 +49,8 @@ def order(there: dict[str, list[Variant]]) -> list[Variant]:
     return [variant for turn in turns for variant in turn]
 
 
-def measure(asked: options.Options, bench: Bench, turns: list[Variant], lines: report.Lines) -> list[Row]:
+def measure(asked: options.Options, bench: Bench, turns: list[Variant], lines: report.Lines, rows: list[Row]) -> None:
     """All jobs of one engine after the other, alone on the broker."""
-    rows: list[Row] = []
 
     def add(row: Row) -> None:
         rows.append(row)
@@ -63,7 +63,6 @@ def measure(asked: options.Options, bench: Bench, turns: list[Variant], lines: r
         for per_second in asked.rates:
             say(f"{variant.name}: {per_second} records a second")
             add(jobs.rate(bench, variant, per_second, asked.seconds))
-    return rows
 
 
 def prepare(topics: Topics, records: int) -> None:
@@ -97,12 +96,13 @@ def run(asked: options.Options) -> int:
         with Broker(work / "kafka") as broker:
             topics = Topics(broker, meter, folder / "logs")
             prepare(topics, asked.records)
-            rows += measure(asked, Bench(broker, topics, work, folder / "logs", asked.keep), order(there), lines)
+            measure(asked, Bench(broker, topics, work, folder / "logs", asked.keep), order(there), lines, rows)
     finally:
         if not asked.keep:
             shutil.rmtree(work, ignore_errors=True)
-    text = report.table(rows, about)
-    (folder / "table.txt").write_text(text)
+        # Also of a run that was stopped: as far as it came.
+        text = report.table(rows, about)
+        (folder / "table.txt").write_text(text)
     print(text, end="")
     report.picture(folder / "results.jsonl", folder / "peers.svg")
     say(f"table.txt, results.jsonl and peers.svg are in {folder}")
@@ -119,7 +119,7 @@ def main() -> int:
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     try:
         return run(asked)
-    except InstallError as error:
+    except (InstallError, OSError, subprocess.SubprocessError) as error:
         say(f"FAILED: {error}")
     except KeyboardInterrupt:
         say("stopped")
