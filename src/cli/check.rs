@@ -11,8 +11,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::metadata::Metadata;
 
 use super::options::RunArgs;
+use super::plan::Plan;
+use super::processes::hosts;
 use super::resume::{identity, state_options};
-use super::run::{Plan, hosts};
 use super::{formats, out};
 use crate::fault::Fault;
 use crate::feed::kafka::{From, OnDataLoss};

@@ -8,8 +8,8 @@ use cutwater_dataflows::format::{Avro, Protobuf};
 use cutwater_dataflows::lateness::with_lateness;
 use cutwater_dataflows::{Binding, Build, Format, Shape, format};
 
+use super::bind::bind;
 use super::options::RunArgs;
-use super::run::bind;
 use super::usage;
 use crate::fault::Fault;
 use crate::schema_registry::{Asked, Registry};

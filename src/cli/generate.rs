@@ -7,9 +7,10 @@ use anyhow::Result;
 use clap::Command;
 use cutwater_dataflows::{Entry, Envelope, Samples, Shape};
 
+use super::bind::bind;
 use super::kafka::KafkaArgs;
 use super::options::LogArgs;
-use super::{find_entry, log, out, run, usage};
+use super::{find_entry, log, out, usage};
 use crate::kafka::topics::Making;
 use crate::produce::pace::Rate;
 use crate::produce::samples::{self, Amount, Destination, Lines, Topics};
@@ -131,7 +132,7 @@ fn topics(typed: &[String], inputs: &[(String, bool)]) -> Result<BTreeMap<String
     let mut topics: BTreeMap<String, String> =
         names.iter().map(|name| (name.clone(), name.clone())).collect();
     for text in typed {
-        let (input, topic) = run::bind("--topic", text, "input", &names)?;
+        let (input, topic) = bind("--topic", text, "input", &names)?;
         if topic.is_empty() {
             return Err(usage(format!("--topic {text}: the topic's name is empty")));
         }

@@ -4,12 +4,13 @@ use anyhow::Result;
 use nix::sys::signal::{Signal, raise};
 
 use super::options::RunArgs;
+use super::running::Running;
+use super::served::Served;
 use super::{log, usage};
-use crate::live::run::{Live, Shown};
-use crate::live::screen::Place;
-use crate::serve::views::Views;
+pub(super) use crate::live::run::Live;
+use crate::live::run::Shown;
+pub(super) use crate::live::screen::Place;
 use crate::shown::count;
-use crate::status::Status;
 
 /// Where the table is drawn, if it is asked for. `rows`: some go to standard output. `watched`: the run's processes are started
 /// by this one.
@@ -54,22 +55,25 @@ pub(super) fn place(args: &RunArgs, quiet: bool, rows: bool, watched: bool) -> R
     })
 }
 
-/// Draws the table from now on.
+/// Draws the table from now on, if there is a place for it.
 ///
 /// # Errors
 /// If the terminal can't be set up.
-pub(super) fn start(
-    place: Place,
-    args: &RunArgs,
-    dataflow: &str,
-    status: Status,
-    views: Views,
-) -> Result<Live> {
+pub(super) fn start(place: Option<Place>, running: &Running<'_>, served: &Served) -> Result<Option<Live>> {
+    let (Some(place), Some(views)) = (place, served.views()) else { return Ok(None) };
+    let args = running.args;
     let workers = (args.workers.get() * args.processes.get()) as u64;
     let title = format!("{}, q stops it", count(workers, "worker"));
     // As Ctrl-C does where nobody has taken the terminal; it fails where there is no such signal.
     let ask_to_stop = || {
         let _ = raise(Signal::SIGINT);
     };
-    Live::start(place, Shown { dataflow: dataflow.to_owned(), title, status, views, ask_to_stop })
+    let shown = Shown {
+        dataflow: running.dataflow.name().to_owned(),
+        title,
+        status: running.status.clone(),
+        views: views.clone(),
+        ask_to_stop,
+    };
+    Live::start(place, shown).map(Some)
 }

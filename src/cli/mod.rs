@@ -2,6 +2,7 @@
 
 #[cfg(feature = "bench")]
 mod bench;
+mod bind;
 mod check;
 mod completions;
 mod config;
@@ -16,17 +17,28 @@ mod ledger;
 mod list;
 #[cfg(feature = "live")]
 mod live;
+#[cfg(not(feature = "live"))]
+#[path = "not_live.rs"]
+mod live;
 pub mod log;
 mod log_lines;
 mod new;
 mod options;
 pub mod out;
+mod plan;
+mod processes;
 mod produce;
 mod progress;
 mod redact;
 mod reinject;
 mod resume;
 mod run;
+mod running;
+#[cfg(feature = "http")]
+mod served;
+#[cfg(not(feature = "http"))]
+#[path = "unserved.rs"]
+mod served;
 mod state;
 mod support;
 mod test;

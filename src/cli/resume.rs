@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use cutwater_dataflows::{Build, Shape};
 
+use super::bind::bind;
 use super::options::RunArgs;
-use super::run::bind;
 use crate::cluster::Connected;
 use crate::fault::Fault;
 use crate::feed::kafka::{KafkaFeeds, OnDataLoss};

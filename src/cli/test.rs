@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::kafka::duration;
 use super::options::workers;
-use super::{formats, log, out, run, usage};
+use super::{formats, log, out, usage};
 use crate::shown::{count, shown};
 
 /// What `--help` says above the options.
@@ -347,6 +347,6 @@ fn update(wanted: &[Wanted], about: &str) -> Result<()> {
 fn bind<'a>(option: &str, text: &'a str, what: &str, names: &'a [String]) -> Result<(&'a str, &'a Path)> {
     match (names, text.split_once('=')) {
         ([only], Some((name, _))) if only != name && Path::new(text).exists() => Ok((only, Path::new(text))),
-        _ => run::bind(option, text, what, names).map(|(name, path)| (name, Path::new(path))),
+        _ => super::bind::bind(option, text, what, names).map(|(name, path)| (name, Path::new(path))),
     }
 }
