@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use cutwater_dataflows::clock::FlowTime;
-use cutwater_dataflows::digest::digested;
+use cutwater_dataflows::digest::{DigestPart, digested};
+use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::flow::Persistence;
 use cutwater_dataflows::operators::accumulate::accumulate;
 use cutwater_dataflows::render::{Encoded, Renderer, RendererOf, Wanted, json, render};
 use cutwater_dataflows::source::Driver;
-use cutwater_dataflows::{Build, Epoch, Flow, OutputShape, Shape, dead_letter, panics};
+use cutwater_dataflows::{Build, Epoch, Flow, Output, OutputShape, Shape, dead_letter, panics};
 use timely::CommunicationConfig;
 use timely::communication::AllocatorBuilder;
 use timely::dataflow::operators::probe::Handle;
 use timely::dataflow::operators::{Concatenate, Probe};
+use timely::dataflow::{Scope, Stream};
 use timely::worker::Worker;
 
 use crate::epoch::{Clock, EpochOptions, announce};
@@ -343,89 +345,18 @@ impl Setup {
         let publisher = (place.worker == 0)
             .then(|| self.publisher.lock().unwrap_or_else(PoisonError::into_inner).take())
             .flatten();
-        let begin = self.state.as_ref().filter(|state| state.resume.last() > 0).map(|s| s.resume.begin());
         // Before the graph: a worker that fails here builds none, instead of another one than its peers.
-        let feeds: Vec<(String, Topics, Box<dyn Feed>)> = self
-            .shape
-            .inputs
-            .iter()
-            .map(|input| {
-                let begin = begin.as_ref().map(|begin| begin.of(input));
-                let feed = self
-                    .feeds
-                    .open(input, place, begin.as_ref())
-                    .with_context(|| format!("opening input {input:?}"))?;
-                let mut begin = begin.unwrap_or_default();
-                for (topic, partitions) in &mut begin {
-                    partitions.retain(|&partition, _| place.owns(topic, partition));
-                }
-                Ok((input.clone(), begin, feed))
-            })
-            .collect::<Result<_>>()?;
-        let resume = self.state.as_ref().map(|state| &state.resume);
+        let feeds = self.open(place)?;
+        let resume = self.resume();
         let first = resume.map_or(0, |resume| resume.checkpoint) + 1;
         let clock = Clock::new(self.epochs, first, Arc::clone(&self.time));
         clock.borrow_mut().replays_through(resume.map_or(0, |resume| resume.last()));
-        let sources: Vec<(String, Shared)> = feeds
-            .into_iter()
-            .map(|(input, begin, feed)| {
-                let source =
-                    Shared::new(feed, &input, &begin, resume, &clock, &self.fault, &self.dead_letters)
-                        .with_context(|| format!("resuming input {input:?}"))?;
-                Ok((input, source))
-            })
-            .collect::<Result<_>>()?;
-        let drivers = sources.clone();
+        let sources = self.sources(feeds, &clock)?;
         let probe = Handle::<Epoch>::new();
         self.status.start();
         let tally = self.status.is_measured().then(|| Tally::start(worker)).flatten();
         worker.dataflow_named(self.dataflow.name(), |scope| {
-            announce(scope, &clock);
-            let driver = move |input: &str| -> Box<dyn Driver> {
-                let (_, source) =
-                    drivers.iter().find(|(name, _)| name == input).expect("the shape names every input");
-                Box::new(source.clone())
-            };
-            let checkpoints = self.state.as_ref().and_then(|state| state.checkpoints.clone());
-            let checkpoints = checkpoints.filter(|_| place.worker == 0);
-            let persistence = self.state.as_ref().map(|state| {
-                let writers = Arc::clone(&state.writers);
-                Persistence {
-                    writers: Box::new(move |collection, sharding| {
-                        writers.writer(collection, place, sharding)
-                    }),
-                    barriers: barriers(scope, &clock, checkpoints.clone()),
-                }
-            });
-            let before = resume.filter(|resume| resume.checkpoint > 0).map(|resume| resume.times.clone());
-            let time = FlowTime { before, wakers: clock.borrow().wakers().clone() };
-            let parts = Flow::build(scope, &*self.dataflow, Box::new(driver), persistence, time);
-            let mut digests = Vec::new();
-            let mut rendered = Vec::new();
-            let mut views = Vec::new();
-            for (number, (output, leaving)) in parts.outputs.into_iter().zip(&self.leaving).enumerate() {
-                let name = output.shape.name;
-                let mut changes = (output.changes)(leaving.snapshot || self.viewed);
-                if self.state.is_some() {
-                    let digest;
-                    (changes, digest) = digested(changes, number);
-                    digests.push(digest);
-                }
-                if self.viewed {
-                    let all = Wanted { from: Some(0), keys: false };
-                    let name = format!("{name}, for views");
-                    views.push(render(&name, changes.clone(), Arc::new(Encoded), all));
-                }
-                if leaving.at_end {
-                    changes = accumulate(changes);
-                }
-                rendered.push(render(&name, changes, Arc::clone(&leaving.renderer), leaving.wanted));
-            }
-            let letters = scope.concatenate(parts.dead_letters);
-            let wanted = wanted(resume.map(|resume| resume.published));
-            rendered.push(render(DEAD_LETTERS, letters, dead_letter::renderer(), wanted));
-            publish(scope, rendered, views, digests, parts.reports, publisher).probe_with(&probe);
-            collect_parts(scope, parts.checkpoint_parts, checkpoints);
+            self.build(scope, place, &clock, sources.clone(), publisher, &probe);
         });
         let carry = tally.map(|tally| {
             let restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -436,6 +367,120 @@ impl Setup {
         let replayed = resume.map_or(0, |resume| resume.last());
         Ok(WorkerLoop { sources, clock, probe, stop, time, nudged, dead_letters, replayed, carry })
     }
+
+    fn resume(&self) -> Option<&Arc<Resume>> {
+        self.state.as_ref().map(|state| &state.resume)
+    }
+
+    /// The feed of each input for the worker at `place`, and from where it is read.
+    ///
+    /// # Errors
+    /// If one can't be opened.
+    fn open(&self, place: Place) -> Result<Vec<Opened>> {
+        let begin = self.resume().filter(|resume| resume.last() > 0).map(|resume| resume.begin());
+        let open = |input: &String| {
+            let begin = begin.as_ref().map(|begin| begin.of(input));
+            let feed = self
+                .feeds
+                .open(input, place, begin.as_ref())
+                .with_context(|| format!("opening input {input:?}"))?;
+            let mut begin = begin.unwrap_or_default();
+            for (topic, partitions) in &mut begin {
+                partitions.retain(|&partition, _| place.owns(topic, partition));
+            }
+            Ok((input.clone(), begin, feed))
+        };
+        self.shape.inputs.iter().map(open).collect()
+    }
+
+    /// The source of each input.
+    ///
+    /// # Errors
+    /// If one can't resume.
+    fn sources(&self, feeds: Vec<Opened>, clock: &Rc<RefCell<Clock>>) -> Result<Vec<(String, Shared)>> {
+        let source = |(input, begin, feed): Opened| {
+            let resume = self.resume();
+            let source = Shared::new(feed, &input, &begin, resume, clock, &self.fault, &self.dead_letters)
+                .with_context(|| format!("resuming input {input:?}"))?;
+            Ok((input, source))
+        };
+        feeds.into_iter().map(source).collect()
+    }
+
+    /// Builds the dataflow in `scope`, from its sources to what publishes its outputs.
+    fn build(
+        &self,
+        scope: Scope<'_, Epoch>,
+        place: Place,
+        clock: &Rc<RefCell<Clock>>,
+        sources: Vec<(String, Shared)>,
+        publisher: Option<Publisher>,
+        probe: &Handle<Epoch>,
+    ) {
+        announce(scope, clock);
+        let driver = move |input: &str| -> Box<dyn Driver> {
+            let (_, source) =
+                sources.iter().find(|(name, _)| name == input).expect("the shape names every input");
+            Box::new(source.clone())
+        };
+        let checkpoints = self.state.as_ref().and_then(|state| state.checkpoints.clone());
+        let checkpoints = checkpoints.filter(|_| place.worker == 0);
+        let persistence = self.state.as_ref().map(|state| {
+            let writers = Arc::clone(&state.writers);
+            Persistence {
+                writers: Box::new(move |collection, sharding| writers.writer(collection, place, sharding)),
+                barriers: barriers(scope, clock, checkpoints.clone()),
+            }
+        });
+        let resume = self.resume();
+        let before = resume.filter(|resume| resume.checkpoint > 0).map(|resume| resume.times.clone());
+        let time = FlowTime { before, wakers: clock.borrow().wakers().clone() };
+        let parts = Flow::build(scope, &*self.dataflow, Box::new(driver), persistence, time);
+        let Rendered { mut rows, views, digests } = self.render(parts.outputs);
+        let letters = scope.concatenate(parts.dead_letters);
+        let wanted = wanted(resume.map(|resume| resume.published));
+        rows.push(render(DEAD_LETTERS, letters, dead_letter::renderer(), wanted));
+        publish(scope, rows, views, digests, parts.reports, publisher).probe_with(probe);
+        collect_parts(scope, parts.checkpoint_parts, checkpoints);
+    }
+
+    /// Renders the outputs, for their sinks and for views.
+    fn render<'s>(&self, outputs: Vec<Output<'s>>) -> Rendered<'s> {
+        let mut rendered = Rendered::default();
+        for (number, (output, leaving)) in outputs.into_iter().zip(&self.leaving).enumerate() {
+            let name = output.shape.name;
+            let mut changes = (output.changes)(leaving.snapshot || self.viewed);
+            if self.state.is_some() {
+                let digest;
+                (changes, digest) = digested(changes, number);
+                rendered.digests.push(digest);
+            }
+            if self.viewed {
+                let all = Wanted { from: Some(0), keys: false };
+                let name = format!("{name}, for views");
+                rendered.views.push(render(&name, changes.clone(), Arc::new(Encoded), all));
+            }
+            if leaving.at_end {
+                changes = accumulate(changes);
+            }
+            rendered.rows.push(render(&name, changes, Arc::clone(&leaving.renderer), leaving.wanted));
+        }
+        rendered
+    }
+}
+
+/// An input with its feed, and from where that is read.
+type Opened = (String, Topics, Box<dyn Feed>);
+
+/// What the outputs are on their way to who publishes them.
+#[derive(Default)]
+struct Rendered<'s> {
+    /// Of each output, for its sinks.
+    rows: Vec<Stream<'s, Epoch, FlatBatch>>,
+    /// Of each output, for views, where there are any.
+    views: Vec<Stream<'s, Epoch, FlatBatch>>,
+    /// Of each output, where a state is kept.
+    digests: Vec<Stream<'s, Epoch, Vec<DigestPart>>>,
 }
 
 /// A worker's part in a run, between the steps of its dataflow.

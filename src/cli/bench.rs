@@ -210,14 +210,8 @@ fn cluster(args: &BenchArgs) -> Result<Option<Settings>> {
     }
 }
 
-fn options(args: &BenchArgs, quiet: bool) -> Result<Options> {
-    let cluster = cluster(args)?;
-    if args.workers.get() * args.processes.get() > MOST_WORKERS {
-        return Err(usage(format!(
-            "--workers {} of --processes {}: more than {MOST_WORKERS} workers in all",
-            args.workers, args.processes
-        )));
-    }
+/// What is generated.
+fn workload(args: &BenchArgs) -> Result<Spec> {
     let zipf = args.workload == Law::Zipf;
     let words = args.words.unwrap_or(if zipf { 10 } else { 1 }) as usize;
     let vocabulary = args.vocabulary.unwrap_or(if zipf { 200_000 } else { 5_000 }) as usize;
@@ -226,12 +220,15 @@ fn options(args: &BenchArgs, quiet: bool) -> Result<Options> {
             "--partitions: each partition has words of its own, so --vocabulary has to be as large",
         ));
     }
-    let workload =
-        Spec { law: args.workload, words, vocabulary, partitions: args.partitions, seed: args.seed };
-    let records = match (&cluster, args.records) {
-        (Some(_), records) => records.unwrap_or(RECORDS),
-        (None, records) => {
-            let capacity = bench::in_process_capacity(&workload);
+    Ok(Spec { law: args.workload, words, vocabulary, partitions: args.partitions, seed: args.seed })
+}
+
+/// How many records there are of a workload.
+fn records(args: &BenchArgs, is_cluster: bool, workload: &Spec) -> Result<u64> {
+    match (is_cluster, args.records) {
+        (true, records) => Ok(records.unwrap_or(RECORDS)),
+        (false, records) => {
+            let capacity = bench::in_process_capacity(workload);
             let records = records.unwrap_or(capacity);
             if records > capacity {
                 return Err(usage(format!(
@@ -239,13 +236,16 @@ fn options(args: &BenchArgs, quiet: bool) -> Result<Options> {
                     HumanCount(capacity)
                 )));
             }
-            records
+            Ok(records)
         }
-    };
+    }
+}
+
+/// Refuses rates that can't be measured for so long.
+fn check_rates(args: &BenchArgs, seconds: u32) -> Result<()> {
     if args.svg.is_some() && args.rates == Rates::None {
         return Err(usage("--svg shows latencies at offered rates: it needs --rates"));
     }
-    let seconds = args.seconds.unwrap_or(if cluster.is_some() { 10 } else { 3 });
     if let Rates::These(rates) = &args.rates
         && let Some(rate) = rates.iter().find(|&&rate| rate * f64::from(seconds) > MOST)
     {
@@ -254,6 +254,21 @@ fn options(args: &BenchArgs, quiet: bool) -> Result<Options> {
             HumanCount(MOST as u64)
         )));
     }
+    Ok(())
+}
+
+fn options(args: &BenchArgs, quiet: bool) -> Result<Options> {
+    let cluster = cluster(args)?;
+    if args.workers.get() * args.processes.get() > MOST_WORKERS {
+        return Err(usage(format!(
+            "--workers {} of --processes {}: more than {MOST_WORKERS} workers in all",
+            args.workers, args.processes
+        )));
+    }
+    let workload = workload(args)?;
+    let records = records(args, cluster.is_some(), &workload)?;
+    let seconds = args.seconds.unwrap_or(if cluster.is_some() { 10 } else { 3 });
+    check_rates(args, seconds)?;
     Ok(Options {
         cluster,
         workload,

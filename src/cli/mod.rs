@@ -319,23 +319,14 @@ fn on_dataflows(command: Command, registry: &[Entry]) -> Command {
         }))
 }
 
-/// The command line, with a subcommand of `run` and its like for each dataflow.
-fn command(registry: &[Entry]) -> Command {
-    let run = RunArgs::augment_args(Command::new("run")).about("Run a dataflow").long_about(
-        "Run a dataflow: read its inputs from Kafka, keep its outputs exact, epoch by epoch.\n\n\
-         `cutwater run DATAFLOW --help` lists these options and the dataflow's own.",
-    );
-    let check = RunArgs::augment_args(Command::new("check"))
-        .about(check::ABOUT.lines().next())
-        .long_about(check::ABOUT);
-    let test = TestArgs::augment_args(Command::new("test"))
-        .about(test::ABOUT.lines().next())
-        .long_about(test::ABOUT);
-    let explain = ExplainArgs::augment_args(Command::new("explain"))
-        .about(explain::ABOUT.lines().next())
-        .long_about(explain::ABOUT);
-    #[cfg(feature = "demo")]
-    let demo = DemoArgs::augment_args(Command::new("demo"))
+/// A command with these options. `about`: what `--help` says above them.
+fn of<A: Args>(name: &'static str, about: &'static str) -> Command {
+    A::augment_args(Command::new(name)).about(about.lines().next()).long_about(about)
+}
+
+#[cfg(feature = "demo")]
+fn demo() -> Command {
+    DemoArgs::augment_args(Command::new("demo"))
         .about("Show word-count at work: an in-process broker, a generator, a live table; no Kafka needed")
         .long_about(
             "Show word-count at work, without a Kafka: start librdkafka's in-process broker, write text with the \
@@ -345,7 +336,18 @@ fn command(registry: &[Entry]) -> Command {
              its time is over, or with q or Ctrl-C. Then it counts what is left, compares all counts with an \
              independent recount of what was generated, prints the 10 most frequent words, as the rows that they \
              are, to standard output where that is not a terminal with the table, and fails if any count is wrong.",
-        );
+        )
+}
+
+/// The command line, with a subcommand of `run` and its like for each dataflow.
+fn command(registry: &[Entry]) -> Command {
+    let run = RunArgs::augment_args(Command::new("run")).about("Run a dataflow").long_about(
+        "Run a dataflow: read its inputs from Kafka, keep its outputs exact, epoch by epoch.\n\n\
+         `cutwater run DATAFLOW --help` lists these options and the dataflow's own.",
+    );
+    let check = of::<RunArgs>("check", check::ABOUT);
+    let test = of::<TestArgs>("test", test::ABOUT);
+    let explain = of::<ExplainArgs>("explain", explain::ABOUT);
     LogArgs::augment_args(Command::new("cutwater"))
         .version(env!("CARGO_PKG_VERSION"))
         .about("Exact, incremental answers over Kafka: every output belongs to a cut of the input")
@@ -354,44 +356,24 @@ fn command(registry: &[Entry]) -> Command {
         .disable_help_subcommand(true)
         .subcommands([
             #[cfg(feature = "demo")]
-            demo,
+            demo(),
             on_dataflows(run, registry),
             on_dataflows(test, registry),
             on_dataflows(check, registry),
             on_dataflows(explain, registry),
-            GenerateArgs::augment_args(Command::new("generate"))
-                .about(generate::ABOUT.lines().next())
-                .long_about(generate::ABOUT),
-            ProduceArgs::augment_args(Command::new("produce"))
-                .about(produce::ABOUT.lines().next())
-                .long_about(produce::ABOUT),
-            ReinjectArgs::augment_args(Command::new("reinject"))
-                .about(reinject::ABOUT.lines().next())
-                .long_about(reinject::ABOUT),
+            of::<GenerateArgs>("generate", generate::ABOUT),
+            of::<ProduceArgs>("produce", produce::ABOUT),
+            of::<ReinjectArgs>("reinject", reinject::ABOUT),
             #[cfg(feature = "bench")]
-            BenchArgs::augment_args(Command::new("bench"))
+            of::<BenchArgs>("bench", bench::ABOUT)
                 // It fills topics: a cluster that a variable happens to name is not one to be filled.
-                .mut_arg("brokers", |arg| arg.env(Resettable::<OsStr>::Reset))
-                .about(bench::ABOUT.lines().next())
-                .long_about(bench::ABOUT),
-            StateArgs::augment_args(Command::new("state"))
-                .about(state::ABOUT.lines().next())
-                .long_about(state::ABOUT),
-            LedgerArgs::augment_args(Command::new("ledger"))
-                .about(ledger::ABOUT.lines().next())
-                .long_about(ledger::ABOUT),
-            SupportArgs::augment_args(Command::new("support"))
-                .about(support::ABOUT.lines().next())
-                .long_about(support::ABOUT),
-            NewArgs::augment_args(Command::new("new"))
-                .about(new::ABOUT.lines().next())
-                .long_about(new::ABOUT),
-            CompletionsArgs::augment_args(Command::new("completions"))
-                .about(completions::COMPLETIONS.lines().next())
-                .long_about(completions::COMPLETIONS),
-            ManArgs::augment_args(Command::new("man"))
-                .about(completions::MAN.lines().next())
-                .long_about(completions::MAN),
+                .mut_arg("brokers", |arg| arg.env(Resettable::<OsStr>::Reset)),
+            of::<StateArgs>("state", state::ABOUT),
+            of::<LedgerArgs>("ledger", ledger::ABOUT),
+            of::<SupportArgs>("support", support::ABOUT),
+            of::<NewArgs>("new", new::ABOUT),
+            of::<CompletionsArgs>("completions", completions::COMPLETIONS),
+            of::<ManArgs>("man", completions::MAN),
             Command::new("list").about("List the dataflows, what they read and write, and their options"),
         ])
         .mut_args(|arg| arg.global(true))

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use rdkafka::consumer::Consumer as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _, OwnedHeaders, Timestamp};
 use rdkafka::{Offset, TopicPartitionList};
@@ -113,18 +113,7 @@ pub(super) fn each(
     let mut list = TopicPartitionList::new();
     let mut open: BTreeMap<i32, i64> = BTreeMap::new();
     for (partition, from) in from {
-        let asking = || format!("asking for the end of {topic} partition {partition}");
-        let (first, end) = all.fetch_watermarks(topic, partition, REQUEST).with_context(asking)?;
-        let deadline = Instant::now() + settings.connect_timeout;
-        while consumer.fetch_watermarks(topic, partition, REQUEST).with_context(asking)?.1 < end {
-            if Instant::now() > deadline {
-                bail!(
-                    "{topic} partition {partition}: an open transaction of another program holds records back, and what was put \
-                     back may be among them; end that program first"
-                );
-            }
-            std::thread::sleep(PAUSE);
-        }
+        let (first, end) = bounds(&consumer, &all, (topic, partition), settings.connect_timeout)?;
         let from = from.max(first);
         if from < end {
             list.add_partition_offset(topic, partition, Offset::Offset(from))?;
@@ -165,4 +154,29 @@ pub(super) fn each(
         }
     }
     Ok(())
+}
+
+/// The first offset of a partition and its end now, once all is committed up to there. `all` sees also what is not.
+///
+/// # Errors
+/// If the cluster does not answer, or an open transaction holds records back for longer than `timeout`.
+fn bounds<C: ConsumerContext>(
+    committed: &BaseConsumer<C>,
+    all: &BaseConsumer<C>,
+    (topic, partition): (&str, i32),
+    timeout: Duration,
+) -> Result<(i64, i64)> {
+    let asking = || format!("asking for the end of {topic} partition {partition}");
+    let (first, end) = all.fetch_watermarks(topic, partition, REQUEST).with_context(asking)?;
+    let deadline = Instant::now() + timeout;
+    while committed.fetch_watermarks(topic, partition, REQUEST).with_context(asking)?.1 < end {
+        if Instant::now() > deadline {
+            bail!(
+                "{topic} partition {partition}: an open transaction of another program holds records back, and what was put \
+                 back may be among them; end that program first"
+            );
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok((first, end))
 }

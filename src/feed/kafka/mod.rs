@@ -1,6 +1,7 @@
 //! The Kafka feed: partitions by `assign`, read in batches, from and to offsets that are known before.
 
 mod ask;
+mod batch;
 mod damage;
 mod discovery;
 mod leaders;
@@ -15,14 +16,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use rdkafka::consumer::BaseConsumer;
 
 use super::{Feed, Feeds, Place};
 use crate::fault::Fault;
 use crate::kafka::access::Act;
-use crate::kafka::client::Settings;
+use crate::kafka::client::{Client, Settings};
 use crate::kafka::identity::Pinned;
 use crate::kafka::retry::retry;
-use crate::kafka::topics::{self, Missing, Pattern};
+use crate::kafka::topics::{self, Missing, Pattern, Topic};
 use crate::shown::count;
 use crate::state::cut::Topics;
 use crate::status::Status;
@@ -123,48 +125,8 @@ impl KafkaFeeds {
         // A bounded run reads what is there now; nothing that comes later concerns it.
         let search = Search { patterns, written, closed: reading.until_end };
         let ids = Pinned::default();
-        let look = || retry(fault, || search.look(&client, &ids));
-        let missing = |error: &anyhow::Error| error.is::<Missing>();
-        let topics =
-            topics::settled(fault, look, |topics| !topics.as_ref().is_err_and(missing)).map_err(|error| {
-                match error.downcast_ref::<Missing>() {
-                    Some(missing) if settings.is_hidden(&client, missing.name()) => {
-                        settings.denied(Act::Read(missing.name()))
-                    }
-                    Some(missing) => {
-                        anyhow!(
-                            "{missing} (to make it: {})",
-                            topics::how_to_make(&settings.brokers, missing.name())
-                        )
-                    }
-                    None => error,
-                }
-            })?;
-        for (input, patterns) in &inputs {
-            for pattern in patterns {
-                let partitions: i32 = topics
-                    .iter()
-                    .filter(|(topic, _)| pattern.matches(topic))
-                    .map(|(_, partitions)| partitions)
-                    .sum();
-                let count = |partitions: i32| count(partitions.unsigned_abs().into(), "partition");
-                match pattern {
-                    Pattern::Regex { typed, .. } if partitions == 0 && reading.until_end => bail!(
-                        "input {input}: no topic matches {typed}: --until-end reads what is there now, and that is \
-                         nothing"
-                    ),
-                    Pattern::Regex { typed, .. } if partitions == 0 => {
-                        tracing::warn!("input {input}: no topic matches {typed} yet; looking for new ones");
-                    }
-                    Pattern::Regex { typed, .. } => {
-                        tracing::info!("input {input}: topics {typed}, {}", count(partitions))
-                    }
-                    Pattern::Name(name) => {
-                        tracing::info!("input {input}: topic {name}, {}", count(partitions))
-                    }
-                }
-            }
-        }
+        let topics = find(&settings, &client, &search, &ids, fault)?;
+        tell(&inputs, &topics, reading.until_end)?;
         let partitions: Vec<(String, i32)> = topics
             .iter()
             .flat_map(|(topic, partitions)| (0..*partitions).map(move |partition| (topic.clone(), partition)))
@@ -202,6 +164,65 @@ impl KafkaFeeds {
     pub fn show_lag(&self, status: &Status) {
         self.watch.show(status.clone());
     }
+}
+
+/// Finds the topics that are searched for, once all are there that are named.
+///
+/// # Errors
+/// If no broker answers in time, or a topic stays missing: that says how to make it.
+fn find(
+    settings: &Settings,
+    client: &BaseConsumer<Client>,
+    search: &Search,
+    ids: &Pinned,
+    fault: &Fault,
+) -> Result<Vec<Topic>> {
+    let look = || retry(fault, || search.look(client, ids));
+    let missing = |error: &anyhow::Error| error.is::<Missing>();
+    topics::settled(fault, look, |topics| !topics.as_ref().is_err_and(missing)).map_err(|error| {
+        match error.downcast_ref::<Missing>() {
+            Some(missing) if settings.is_hidden(client, missing.name()) => {
+                settings.denied(Act::Read(missing.name()))
+            }
+            Some(missing) => {
+                anyhow!("{missing} (to make it: {})", topics::how_to_make(&settings.brokers, missing.name()))
+            }
+            None => error,
+        }
+    })
+}
+
+/// Says which topics each input reads.
+///
+/// # Errors
+/// If none matches, and the run would not wait for one: with `until_end`.
+fn tell(inputs: &BTreeMap<String, Vec<Pattern>>, topics: &[Topic], until_end: bool) -> Result<()> {
+    for (input, patterns) in inputs {
+        for pattern in patterns {
+            let partitions: i32 = topics
+                .iter()
+                .filter(|(topic, _)| pattern.matches(topic))
+                .map(|(_, partitions)| partitions)
+                .sum();
+            let count = |partitions: i32| count(partitions.unsigned_abs().into(), "partition");
+            match pattern {
+                Pattern::Regex { typed, .. } if partitions == 0 && until_end => bail!(
+                    "input {input}: no topic matches {typed}: --until-end reads what is there now, and that is \
+                     nothing"
+                ),
+                Pattern::Regex { typed, .. } if partitions == 0 => {
+                    tracing::warn!("input {input}: no topic matches {typed} yet; looking for new ones");
+                }
+                Pattern::Regex { typed, .. } => {
+                    tracing::info!("input {input}: topics {typed}, {}", count(partitions))
+                }
+                Pattern::Name(name) => {
+                    tracing::info!("input {input}: topic {name}, {}", count(partitions))
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 impl KafkaFeeds {

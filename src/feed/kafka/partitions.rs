@@ -16,11 +16,12 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::super::{Budget, Each, Feed, Place, Polled, Took, Waker};
+use super::super::{Budget, Each, Feed, Place, Polled, Waker};
 use super::ask::{Asker, Ends};
+use super::batch::{Batch, Told};
 use super::damage::{self, Damage, Trouble, is_of_a_place};
 use super::discovery::Found;
-use super::partition::{Partition, Spot};
+use super::partition::Partition;
 use super::start::{Start, There, Wanted, available, starts};
 use super::watch::{Read, Watch};
 use super::{From, OnDataLoss, REQUEST, Reading};
@@ -29,7 +30,7 @@ use crate::fold::Folded;
 use crate::kafka::access::Act;
 use crate::kafka::client::{Client, Settings};
 use crate::kafka::identity::{Ids, Pinned};
-use crate::kafka::native::batch::{Batches, Event};
+use crate::kafka::native::batch::Batches;
 use crate::kafka::retry::retry;
 use crate::kafka::topics::Pattern;
 use crate::state::cut::Topics;
@@ -41,8 +42,6 @@ const LAST_COMMIT: Duration = Duration::from_secs(30);
 const COMMIT: Duration = Duration::from_secs(1);
 /// How long a request made while reading may take.
 const LATER: Duration = Duration::from_secs(2);
-/// A slot that no partition has.
-const NOWHERE: usize = usize::MAX;
 /// Messages in one call to librdkafka.
 const BATCH: usize = 1024;
 
@@ -557,6 +556,52 @@ impl KafkaFeed {
     }
 }
 
+impl KafkaFeed {
+    /// Hands over what was stashed, where the budget has room for records. What the poll comes to, if that ends it.
+    fn serve_stashed(&mut self, left: &mut Budget, each: &mut Each<'_>) -> Result<Option<Polled>> {
+        if !self.stashing || left.records == 0 {
+            return Ok(None);
+        }
+        self.partitions.iter_mut().for_each(|partition| partition.serve(left, each));
+        self.throttle()?;
+        Ok(if self.has_ended() {
+            Some(Polled::Ended)
+        } else if left.records == 0 || left.bytes == 0 {
+            Some(Polled::More)
+        } else {
+            None
+        })
+    }
+
+    /// Hands over the next messages of the client, `most` at most: how many there were, and how many bytes of records.
+    fn read_batch(&mut self, most: usize, each: &mut Each<'_>) -> Result<(usize, usize)> {
+        let client = self.client.as_mut().expect("a feed that is polled has a client");
+        let failing = client.consumer().context().is_failing();
+        let mut told = Told::default();
+        let mut batch = Batch {
+            slots: &self.slots,
+            partitions: &mut self.partitions,
+            last: &mut self.last,
+            failing,
+            told: &mut told,
+        };
+        let check = |client: &Client| KafkaFeed::verify(client, self.found.ids());
+        let read = client.poll_checked(most, check, &mut |lent| batch.take(lent, each))?;
+        let Told { bytes, early, troubles, answered } = told;
+        if self.bounded || early {
+            self.throttle()?;
+        }
+        for trouble in troubles {
+            self.trouble(trouble)?;
+        }
+        damage::check_answers(self.consumer().context(), &self.settings)?;
+        if !answered.is_empty() {
+            self.consumer().context().answered(&answered);
+        }
+        Ok((read, bytes))
+    }
+}
+
 impl Feed for KafkaFeed {
     fn wake(&mut self, waker: Waker) {
         self.found.wake(Arc::clone(&waker));
@@ -578,80 +623,13 @@ impl Feed for KafkaFeed {
         }
         self.hold(budget.records == 0)?;
         let mut left = budget;
-        if self.stashing && budget.records > 0 {
-            self.partitions.iter_mut().for_each(|partition| partition.serve(&mut left, each));
-            self.throttle()?;
-            if self.has_ended() {
-                return Ok(Polled::Ended);
-            }
-            if left.records == 0 || left.bytes == 0 {
-                return Ok(Polled::More);
-            }
+        if let Some(polled) = self.serve_stashed(&mut left, each)? {
+            return Ok(polled);
         }
         left.records = left.records.max(1);
         loop {
-            let client = self.client.as_mut().expect("checked above");
-            let (slots, partitions, last) = (&self.slots, &mut self.partitions, &mut self.last);
-            let mut troubles = Vec::new();
-            let mut bytes = 0;
-            let mut answered = Vec::new();
-            let mut early = false;
-            let failing = client.consumer().context().is_failing();
             let most = left.records.min(BATCH);
-            let check = |client: &Client| KafkaFeed::verify(client, self.found.ids());
-            let read = client.poll_checked(most, check, &mut |lent| {
-                if !lent.follows() {
-                    *last = find(slots, partitions, *last, lent.topic(), lent.partition());
-                    if failing {
-                        answered.extend(lent.broker());
-                    }
-                }
-                let partition = partitions.get_mut(*last);
-                let beyond = match lent.event() {
-                    Event::Record(record) => {
-                        let Some(partition) = partition else { return };
-                        match partition.place(record.offset) {
-                            Spot::Here if each(&record) == Took::Yes => {
-                                bytes += record.size();
-                                partition.advance(record.offset + 1);
-                                return;
-                            }
-                            Spot::Here => {
-                                partition.wait(record.offset);
-                                early = true;
-                                (partition, record.offset, record.size())
-                            }
-                            Spot::Behind => return,
-                            Spot::Beyond => (partition, record.offset, record.size()),
-                        }
-                    }
-                    Event::End { offset } => {
-                        partition.into_iter().for_each(|partition| partition.reach_end(offset));
-                        return;
-                    }
-                    Event::Error { topic, partition: number, offset, code, text } => {
-                        if is_of_a_place(code) {
-                            partition.into_iter().for_each(Partition::halt);
-                        }
-                        // Handled after the batch.
-                        let topic = topic.to_owned();
-                        troubles.push(Trouble { topic, partition: number, offset, code, text });
-                        return;
-                    }
-                };
-                let (partition, offset, size) = beyond;
-                partition.stash(offset, size, lent);
-            })?;
-            if self.bounded || early {
-                self.throttle()?;
-            }
-            for trouble in troubles {
-                self.trouble(trouble)?;
-            }
-            damage::check_answers(self.consumer().context(), &self.settings)?;
-            if !answered.is_empty() {
-                self.consumer().context().answered(&answered);
-            }
+            let (read, bytes) = self.read_batch(most, each)?;
             if self.has_ended() {
                 return Ok(Polled::Ended);
             }
@@ -748,19 +726,5 @@ impl Feed for KafkaFeed {
         if last {
             self.commit_last();
         }
-    }
-}
-
-/// The slot of a partition; [`NOWHERE`] if it is not read. `last` is a good guess.
-fn find(
-    slots: &HashMap<(String, i32), usize>,
-    partitions: &[Partition],
-    last: usize,
-    topic: &str,
-    partition: i32,
-) -> usize {
-    match partitions.get(last) {
-        Some(there) if there.partition == partition && there.topic == topic => last,
-        _ => slots.get(&(topic.to_owned(), partition)).copied().unwrap_or(NOWHERE),
     }
 }

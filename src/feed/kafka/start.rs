@@ -88,31 +88,7 @@ pub(super) fn starts(
             .fetch_metadata(Some(topic), timeout)
             .with_context(|| format!("asking for the partitions of {topic}"))?;
     }
-    let named = |offset: Offset| -> Result<TopicPartitionList> {
-        let mut list = TopicPartitionList::new();
-        for (topic, partition) in partitions {
-            list.add_partition_offset(topic, *partition, offset)?;
-        }
-        Ok(list)
-    };
-    let asked = match wanted {
-        Wanted::From(From::Timestamp(ms)) => Some(
-            consumer
-                .offsets_for_times(named(Offset::Offset(ms))?, timeout)
-                .context("asking for the offsets of a time")?,
-        ),
-        Wanted::From(From::Committed) => Some(
-            consumer
-                .committed_offsets(named(Offset::Invalid)?, timeout.min(COMMITTED))
-                .with_context(|| {
-                    format!(
-                        "asking for the offsets of group {:?} (an open transaction that commits them holds them back)",
-                        reading.group
-                    )
-                })?,
-        ),
-        Wanted::From(From::Earliest | From::Latest | From::Offset(_)) | Wanted::Known(_) => None,
-    };
+    let asked = ask(consumer, reading, wanted, partitions, timeout)?;
     let answered = |topic: &str, partition| match asked.as_ref()?.find_partition(topic, partition)?.offset() {
         Offset::Offset(offset) => Some(offset),
         _ => None,
@@ -142,6 +118,44 @@ pub(super) fn starts(
         Ok(Start { wanted: offset, first, end, last })
     };
     partitions.iter().enumerate().map(|(index, (topic, partition))| start(index, topic, *partition)).collect()
+}
+
+/// The offsets that the brokers know to be wanted: of a time, or of the group. `None` if they aren't asked for those.
+///
+/// # Errors
+/// If the cluster does not answer in time.
+fn ask(
+    consumer: &BaseConsumer<Client>,
+    reading: &Reading,
+    wanted: Wanted<'_>,
+    partitions: &[(String, i32)],
+    timeout: Duration,
+) -> Result<Option<TopicPartitionList>> {
+    let named = |offset: Offset| -> Result<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for (topic, partition) in partitions {
+            list.add_partition_offset(topic, *partition, offset)?;
+        }
+        Ok(list)
+    };
+    Ok(match wanted {
+        Wanted::From(From::Timestamp(ms)) => Some(
+            consumer
+                .offsets_for_times(named(Offset::Offset(ms))?, timeout)
+                .context("asking for the offsets of a time")?,
+        ),
+        Wanted::From(From::Committed) => Some(
+            consumer
+                .committed_offsets(named(Offset::Invalid)?, timeout.min(COMMITTED))
+                .with_context(|| {
+                    format!(
+                        "asking for the offsets of group {:?} (an open transaction that commits them holds them back)",
+                        reading.group
+                    )
+                })?,
+        ),
+        Wanted::From(From::Earliest | From::Latest | From::Offset(_)) | Wanted::Known(_) => None,
+    })
 }
 
 /// The offset to read from, if `wanted` is there; else what --on-data-loss says. `again`: runs before have read from

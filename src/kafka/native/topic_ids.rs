@@ -4,7 +4,7 @@
 //! - What librdkafka makes for the question is owned by an [`Owned`], which destroys it once, in reverse order of its
 //!   making, while the client is borrowed and so alive. librdkafka copies the names and the options before
 //!   `rd_kafka_DescribeTopics` returns, and keeps its own hold of the queue it answers to.
-//! - What is read of the answer belongs to the event, which lives to the end of the function; nothing of it leaves.
+//! - What is read of the answer belongs to the event, which is borrowed while it is read; nothing of it leaves.
 //! - The list of an answer's topics is as long as librdkafka says, and is not read where it is null.
 
 use std::collections::BTreeMap;
@@ -60,6 +60,16 @@ pub(crate) fn topic_ids<C: ClientContext>(
                 .map_err(|_| KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut))?,
         )
     };
+    let ids = told(&event);
+    drop((event, queue));
+    ids
+}
+
+/// What the answer says.
+///
+/// # Errors
+/// If it is an error, or says that of a topic.
+fn told(event: &Owned<sys::rd_kafka_event_t>) -> Result<BTreeMap<String, u128>> {
     let mut ids = BTreeMap::new();
     // SAFETY: the event is alive, and so is all that it gives; it gives null where it is not of that kind.
     unsafe {
@@ -92,7 +102,6 @@ pub(crate) fn topic_ids<C: ClientContext>(
             }
         }
     }
-    drop((event, queue));
     Ok(ids)
 }
 
