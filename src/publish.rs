@@ -21,7 +21,7 @@ use cutwater_dataflows::source::Report;
 use cutwater_dataflows::{Epoch, SyncActivator, dead_letter};
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::{Capability, Concatenate};
+use timely::dataflow::operators::{Capability, Concatenate, InputCapability};
 use timely::dataflow::{Scope, Stream};
 
 use crate::crash;
@@ -471,16 +471,11 @@ pub fn publish<'s>(
         let _ = publisher.orders.send(Order::Wake(activator));
     }
     builder.build(move |_capabilities| {
-        let mut pending: BTreeMap<Epoch, (Capability<Epoch>, Content)> = BTreeMap::new();
-        let mut ordered: BTreeMap<Epoch, Capability<Epoch>> = BTreeMap::new();
-        let mut restored = false;
+        let mut arriving = Arriving::default();
         move |frontiers| {
             for (index, input) in rows.iter_mut().enumerate() {
                 input.for_each(|capability, batch| {
-                    let Some(epoch) = capability.least().copied() else { return };
-                    let (_, content) = pending
-                        .entry(epoch)
-                        .or_insert_with(|| (capability.delayed(&epoch, 0), Content::default()));
+                    let Some(content) = arriving.of(&capability) else { return };
                     let (of, index) = match index.checked_sub(of_sinks) {
                         Some(view) => (&mut content.viewed, view),
                         None => (&mut content.changes, index),
@@ -489,52 +484,76 @@ pub fn publish<'s>(
                 });
             }
             digests.for_each(|capability, parts| {
-                let Some(epoch) = capability.least().copied() else { return };
-                let (_, content) = pending
-                    .entry(epoch)
-                    .or_insert_with(|| (capability.delayed(&epoch, 0), Content::default()));
+                let Some(content) = arriving.of(&capability) else { return };
                 for (output, part) in parts.drain(..) {
                     let digest = content.digests.entry(output).or_default();
                     *digest = digest.wrapping_add(part);
                 }
             });
             reports.for_each(|capability, batch| {
-                let Some(epoch) = capability.least().copied() else { return };
-                let (_, content) = pending
-                    .entry(epoch)
-                    .or_insert_with(|| (capability.delayed(&epoch, 0), Content::default()));
+                let Some(content) = arriving.of(&capability) else { return };
                 content.reports.append(batch);
             });
             let Some(publisher) = &publisher else { return };
-            // Said also where nothing precedes.
-            if !restored && !frontiers.iter().any(|frontier| frontier.less_equal(&BEFORE)) {
-                restored = true;
-                let (capability, content) = pending.remove(&BEFORE).unzip();
-                let _ = publisher.orders.send(Order::Publish(BEFORE, content.unwrap_or_default()));
-                ordered.extend(capability.map(|capability| (BEFORE, capability)));
-            }
-            while let Some(first) = pending.first_entry() {
-                let epoch = *first.key();
-                if frontiers.iter().any(|frontier| frontier.less_equal(&epoch)) {
-                    break;
-                }
-                let (capability, content) = first.remove();
-                // Nothing but what a worker had to say of time.
-                if content.changes.is_empty()
-                    && content.viewed.is_empty()
-                    && !content.reports.iter().any(Report::is_epoch)
-                {
-                    continue;
-                }
-                // Fails when a stage has failed: then the run is about to end.
-                let _ = publisher.orders.send(Order::Publish(epoch, content));
-                ordered.insert(epoch, capability);
-            }
-            let through = publisher.done.through.load(Ordering::Acquire);
-            while ordered.first_key_value().is_some_and(|(&epoch, _)| epoch <= through) {
-                ordered.pop_first();
-            }
+            arriving.order(publisher, |epoch| frontiers.iter().any(|frontier| frontier.less_equal(epoch)));
+            arriving.let_go(publisher.done.through.load(Ordering::Acquire));
         }
     });
     stream
+}
+
+/// What has come to the publishing operator.
+#[derive(Default)]
+struct Arriving {
+    /// What has come of each epoch, and what keeps the frontier from passing it.
+    pending: BTreeMap<Epoch, (Capability<Epoch>, Content)>,
+    /// The epochs that are to be published, and are not yet.
+    ordered: BTreeMap<Epoch, Capability<Epoch>>,
+    /// True once what precedes the first epoch is on its way.
+    restored: bool,
+}
+
+impl Arriving {
+    /// What has come of the epoch of this message.
+    fn of(&mut self, capability: &InputCapability<Epoch>) -> Option<&mut Content> {
+        let epoch = capability.least().copied()?;
+        let (_, content) =
+            self.pending.entry(epoch).or_insert_with(|| (capability.delayed(&epoch, 0), Content::default()));
+        Some(content)
+    }
+
+    /// Has all be published that is complete: of other epochs, something may come.
+    fn order(&mut self, publisher: &Publisher, may_come: impl Fn(&Epoch) -> bool) {
+        // Said also where nothing precedes.
+        if !self.restored && !may_come(&BEFORE) {
+            self.restored = true;
+            let (capability, content) = self.pending.remove(&BEFORE).unzip();
+            let _ = publisher.orders.send(Order::Publish(BEFORE, content.unwrap_or_default()));
+            self.ordered.extend(capability.map(|capability| (BEFORE, capability)));
+        }
+        while let Some(first) = self.pending.first_entry() {
+            let epoch = *first.key();
+            if may_come(&epoch) {
+                break;
+            }
+            let (capability, content) = first.remove();
+            // Nothing but what a worker had to say of time.
+            if content.changes.is_empty()
+                && content.viewed.is_empty()
+                && !content.reports.iter().any(Report::is_epoch)
+            {
+                continue;
+            }
+            // Fails when a stage has failed: then the run is about to end.
+            let _ = publisher.orders.send(Order::Publish(epoch, content));
+            self.ordered.insert(epoch, capability);
+        }
+    }
+
+    /// All epochs up to this one are published.
+    fn let_go(&mut self, through: Epoch) {
+        while self.ordered.first_key_value().is_some_and(|(&epoch, _)| epoch <= through) {
+            self.ordered.pop_first();
+        }
+    }
 }

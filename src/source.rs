@@ -230,24 +230,29 @@ impl Source {
         self.feed.bound(stops)
     }
 
+    /// What ends a turn before anything is read: the epoch closes, or there is nothing more to read.
+    fn close_if_due(&mut self) -> anyhow::Result<Option<Turn>> {
+        let (stopping, timed) = (self.clock.borrow().is_stopping(), self.clock.borrow().is_timed());
+        if stopping || self.done && !timed {
+            return Ok(Some(Turn::Done(self.close())));
+        }
+        if self.clock.borrow().is_due(self.epoch) {
+            let report = self.close();
+            self.clock.borrow_mut().opened(self.epoch);
+            if !self.done {
+                self.feed.boundary()?;
+            }
+            return Ok(Some(Turn::Close(report)));
+        }
+        Ok(self.done.then(|| self.end_together()))
+    }
+
     /// A turn when there is nothing to be read again.
     fn live_turn(&mut self, decode: &mut DecodeRecord<'_>) -> anyhow::Result<Turn> {
         let mut left = TURN;
         loop {
-            let (stopping, timed) = (self.clock.borrow().is_stopping(), self.clock.borrow().is_timed());
-            if stopping || self.done && !timed {
-                return Ok(Turn::Done(self.close()));
-            }
-            if self.clock.borrow().is_due(self.epoch) {
-                let report = self.close();
-                self.clock.borrow_mut().opened(self.epoch);
-                if !self.done {
-                    self.feed.boundary()?;
-                }
-                return Ok(Turn::Close(report));
-            }
-            if self.done {
-                return Ok(self.end_together());
+            if let Some(turn) = self.close_if_due()? {
+                return Ok(turn);
             }
             let mut room = self.room();
             if self.read.records == 0 {
