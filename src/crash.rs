@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::cli::log::say;
+use crate::log::say;
 
 /// The variable.
 pub const VARIABLE: &str = "CUTWATER_CRASH";

@@ -9,9 +9,9 @@ use crossbeam_channel::bounded;
 
 use cutwater_dataflows::panics;
 
-use crate::cli::log::{self, prefix, say};
+use crate::log::{self, prefix, say};
 use crate::shown::shown;
-use crate::supervise::{self, LOST_PEER, is_supervised};
+use crate::supervised::{self, LOST_PEER, is_supervised};
 
 /// How long the last line may take to be written: standard error may be a pipe that nobody reads.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -31,7 +31,7 @@ pub fn name_peers(addresses: &[String]) {
 pub fn report(error: &anyhow::Error) {
     let text = format!("{error:#}");
     let text = shown(&text);
-    supervise::error(&text);
+    supervised::error(&text);
     last_words(&format!("{}error: {text}", prefix()));
 }
 
@@ -74,13 +74,13 @@ pub fn report_panics() {
             let text = format!(
                 "the connection to process {peer}{address} is lost ({cause}): it has ended or is out of reach"
             );
-            supervise::error(&text);
+            supervised::error(&text);
             say(&format!("{}error: {text}", prefix()));
             exit(if is_supervised() { LOST_PEER.into() } else { 1 });
         }
         let (file, line) = panic.location().map_or(("", 0), |place| (place.file(), place.line()));
         let text = whose(panics::dataflow(), file, line, thread, &text);
-        supervise::error(&text);
+        supervised::error(&text);
         say(&format!("{}error: {text}", prefix()));
         if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
             say(&std::backtrace::Backtrace::force_capture().to_string());

@@ -38,7 +38,7 @@ use crate::state::cut::Topics;
 use crate::state::resume::Resume;
 use crate::status::Status;
 pub use crate::stopping::Stop;
-use crate::supervise;
+use crate::supervised;
 use crate::time::{MachineTime, Time};
 
 /// What to run.
@@ -505,7 +505,7 @@ impl WorkerLoop {
         let mut clock = self.clock.borrow_mut();
         clock.published(frontier);
         if frontier > self.replayed + 1 && frontier != Epoch::MAX {
-            supervise::progress();
+            supervised::progress();
         }
         let now = self.time.now();
         if now.saturating_sub(self.nudged) >= TICK {

@@ -18,6 +18,8 @@
 //! - [`measure`]: figures for those who watch a run
 //! - [`status`], [`fault`], [`retry`], [`stopping`], [`signals`], [`exit`]: figures, the first error, what waits for
 //!   better times, the wish to stop, and the end; [`crash`]: an end for tests
+//! - [`log`], [`out`]: standard error and standard output, the one way to each; [`usage`]: what was typed and can't be;
+//!   [`supervised`]: what a process tells who watches over it. These know nothing of the command line
 //! - `serve`: answers about a run over HTTP, with the feature `http`
 //! - `live`: the table that is drawn while a run runs, with the features `demo` and `live`
 //! - [`address`]: `HOST:PORT`, as typed; [`fold`], [`shown`], [`secrets`]: warnings that repeat, foreign text in messages, and what
@@ -44,7 +46,9 @@ pub mod job;
 pub mod kafka;
 #[cfg(any(feature = "demo", feature = "live"))]
 mod live;
+pub mod log;
 pub mod measure;
+pub mod out;
 pub mod produce;
 pub mod publish;
 pub mod reinject;
@@ -61,7 +65,9 @@ pub mod state;
 pub mod status;
 pub mod stopping;
 pub mod supervise;
+pub mod supervised;
 pub mod time;
+pub mod usage;
 
 pub use anyhow;
 pub use cli::{main, main_with};

@@ -10,9 +10,9 @@ use crossbeam_channel::{Receiver, bounded, never, unbounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::cli::log;
 use crate::exit::last_words;
 use crate::kafka::credentials;
+use crate::log;
 
 /// Signals within this time of the first are one wish: coreutils' `timeout`, and others that end a process and then its
 /// group, send two at once.

@@ -18,11 +18,11 @@ use super::broker::{Broker, Topic, in_process_capacity};
 use super::command::{Run, Took};
 use super::contestant::{self, Contestant, Order};
 use super::{median, write};
-use crate::cli::{log, out};
 use crate::job::Stop;
 use crate::kafka::client::Settings;
 use crate::produce::samples::{Amount, Topics};
 use crate::shown::count;
+use crate::{log, out};
 use crate::{produce, signals};
 
 /// What to measure, and where.

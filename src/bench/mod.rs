@@ -37,12 +37,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use indicatif::HumanBytes;
 
-use crate::cli::{log, out};
 use crate::job::Stop;
 use crate::kafka::client::Settings;
 use crate::shown::count;
 use crate::signals;
 use crate::sink::Delivery;
+use crate::{log, out};
 pub use any::{AnyOptions, run as run_any};
 use broker::{Broker, Topic};
 use command::{Counted, Run};

@@ -11,10 +11,11 @@ use indicatif::HumanCount;
 
 use super::kafka::{KafkaArgs, duration};
 use super::options::{LogArgs, MOST_WORKERS, number, workers};
-use super::{find_entry, generate, usage};
+use super::{find_entry, generate};
 use crate::bench::{self, AnyOptions, Law, Options, Rates, Spec};
 use crate::kafka::client::Settings;
 use crate::sink::Delivery;
+use crate::usage::usage;
 
 /// What `--help` says above the options.
 pub(super) const ABOUT: &str = "Measure word-count's throughput and latency, beside a bare consumer\n\n\

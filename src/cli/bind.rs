@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::usage;
+use crate::usage::usage;
 
 /// Splits `NAME=REST`, where `NAME` is one of `names`; without a name, `text` is for the only one.
 pub(super) fn bind<'a>(

@@ -10,16 +10,17 @@ use nix::unistd::{AccessFlags, access};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::metadata::Metadata;
 
+use super::formats;
 use super::options::RunArgs;
 use super::plan::Plan;
 use super::processes::hosts;
 use super::resume::{identity, state_options};
-use super::{formats, out};
 use crate::fault::Fault;
 use crate::feed::kafka::{From, OnDataLoss};
 use crate::kafka::client::{Client, Settings};
 use crate::kafka::identity::{cluster_id, topic_ids};
 use crate::kafka::topics::{self, Pattern, Topic};
+use crate::out;
 use crate::secrets;
 use crate::shown::{count, shown};
 use crate::sink::{SinkKind, Target};

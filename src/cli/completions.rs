@@ -11,7 +11,7 @@ use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::out;
+use crate::out;
 
 /// What `--help` says above the options of `completions`.
 pub(super) const COMPLETIONS: &str = "Print what a shell needs to complete this command line\n\n\

@@ -23,8 +23,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Usage, usage};
 use crate::secrets;
+use crate::usage::{Usage, usage};
 use value::{Wrong, values};
 
 /// What a configuration file has set: for errors that are found later, and name an option.

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use cutwater_dataflows::OutputShape;
 
-use super::usage;
 use crate::sink::Emit;
+use crate::usage::usage;
 
 /// What was typed for each output, in their order: for it by name, else for all, else what its dataflow says; `None` where
 /// nothing was.

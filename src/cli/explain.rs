@@ -14,12 +14,12 @@ use timely::communication::allocator::thread::Thread;
 use timely::worker::Worker;
 
 use super::kafka::duration;
-use super::out;
 use crate::epoch::EpochOptions;
 use crate::fault::Fault;
 use crate::feed::{Budget, Each, Feed, Feeds, Place, Polled, Waker};
 use crate::job::{Binding, Job, Setup, Stop, Viewing};
 use crate::measure::operators::{Graph, Operator};
+use crate::out;
 use crate::state::cut::Topics;
 use crate::status::Status;
 

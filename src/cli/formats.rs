@@ -10,9 +10,9 @@ use cutwater_dataflows::{Binding, Build, Format, Shape, format};
 
 use super::bind::bind;
 use super::options::RunArgs;
-use super::usage;
 use crate::fault::Fault;
 use crate::schema_registry::{Asked, Registry};
+use crate::usage::usage;
 
 /// The formats, of which avro knows the registry of `--schema-registry`, and protobuf the descriptors of `--descriptor`, where
 /// these are given.

@@ -8,13 +8,15 @@ use clap::Command;
 use cutwater_dataflows::{Entry, Envelope, Samples, Shape};
 
 use super::bind::bind;
+use super::find_entry;
 use super::kafka::KafkaArgs;
 use super::options::LogArgs;
-use super::{find_entry, log, out, usage};
 use crate::kafka::topics::Making;
 use crate::produce::pace::Rate;
 use crate::produce::samples::{self, Amount, Destination, Lines, Topics};
 use crate::signals::Stopping;
+use crate::usage::usage;
+use crate::{log, out};
 
 /// What `--help` says above the options.
 pub(super) const ABOUT: &str = "Sample input for a dataflow, each input to its topic, to files or to standard output\n\n\

@@ -11,12 +11,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::kafka::duration;
 use super::options::number;
-use super::usage;
 use crate::serve::access::{Access, Token, addresses, is_local};
 use crate::serve::listen;
 use crate::serve::tls::acceptor;
 use crate::serve::views::History;
 use crate::serve::{Service, router, router_of_peer};
+use crate::usage::usage;
 
 /// `--view-history` where nothing is said.
 const VIEW_HISTORY: Duration = Duration::from_secs(10 * 60);

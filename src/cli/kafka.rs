@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::usage;
 use crate::address;
 use crate::kafka::client::Settings;
+use crate::usage::usage;
 
 /// The longest duration an option takes: clocks can't count to the end of all that can be written.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -8,8 +8,8 @@ use anyhow::{Result, bail, ensure};
 use clap::builder::NonEmptyStringValueParser;
 use cutwater_dataflows::rows::Timestamp;
 
-use super::log;
-use super::out::{self, Closed};
+use crate::log;
+use crate::out::{self, Closed};
 use crate::shown::count;
 use crate::state::cut::Cut;
 use crate::state::identity::Identity;

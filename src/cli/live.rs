@@ -6,11 +6,12 @@ use nix::sys::signal::{Signal, raise};
 use super::options::RunArgs;
 use super::running::Running;
 use super::served::Served;
-use super::{log, usage};
 pub(super) use crate::live::run::Live;
 use crate::live::run::Shown;
 pub(super) use crate::live::screen::Place;
+use crate::log;
 use crate::shown::count;
+use crate::usage::usage;
 
 /// Where the table is drawn, if it is asked for. `rows`: some go to standard output. `watched`: the run's processes are started
 /// by this one.

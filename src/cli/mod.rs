@@ -20,11 +20,8 @@ mod live;
 #[cfg(not(feature = "live"))]
 #[path = "not_live.rs"]
 mod live;
-pub mod log;
-mod log_lines;
 mod new;
 mod options;
-pub mod out;
 mod plan;
 mod processes;
 mod produce;
@@ -55,11 +52,14 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use cutwater_dataflows::Entry;
 
 use crate::cluster::LostPeer;
+use crate::out::Closed;
 use crate::secrets;
 use crate::signals;
 use crate::sink::SinkKind;
 use crate::stopping::Late;
-use crate::supervise::{CLOSED, LOST_PEER, is_supervised};
+use crate::supervised::{CLOSED, LOST_PEER, is_supervised};
+use crate::usage::{Usage, usage};
+use crate::{log, out};
 #[cfg(feature = "bench")]
 use bench::BenchArgs;
 use completions::{CompletionsArgs, ManArgs};
@@ -70,29 +70,11 @@ use new::NewArgs;
 #[cfg(feature = "demo")]
 use options::DemoArgs;
 use options::{LogArgs, RunArgs};
-use out::Closed;
 use produce::ProduceArgs;
 use reinject::ReinjectArgs;
 use state::StateArgs;
 use support::SupportArgs;
 use test::TestArgs;
-
-/// What the user typed can't be: exit code 2.
-#[derive(Debug)]
-pub struct Usage(pub String);
-
-impl std::fmt::Display for Usage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Usage {}
-
-/// A usage error, as an `anyhow` error.
-pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
-    Usage(text.into()).into()
-}
 
 /// The whole program, for these dataflows and with these kinds of sinks beside its own: reads the command line, does what it says.
 ///
@@ -182,7 +164,7 @@ fn try_main(registry: &[Entry], sinks: &[SinkKind], args: Vec<OsString>) -> Resu
 /// Does what the arguments say.
 fn serve(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches, program: &str) -> Result<()> {
     let (name, matches) = matches.subcommand().expect("clap requires a subcommand");
-    log::start(&LogArgs::from_arg_matches(matches)?)?;
+    LogArgs::from_arg_matches(matches)?.start()?;
     // A supervisor passes them on.
     if name != "run" {
         signals::renew_on_hangup()?;

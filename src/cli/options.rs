@@ -5,12 +5,15 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Result;
+
 #[cfg(feature = "http")]
 use super::http::HttpArgs;
 use super::kafka::{KafkaArgs, duration};
 use crate::epoch::EpochOptions;
 use crate::feed::kafka::{From, OnDataLoss};
 use crate::kafka::topics::Making;
+use crate::log::{self, LogFormat};
 use crate::sink::too_large::OnTooLarge;
 use crate::sink::{Delivery, Target, WEBHOOK_MAX_BYTES};
 use crate::supervise::Restart;
@@ -197,19 +200,10 @@ fn at_least_one(number: usize) -> NonZeroUsize {
     NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN)
 }
 
-/// How a line of the log looks.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Time, level and message, for people
-    Text,
-    /// A JSON object: time, level, target, message, fields, process
-    Json,
-}
-
 /// Options of every subcommand.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "General")]
-pub struct LogArgs {
+pub(super) struct LogArgs {
     /// TOML file with options by their long names; flags win
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -225,4 +219,15 @@ pub struct LogArgs {
     /// Log errors only, and draw no progress
     #[arg(long)]
     pub quiet: bool,
+}
+
+impl LogArgs {
+    /// Starts logging.
+    ///
+    /// # Errors
+    /// A usage error if the filter is not one.
+    pub(super) fn start(&self) -> Result<()> {
+        let filter = if self.quiet { "error" } else { &self.log };
+        log::start(filter, self.log_format, self.log_payloads)
+    }
 }

@@ -8,7 +8,7 @@ use cutwater_dataflows::Shape;
 use super::bind::bind;
 use super::emit::emits;
 use super::options::RunArgs;
-use super::{processes, usage};
+use super::processes;
 use crate::epoch::EpochOptions;
 use crate::fault::Fault;
 use crate::feed::kafka::Reading;
@@ -18,6 +18,7 @@ use crate::kafka::topics::{Making, Pattern};
 use crate::sink::too_large::OnTooLarge;
 use crate::sink::{Delivery, Emit, Opener, Sink, SinkKind, Target};
 use crate::supervise::Restart;
+use crate::usage::usage;
 
 /// The sinks of each output, and those of dead letters.
 pub(super) type Sinks = (Vec<Binding>, Vec<Box<dyn Sink>>);

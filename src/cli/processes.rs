@@ -5,11 +5,12 @@ use cutwater_dataflows::Build;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::options::{MOST_WORKERS, RunArgs};
-use super::usage;
 use crate::address;
 use crate::cluster::{Cluster, SHORTEST_SILENCE, Secret};
 use crate::shown::count;
-use crate::supervise::{self, Inherited, Processes, Restart, Watched};
+use crate::supervise::{Inherited, Processes, Restart, Watched};
+use crate::supervised::is_supervised;
+use crate::usage::usage;
 
 /// Refuses options of several processes that can't be, or not together.
 pub(super) fn check(args: &RunArgs) -> Result<()> {
@@ -30,7 +31,7 @@ pub(super) fn check(args: &RunArgs) -> Result<()> {
         Some(process) if process >= processes => Err(usage(format!(
             "--process {process}: there are {processes} processes (--processes), counted from 0"
         ))),
-        Some(_) if processes > 1 && args.hostfile.is_none() && !supervise::is_supervised() => {
+        Some(_) if processes > 1 && args.hostfile.is_none() && !is_supervised() => {
             Err(usage("--process needs --hostfile: where do the other processes listen?"))
         }
         _ if args.cluster_open && args.hostfile.is_none() => {
@@ -65,9 +66,7 @@ pub(super) fn secret(args: &RunArgs, inherited: Option<&Inherited>) -> Result<Op
 pub(super) fn watched(args: &RunArgs, secret: Option<&Secret>) -> Option<Watched> {
     let processes = match args.process {
         None if args.processes.get() > 1 => Processes::All(args.processes.get()),
-        process if args.restart != Restart::Never && !supervise::is_supervised() => {
-            Processes::One(process.unwrap_or(0))
-        }
+        process if args.restart != Restart::Never && !is_supervised() => Processes::One(process.unwrap_or(0)),
         _ => return None,
     };
     Some(Watched {

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::builder::NonEmptyStringValueParser;
 
 use super::kafka::KafkaArgs;
-use super::log;
 use super::options::LogArgs;
+use crate::log;
 use crate::produce::lines::Source;
 use crate::produce::pace::Rate;
 use crate::produce::{Order, Production, Separator};

@@ -9,7 +9,7 @@ use console::Term;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use indicatif::ProgressBar;
 
-use super::log;
+use crate::log;
 use crate::status::Status;
 
 /// How often the line is drawn.

@@ -8,10 +8,11 @@ use clap::builder::NonEmptyStringValueParser;
 
 use super::kafka::KafkaArgs;
 use super::options::LogArgs;
-use super::{log, usage};
+use crate::log;
 use crate::reinject::letter::{Letter, corrected, of_topic, read_all};
 use crate::reinject::{Options, run};
 use crate::shown::count;
+use crate::usage::usage;
 
 /// What `--help` says above the options.
 pub(super) const ABOUT: &str = "Put corrected dead letters back into the topics that they came from\n\n\

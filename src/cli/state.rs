@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use clap::builder::NonEmptyStringValueParser;
 use indicatif::HumanBytes;
 
-use super::out::{self, Closed};
+use crate::out::{self, Closed};
 use crate::shown::{count as counted, shown};
 use crate::state::checkpoint::manifest::{self, Manifest};
 use crate::state::identity::Identity;

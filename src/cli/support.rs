@@ -9,10 +9,11 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use cutwater_dataflows::reasons::{kind, without_values};
 use serde_json::Value;
 
-use super::{state, usage};
+use super::state;
 use crate::shown::{count, shown};
 use crate::state::inspect::Inspection;
 use crate::state::storage;
+use crate::usage::usage;
 
 /// What `--help` says above the options.
 pub(super) const ABOUT: &str = "Gather what is needed to help, in one file to attach to an issue\n\n\
@@ -66,11 +67,11 @@ pub(super) fn support(args: &SupportArgs) -> Result<()> {
         _ => anyhow!("{shown}: {error}"),
     })?;
     file.write_all(text.as_bytes()).with_context(|| format!("writing {shown}"))?;
-    super::log::say(&format!("wrote {shown}, {} lines: read it before you attach it", text.lines().count()));
+    crate::log::say(&format!("wrote {shown}, {} lines: read it before you attach it", text.lines().count()));
     let mut missing = text.lines().filter_map(|line| line.strip_prefix(NOT_HAD));
     if let Some(first) = missing.next() {
         let parts = count(1 + missing.count() as u64, "part");
-        super::log::say(&format!("{parts} could not be had: {first}"));
+        crate::log::say(&format!("{parts} could not be had: {first}"));
     }
     Ok(())
 }

@@ -13,10 +13,12 @@ use cutwater_dataflows::testing::{KnownRow, Outcome, RowReader, Sample, Test, di
 use cutwater_dataflows::{Build, Envelope, Format, Shape, format};
 use serde::Deserialize;
 
+use super::formats;
 use super::kafka::duration;
 use super::options::workers;
-use super::{formats, log, out, usage};
 use crate::shown::{count, shown};
+use crate::usage::usage;
+use crate::{log, out};
 
 /// What `--help` says above the options.
 pub(super) const ABOUT: &str = "Test a dataflow on fixtures, without a broker\n\n\

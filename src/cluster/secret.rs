@@ -9,6 +9,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::handshake::Hello;
 use crate::secrets;
+use crate::usage::usage;
 
 /// The fewest characters of a secret that is no guess.
 const SHORTEST: usize = 16;
@@ -47,7 +48,7 @@ impl Secret {
         let bytes = std::fs::read(path).with_context(|| format!("reading --cluster-secret-file {shown}"))?;
         let secret = bytes.trim_ascii();
         if secret.len() < SHORTEST {
-            return Err(crate::cli::usage(format!(
+            return Err(usage(format!(
                 "--cluster-secret-file {shown}: the secret has fewer than {SHORTEST} characters, and could be guessed; \
                  `openssl rand -hex 32` makes one"
             )));

@@ -28,8 +28,6 @@ use indicatif::HumanCount;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
-use crate::cli::log;
-use crate::cli::out::{self, Closed};
 use crate::cluster::Cluster;
 use crate::epoch::EpochOptions;
 use crate::fault::Fault;
@@ -39,6 +37,8 @@ use crate::kafka::client::Settings;
 use crate::kafka::topics::Pattern;
 use crate::live::picture::{Picture, Progress, Rates, Top, TopRow};
 use crate::live::screen::Screen;
+use crate::log;
+use crate::out::{self, Closed};
 use crate::shown::count;
 use crate::signals;
 use crate::status::{Figures, Status};

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use super::picture::{Picture, Progress, Rates, Top};
 use super::screen::{Place, Screen};
 use super::top::Order;
-use crate::cli::log;
+use crate::log;
 use crate::serve::views::Views;
 use crate::status::{Figures, Status};
 

@@ -21,7 +21,7 @@ use ratatui::layout::Rect;
 
 use super::picture::{Picture, TopRow};
 use super::table::{draw, millis};
-use crate::cli::log;
+use crate::log;
 
 /// How often the table is drawn, and how often a line is written.
 const DRAW: Duration = Duration::from_millis(200);

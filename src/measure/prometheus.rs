@@ -174,7 +174,7 @@ impl Shown {
         to.counter(
             "cutwater_restarts",
             "How often --restart has started this run again",
-            crate::supervise::restarts() as f64,
+            crate::supervised::restarts() as f64,
         )?;
         to.gauge("cutwater_published_epoch", "The last published epoch", self.figures.epoch as f64)?;
         self.process(to)

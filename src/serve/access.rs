@@ -19,7 +19,7 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 
 use super::answer::Failed;
-use crate::cli::usage;
+use crate::usage::usage;
 
 /// The addresses that ADDR names.
 ///

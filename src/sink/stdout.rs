@@ -8,7 +8,7 @@ use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::Report;
 
 use super::{BUFFER, Emit, Sink, lines};
-use crate::cli::out;
+use crate::out;
 
 /// Writes lines to standard output. An epoch's lines are handed to the system when the epoch is committed.
 pub struct Stdout {

@@ -12,10 +12,11 @@ use crossbeam_channel::{Receiver, Sender, after, never, select, tick, unbounded}
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::told::{Listening, TELL, Told};
-use super::{CLOSED, LOST_PEER, PEERS, Processes, RESTARTS, SECRET, SUPERVISOR, hand_over};
+use super::told::{Listening, Told};
+use super::{PEERS, Processes, SECRET, hand_over};
 use crate::cluster::Secret;
 use crate::signals;
+use crate::supervised::{CLOSED, LOST_PEER, RESTARTS, SUPERVISOR, TELL};
 
 /// How long after the first death to look for its cause among others.
 const CAUSE: Duration = Duration::from_millis(300);

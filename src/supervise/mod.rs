@@ -18,32 +18,22 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-use crate::cli::log::say;
-use crate::cli::out::Closed;
-use crate::cli::usage;
 use crate::cluster::Secret;
+use crate::log::say;
+use crate::out::Closed;
 use crate::signals;
+use crate::supervised::{SUPERVISOR, is_supervised};
+use crate::usage::usage;
 use family::{End, Family};
 use restart::Failures;
 pub use restart::Restart;
-pub use told::{error, progress};
 
 /// Tells a process where all listen. Its own listener is its standard input: bound before it starts, so that no
 /// other program can take the port.
 const PEERS: &str = "CUTWATER_PEERS";
-/// Tells a process who its supervisor is: asked for its parent, it would be too late where the supervisor has died
-/// before.
-const SUPERVISOR: &str = "CUTWATER_SUPERVISOR";
 /// Tells a process from which of its file descriptors it reads the cluster's secret: once, so that it is nowhere to be seen
 /// afterwards.
 const SECRET: &str = "CUTWATER_SECRET_FD";
-/// Tells a process how often its supervisor has started the run again.
-const RESTARTS: &str = "CUTWATER_RESTARTS";
-/// How a supervised process says that it ended because a peer did. The supervisor looks for the peer then.
-pub const LOST_PEER: u8 = 75;
-/// How a supervised process says that whoever read its rows has closed standard output. That ends the run, as no failure.
-pub const CLOSED: u8 = 76;
-
 /// What a supervisor gives each process of a run of which it starts all.
 pub struct Inherited {
     /// Where all processes listen.
@@ -89,16 +79,6 @@ fn hand_over(secret: &Secret) -> Result<PipeReader> {
     // The child keeps this one.
     fcntl(&reader, FcntlArg::F_SETFD(FdFlag::empty()))?;
     Ok(reader)
-}
-
-/// True in a process that a supervisor has started.
-pub fn is_supervised() -> bool {
-    std::env::var_os(SUPERVISOR).is_some()
-}
-
-/// How often the supervisor has started this run again; 0 without one.
-pub fn restarts() -> u64 {
-    std::env::var(RESTARTS).ok().and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
 /// Ends this process when its supervisor has gone.

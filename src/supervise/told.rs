@@ -1,63 +1,21 @@
-//! What a process tells its supervisor: that the run makes progress, and the error that ends it.
+//! What the processes of a supervisor tell it: that the run makes progress, and the error that ends one.
 //!
 //! All processes of a supervisor write lines to one pipe. A line is shorter than what a pipe takes at once, so lines of
 //! several processes don't mix. A process writes few of them: the pipe never fills.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, PipeReader, PipeWriter, Write as _};
+use std::io::{BufRead as _, BufReader, PipeReader, PipeWriter};
 use std::os::fd::AsRawFd as _;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-use super::is_supervised;
+use crate::supervised::{ERROR, PROGRESS};
 
-/// Names the descriptor of the pipe, in a process that a supervisor has started.
-pub(super) const TELL: &str = "CUTWATER_TELL";
-/// Bytes of an error that are told: a pipe takes 4 KiB at once.
-const LONGEST: usize = 3000;
 /// How long to wait for the last lines of processes that have ended.
 const LAST: Duration = Duration::from_secs(1);
-
-const PROGRESS: &str = "progress";
-const ERROR: &str = "error ";
-
-/// Tells the supervisor, where there is one, that an epoch that no process had published before is published.
-pub fn progress() {
-    static TOLD: AtomicBool = AtomicBool::new(false);
-    // Asked after each step of each worker: mostly a load.
-    if !TOLD.load(Ordering::Relaxed) && !TOLD.swap(true, Ordering::Relaxed) {
-        tell(PROGRESS);
-    }
-}
-
-/// Tells the supervisor, where there is one, of the error that ends this process.
-pub fn error(text: &str) {
-    let mut end = text.len().min(LONGEST);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    tell(&format!("{ERROR}{}", text[..end].replace('\n', " ")));
-}
-
-fn tell(what: &str) {
-    static PIPE: OnceLock<Option<File>> = OnceLock::new();
-    let pipe = PIPE.get_or_init(|| {
-        let number: u32 = std::env::var(TELL).ok()?.parse().ok()?;
-        // Opened by its name: a number alone is no descriptor of ours.
-        let open = || OpenOptions::new().write(true).open(format!("/proc/self/fd/{number}")).ok();
-        is_supervised().then(open).flatten()
-    });
-    if let Some(mut pipe) = pipe.as_ref() {
-        // Fails where the supervisor has gone: then this process is about to end.
-        let _ = pipe.write_all(format!("{} {what}\n", std::process::id()).as_bytes());
-    }
-}
 
 /// What the processes of a family have told.
 #[derive(Default)]
@@ -95,7 +53,7 @@ impl Listening {
         Ok(Listening { lines, writer: Some(writer) })
     }
 
-    /// The value of [`TELL`].
+    /// The value of [`TELL`](crate::supervised::TELL).
     pub(super) fn descriptor(&self) -> String {
         self.writer.as_ref().map(|writer| writer.as_raw_fd().to_string()).unwrap_or_default()
     }
@@ -131,6 +89,9 @@ fn note(told: &mut Told, line: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]

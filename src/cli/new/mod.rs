@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{out, usage};
+use crate::out;
+use crate::usage::usage;
 
 /// What `--help` says above the options.
 pub(super) const ABOUT: &str = "Write a crate of your own: manifest, one dataflow, a fixture and a test\n\n\
@@ -212,7 +213,7 @@ mod tests {
             "yield", "rows",
         ] {
             let error = new(&args(name, &path)).unwrap_err();
-            assert!(error.is::<super::super::Usage>(), "{name}: {error:#}");
+            assert!(error.is::<crate::usage::Usage>(), "{name}: {error:#}");
         }
         let elsewhere = NewArgs { cutwater_path: Some(folder.path().to_owned()), ..args("views", &path) };
         assert!(new(&elsewhere).unwrap_err().to_string().contains("--cutwater-path"));

@@ -7,13 +7,15 @@ use anyhow::{Result, bail};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::metadata::Metadata;
 
-use super::watch::TELL;
 use crate::kafka::client::Client;
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(5);
 /// How often to look.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long something has to be wrong before it is said.
+pub(super) const TELL: Duration = Duration::from_secs(10);
 
 /// Partitions, by topic.
 pub(super) type Missing = BTreeMap<String, Vec<i32>>;

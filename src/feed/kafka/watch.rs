@@ -12,14 +12,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::ask::{self, Ends};
 use super::discovery::Found;
-use super::leaders::{Leaders, Missing, names, shown};
+use super::leaders::{Leaders, Missing, TELL, names, shown};
 use super::{From, Reading};
 use crate::kafka::client::{Client, Settings};
 use crate::kafka::topics::Pattern;
 use crate::status::Status;
 
-/// How long something has to be wrong before it is said.
-pub(super) const TELL: Duration = Duration::from_secs(10);
 /// How often to ask.
 const EVERY: Duration = Duration::from_secs(1);
 /// How long a question may take.

@@ -43,7 +43,7 @@ pub(super) fn object(level: Level, target: &str, message: &str, fields: Map<Stri
         "target": target,
         "message": hidden(message),
         "fields": fields,
-        "process": super::log::process(),
+        "process": super::process(),
     });
     let text = object.to_string();
     let mut line = String::with_capacity(text.len());

@@ -1,5 +1,7 @@
 //! Logs and progress: both go to standard error, and don't break each other's lines.
 
+mod lines;
+
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -10,16 +12,16 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Map;
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::{MakeWriter, format};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::log_lines::{Json, object};
-use super::options::{LogArgs, LogFormat};
-use super::usage;
 use crate::measure::messages::Keeping;
 use crate::secrets::hidden;
 use crate::shown::{self, shown_but};
+use crate::usage::usage;
+use lines::{Json, object};
 
 /// All that is drawn on standard error.
 static PROGRESS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
@@ -34,24 +36,32 @@ static PROCESS: OnceLock<usize> = OnceLock::new();
 /// True iff each line is a JSON object.
 static JSON: AtomicBool = AtomicBool::new(false);
 
-/// Starts logging to standard error.
+/// How a line of the log looks.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Time, level and message, for people
+    Text,
+    /// A JSON object: time, level, target, message, fields, process
+    Json,
+}
+
+/// Starts logging to standard error what passes the filter; with `payloads`, what is in records is shown.
 ///
 /// # Errors
-/// If the filter is not one.
-pub fn start(args: &LogArgs) -> Result<()> {
-    let filter = if args.quiet { "error" } else { &args.log };
+/// A usage error if the filter is not one.
+pub fn start(filter: &str, format: LogFormat, payloads: bool) -> Result<()> {
     let filter = EnvFilter::try_new(filter).map_err(|error| usage(format!("--log {filter}: {error}")))?;
-    if args.log_payloads {
+    if payloads {
         shown::show_payloads();
     }
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Stderr);
     // The library's tests and embedding programs may have a subscriber of their own.
-    let started = match args.log_format {
+    let started = match format {
         LogFormat::Text => lines
             .with_target(false)
             .with_ansi(io::stderr().is_terminal())
             // The message says in words what the fields say to programs.
-            .fmt_fields(format::debug_fn(|out, field, value| match field.name() {
+            .fmt_fields(debug_fn(|out, field, value| match field.name() {
                 "message" => write!(out, "{value:?}"),
                 _ => Ok(()),
             }))
@@ -68,12 +78,12 @@ pub fn start(args: &LogArgs) -> Result<()> {
 }
 
 /// From now on, each line is a JSON object.
-pub(super) fn as_json() {
+pub(crate) fn as_json() {
     JSON.store(true, Ordering::Relaxed);
 }
 
 /// True iff each line is a JSON object.
-pub(super) fn is_json() -> bool {
+pub(crate) fn is_json() -> bool {
     JSON.load(Ordering::Relaxed)
 }
 
@@ -83,7 +93,7 @@ fn is_drawn() -> bool {
 }
 
 /// The index of this process, where it is one of several.
-pub(super) fn process() -> Option<usize> {
+pub(crate) fn process() -> Option<usize> {
     PROCESS.get().copied()
 }
 
