@@ -50,6 +50,7 @@ mod quick_usage;
 mod quick_views;
 mod quick_webhook;
 mod real_avro;
+mod real_balances;
 #[cfg(feature = "bench")]
 mod real_bench;
 mod real_counts;
@@ -57,6 +58,7 @@ mod real_cuts;
 mod real_damage;
 mod real_dataflows;
 mod real_feeds;
+mod real_formats;
 mod real_hosts;
 mod real_identity;
 mod real_input;

@@ -8,6 +8,7 @@ pub mod feeds;
 pub mod http;
 pub mod kafka;
 mod keeper;
+pub mod killed;
 pub mod kills;
 pub mod link;
 pub mod load;
@@ -24,6 +25,8 @@ pub mod s3;
 pub mod server;
 pub mod sinks;
 pub mod text;
+pub mod transfers;
+pub mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write as _};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -24,9 +25,14 @@ pub struct Program {
 
 /// `cutwater` with these arguments.
 pub fn cutwater<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Program {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cutwater"));
+    program_at(Path::new(env!("CARGO_BIN_EXE_cutwater"))).args(args)
+}
+
+/// A `cutwater` that lies there, without arguments.
+pub fn program_at(path: &Path) -> Program {
+    let mut command = Command::new(path);
     // What the developer's shell sets is not the test's.
-    command.args(args).env_remove("CUTWATER_BROKERS").stdin(Stdio::null());
+    command.env_remove("CUTWATER_BROKERS").stdin(Stdio::null());
     Program { command, input: None, stdout: None, stderr: None }
 }
 
