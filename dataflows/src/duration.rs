@@ -7,7 +7,8 @@ use std::time::Duration;
 /// # Errors
 /// If it is no duration, too fine, or too long for a timestamp.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; a duration is a number with a unit, such as 90s or 1h 30m"))?;
     if duration.subsec_nanos() % 1_000 != 0 {
         return Err("it is finer than a microsecond".to_owned());
     }

@@ -24,7 +24,8 @@ pub(super) fn bind<'a>(
             Err(usage(format!("{option} {text}: there is no {what} {name:?}, but {}", names.join(", "))))
         }
         (names, None) => {
-            Err(usage(format!("{option} {text}: for which {what}? There are {}", names.join(", "))))
+            let (all, first) = (names.join(", "), names.first().map_or("NAME", String::as_str));
+            Err(usage(format!("{option} {text}: for which {what}, {all}? Say {option} {first}={text}")))
         }
     }
 }

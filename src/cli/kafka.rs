@@ -16,7 +16,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration <= LONGEST => Ok(duration),
         Ok(_) => Err("it is longer than a year".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(format!("{error}; a duration is a number with a unit, such as 90s or 10ms")),
     }
 }
 

@@ -43,7 +43,13 @@ pub(super) fn list(registry: &[Entry], out: &mut dyn Write) -> Result<()> {
                     )?;
                 }
             }
-            None => writeln!(out, "  reads and writes what its options say")?,
+            None => {
+                writeln!(out, "  reads and writes what its options say")?;
+                let about = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+                if let Some(example) = about.lines().find_map(|line| line.strip_prefix("Example: ")) {
+                    writeln!(out, "  example {example}")?;
+                }
+            }
         }
         let options = command.render_help().to_string();
         if let Some((_, options)) = options.split_once("Options:\n") {

@@ -26,6 +26,7 @@ mod plan;
 mod processes;
 mod produce;
 mod progress;
+#[cfg(feature = "http")]
 mod redact;
 mod reinject;
 mod resume;
@@ -277,7 +278,11 @@ fn run_demo(args: &DemoArgs, general: &LogArgs) -> Result<()> {
 
 fn run_dataflow(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches) -> Result<()> {
     let (entry, matches) = chosen(registry, matches);
-    let args = RunArgs { options: redact::options(matches), ..RunArgs::from_arg_matches(matches)? };
+    let args = RunArgs {
+        #[cfg(feature = "http")]
+        options: redact::options(matches),
+        ..RunArgs::from_arg_matches(matches)?
+    };
     run::run(&args, &LogArgs::from_arg_matches(matches)?, entry.parse(matches)?, entry.formats(), sinks)
 }
 

@@ -1,6 +1,5 @@
 //! The options of `cutwater run`, as typed.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -111,8 +110,8 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "State")]
     pub ledger_retention: Option<Duration>,
 
-    /// Send an output to stdout, kafka:TOPIC, file:PATH, webhook:URL or none; SINK alone binds the only output;
-    /// repeatable [default: stdout]
+    /// Send an output to stdout, kafka:TOPIC, file:PATH, webhook:URL or none; SINK alone binds the only output, none alone
+    /// all; repeatable [default: stdout]
     #[arg(short = 'o', long, value_name = "OUTPUT=SINK", help_heading = "Output")]
     pub to: Vec<String>,
     /// What sinks get of an output, or of all: changes, upserts, append, final; final needs --until-end; repeatable
@@ -147,8 +146,9 @@ pub(super) struct RunArgs {
     pub live: bool,
 
     /// All of them, as others may see them
+    #[cfg(feature = "http")]
     #[arg(skip)]
-    pub options: BTreeMap<String, Vec<String>>,
+    pub options: std::collections::BTreeMap<String, Vec<String>>,
 }
 
 impl RunArgs {

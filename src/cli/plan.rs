@@ -49,7 +49,7 @@ impl Plan {
         let settings = args.kafka.settings()?;
         let inputs = inputs(args, shape, name)?;
         let names: Vec<String> = shape.outputs.iter().map(|output| output.name.clone()).collect();
-        let outputs = outputs(args, &names)?;
+        let outputs = outputs(&args.to, &names)?;
         let targets = || outputs.iter().flatten().chain(&args.dead_letter);
         check_targets(targets(), sinks)?;
         if targets().any(|target| target.topic().is_some()) {
@@ -175,9 +175,12 @@ fn inputs(args: &RunArgs, shape: &Shape, name: &str) -> Result<BTreeMap<String, 
 }
 
 /// The sinks of each output, of which these are the names.
-fn outputs(args: &RunArgs, names: &[String]) -> Result<Vec<Vec<Target>>> {
+fn outputs(to: &[String], names: &[String]) -> Result<Vec<Vec<Target>>> {
+    if to == ["none"] {
+        return Ok(vec![vec![Target::None]; names.len()]);
+    }
     let mut outputs: Vec<Vec<Target>> = vec![Vec::new(); names.len()];
-    for text in &args.to {
+    for text in to {
         let (output, target) = bind("--to", text, "output", names)?;
         let target: Target = target.parse().map_err(|error| usage(format!("--to {text}: {error}")))?;
         let index = names.iter().position(|name| name == output).expect("bound to one of them");
@@ -285,5 +288,21 @@ fn check_state(args: &RunArgs) -> Result<()> {
             Err(usage(format!("{option} is of a state, but none is kept: say where with --state DIR|URL")))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_bound_by_name_and_to_nowhere_all_at_once() {
+        let names = ["rows".to_owned(), "sums".to_owned()];
+        let bound = |to: &[&str]| outputs(&to.iter().map(ToString::to_string).collect::<Vec<_>>(), &names);
+        let none = || vec![Target::None];
+        assert_eq!(bound(&["none"]).unwrap(), [none(), none()]);
+        assert_eq!(bound(&["sums=none"]).unwrap(), [vec![Target::Stdout], none()]);
+        let wrong = bound(&["file:/x"]).unwrap_err().to_string();
+        assert!(wrong.contains("for which output, rows, sums? Say --to rows=file:/x"), "{wrong}");
     }
 }

@@ -1,19 +1,19 @@
 //! `cutwater support`: one file to attach to an issue.
 
+#[cfg(feature = "http")]
+mod asked;
+
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use cutwater_dataflows::reasons::{kind, without_values};
-use serde_json::Value;
 
 use super::state;
 use crate::shown::{count, shown};
 use crate::state::inspect::Inspection;
 use crate::state::storage;
-use crate::usage::usage;
 
 /// What `--help` says above the options.
 pub(super) const ABOUT: &str = "Gather what is needed to help, in one file to attach to an issue\n\n\
@@ -40,18 +40,6 @@ pub(super) struct SupportArgs {
 
 /// How the content of a part begins that could not be had.
 const NOT_HAD: &str = "not had: ";
-
-/// What is asked of a run, and what it is called.
-#[cfg(feature = "http")]
-const ASKED: [(&str, &str); 7] = [
-    ("status", "/v1/status"),
-    ("readiness", "/readyz"),
-    ("last warnings and errors", "/v1/messages"),
-    ("graph", "/v1/graph"),
-    ("state as the run sees it", "/v1/state"),
-    ("dead letters by reason", "/v1/dead-letters?limit=1"),
-    ("metrics", "/metrics"),
-];
 
 /// Gathers it.
 ///
@@ -81,7 +69,7 @@ fn gather(args: &SupportArgs) -> Result<String> {
     section(&mut text, "program", &program());
     section(&mut text, "machine", &machine());
     if let Some(url) = &args.http {
-        ask_all(&mut text, url, args.http_token_file.as_deref())?;
+        asked::all(&mut text, url, args.http_token_file.as_deref())?;
     }
     if let Some(place) = &args.state {
         section(&mut text, "state", &of_state(place).unwrap_or_else(|error| format!("{NOT_HAD}{error:#}\n")));
@@ -137,65 +125,6 @@ fn machine() -> String {
     text
 }
 
-#[cfg(not(feature = "http"))]
-fn ask_all(_: &mut String, _: &str, _: Option<&Path>) -> Result<()> {
-    Err(usage("--http: this program was built without the feature http"))
-}
-
-#[cfg(feature = "http")]
-fn ask_all(text: &mut String, url: &str, token: Option<&Path>) -> Result<()> {
-    if !url.starts_with("http://") && !url.starts_with("https://") {
-        return Err(usage(format!("--http {url}: expected http://HOST:PORT or https://HOST:PORT")));
-    }
-    let token = token.map(|path| {
-        let token = std::fs::read_to_string(path);
-        token.with_context(|| format!("reading --http-token-file {}", path.display()))
-    });
-    let (token, agent) = (token.transpose()?, crate::http::agent(false));
-    for (name, path) in ASKED {
-        let answer = ask(&agent, url.trim_end_matches('/'), path, token.as_deref());
-        let answer =
-            answer.map(|body| tidy(path, &body)).unwrap_or_else(|error| format!("{NOT_HAD}{error:#}\n"));
-        section(text, &format!("{name} (GET {path})"), &answer);
-    }
-    Ok(())
-}
-
-/// The body of an answer.
-#[cfg(feature = "http")]
-fn ask(agent: &ureq::Agent, url: &str, path: &str, token: Option<&str>) -> Result<String> {
-    let mut request = agent.get(format!("{url}{path}"));
-    if let Some(token) = token {
-        request = request.header("authorization", format!("Bearer {}", token.trim()));
-    }
-    let mut answer = request.call()?;
-    let body = answer.body_mut().with_config().limit(64 << 20).read_to_string()?;
-    ensure!(answer.status() != 401, "a token is asked for: name its file with --http-token-file");
-    Ok(body)
-}
-
-/// JSON in lines, without what is in records: dead letters are left out but for their numbers, and what is quoted of them in
-/// messages is.
-fn tidy(path: &str, body: &str) -> String {
-    let Ok(mut json) = serde_json::from_str::<Value>(body) else { return body.to_owned() };
-    if let Some(fields) = json.as_object_mut() {
-        if path.starts_with("/v1/dead-letters") {
-            fields.remove("dead_letters");
-        }
-        let reasons = fields.get_mut("by_reason").and_then(Value::as_array_mut);
-        for reason in reasons.into_iter().flatten().filter_map(|counted| counted.get_mut("reason")) {
-            *reason = kind(reason.as_str().unwrap_or_default()).into();
-        }
-        let messages = fields.get_mut("messages").and_then(Value::as_array_mut);
-        for text in messages.into_iter().flatten().filter_map(|message| message.get_mut("text")) {
-            if let Some(letter) = text.as_str().filter(|text| text.starts_with("dead letter: ")) {
-                *text = without_values(letter).into();
-            }
-        }
-    }
-    serde_json::to_string_pretty(&json).unwrap_or_else(|_| body.to_owned())
-}
-
 fn of_state(place: &str) -> Result<String> {
     let storage = storage::open(place)?;
     let inspection = Inspection::of(&storage, false)?;
@@ -205,37 +134,13 @@ fn of_state(place: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&text).lines().map(|line| format!("{}\n", shown(line))).collect())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+#[cfg(not(feature = "http"))]
+mod asked {
+    use std::path::Path;
 
-    #[test]
-    fn nothing_of_a_record_is_in_it() {
-        let letters = r#"{"total":1,"by_reason":[{"reason":"found \"hunter2\"","count":1}],"dead_letters":[{"bytes":"aHVudGVyMg=="}]}"#;
-        let tidied = tidy("/v1/dead-letters?limit=1", letters);
-        assert!(
-            tidied.contains("\"total\": 1") && !tidied.contains("aHVu") && !tidied.contains("hunter2"),
-            "{tidied}"
-        );
-        let messages = r#"{"messages":[{"text":"dead letter: t partition 0 offset 7: price: found \"hunter2\""},
-            {"text":"topic \"t\" is gone"}]}"#;
-        let tidied = tidy("/v1/messages", messages);
-        assert!(!tidied.contains("hunter2") && tidied.contains("price: found"), "{tidied}");
-        assert!(tidied.contains(r#"topic \"t\" is gone"#), "{tidied}");
-        assert_eq!(tidy("/metrics", "a 1\n"), "a 1\n");
-    }
+    use crate::usage::usage;
 
-    #[test]
-    fn what_can_not_be_had_is_said() {
-        let args = SupportArgs {
-            file: "unused".into(),
-            http: Some("http://127.0.0.1:1/".into()),
-            http_token_file: None,
-            state: Some("/nowhere/at/all".into()),
-        };
-        let text = gather(&args).unwrap();
-        assert!(text.contains(concat!("cutwater ", env!("CARGO_PKG_VERSION"))), "{text}");
-        assert!(text.contains("processors: "), "{text}");
-        assert_eq!(text.matches("not had: ").count(), ASKED.len() + 1, "{text}");
+    pub(super) fn all(_: &mut String, _: &str, _: Option<&Path>) -> anyhow::Result<()> {
+        Err(usage("--http: this program was built without the feature http"))
     }
 }
