@@ -309,28 +309,41 @@ impl Orders {
 struct Waiting {
     /// How many may.
     most: usize,
-    bytes: Mutex<usize>,
+    room: Mutex<Room>,
     fewer: Condvar,
 }
 
+#[derive(Default)]
+struct Room {
+    bytes: usize,
+    /// True once the thread has ended: nothing that is handed over by then is taken any more.
+    over: bool,
+}
+
 impl Waiting {
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(&self, more: usize) {
-        let mut bytes = self.lock();
-        *bytes = bytes.saturating_add(more);
+        let mut room = self.lock();
+        room.bytes = room.bytes.saturating_add(more);
     }
 
-    /// Returns when no more wait than may.
+    /// Returns when no more wait than may, or nobody takes them.
     fn wait(&self) {
-        drop(self.fewer.wait_while(self.lock(), |bytes| *bytes > self.most));
+        drop(self.fewer.wait_while(self.lock(), |room| room.bytes > self.most && !room.over));
     }
 
     fn remove(&self, some: usize) {
-        let mut bytes = self.lock();
-        *bytes = bytes.saturating_sub(some);
+        let mut room = self.lock();
+        room.bytes = room.bytes.saturating_sub(some);
+        self.fewer.notify_all();
+    }
+
+    /// The thread ends.
+    fn close(&self) {
+        self.lock().over = true;
         self.fewer.notify_all();
     }
 }
@@ -422,7 +435,21 @@ impl Persistence {
 
 impl Drop for Persistence {
     fn drop(&mut self) {
-        // Who waits for room waits no more: nothing takes what it hands over, the run is about to end.
-        self.waiting.remove(usize::MAX);
+        // Who waits for room waits no more, and nobody will: nothing takes what is handed over, the run is about to end. The
+        // inbox is still open for a moment, so that it may yet take something.
+        self.waiting.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_thread_that_has_ended() {
+        let waiting = Waiting { most: 1, ..Waiting::default() };
+        waiting.close();
+        waiting.add(2);
+        waiting.wait();
     }
 }
