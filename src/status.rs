@@ -216,7 +216,7 @@ impl Status {
         Some(first.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)))
     }
 
-    /// Notes when an epoch was published that is in no checkpoint yet, and forgets those that are: whether or not somebody
+    /// Notes when an epoch was published that is in no checkpoint yet, and drops those that are: whether or not somebody
     /// asks for the age, no more is kept than since the last checkpoint.
     fn note_uncovered(&self, epoch: Epoch) {
         let now = Instant::now();

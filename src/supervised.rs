@@ -16,7 +16,7 @@ pub(crate) const TELL: &str = "CUTWATER_TELL";
 const LONGEST: usize = 3000;
 /// How a supervised process says that it ended because a peer did. The supervisor looks for the peer then.
 pub const LOST_PEER: u8 = 75;
-/// How a supervised process says that whoever read its rows has closed standard output. That ends the run, as no failure.
+/// How a supervised process says that the reader of its rows has closed standard output. That ends the run, as no failure.
 pub const CLOSED: u8 = 76;
 
 /// Says that an epoch is published that no process had published before.

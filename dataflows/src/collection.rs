@@ -255,7 +255,7 @@ impl<'s> Flow<'s> {
         self.made(changes, Snapshot::default())
     }
 
-    /// A collection that an operator hands on, which makes its snapshot if that is wanted. Whoever remembered rows that are
+    /// A collection that an operator hands on, which makes its snapshot if that is wanted. The operator that remembered rows which are
     /// not persisted has been noted.
     pub(crate) fn made<R: Row>(
         &self,

@@ -7,8 +7,7 @@ use std::time::Duration;
 /// # Errors
 /// If it is no duration, too fine, or too long for a timestamp.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; a duration is a number with a unit, such as 90s or 1h 30m"))?;
+    let duration = read(text)?;
     if duration.subsec_nanos() % 1_000 != 0 {
         return Err("it is finer than a microsecond".to_owned());
     }
@@ -16,6 +15,15 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         Ok(_) => Ok(duration),
         Err(_) => Err("it is longer than 292,000 years".to_owned()),
     }
+}
+
+/// Reads a duration of any length: a number with a unit, or several.
+///
+/// # Errors
+/// If it is no duration: that says what one looks like.
+pub fn read(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; a duration is a number with a unit, such as 90s or 1h 30m"))
 }
 
 #[cfg(test)]

@@ -13,11 +13,11 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Reads a duration: a number with a unit, up to a year.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration <= LONGEST => Ok(duration),
-        Ok(_) => Err("it is longer than a year".to_owned()),
-        Err(error) => Err(format!("{error}; a duration is a number with a unit, such as 90s or 10ms")),
+    let duration = cutwater_dataflows::duration::read(text)?;
+    if duration > LONGEST {
+        return Err("it is longer than a year".to_owned());
     }
+    Ok(duration)
 }
 
 /// The properties of librdkafka that name brokers.

@@ -188,30 +188,33 @@ pub fn spinner() -> ProgressBar {
 /// A bar that shows how much of `total` bytes is done; without a total, how much is done.
 #[must_use]
 pub fn bytes_bar(quiet: bool, total: Option<u64>) -> Option<ProgressBar> {
-    if quiet || !is_drawn() {
-        return None;
-    }
-    let (bar, style) = match total {
-        Some(total) => {
-            (ProgressBar::new(total), "{wide_bar} {bytes}/{total_bytes} ({bytes_per_sec}, {eta} left) {msg}")
-        }
-        None => (ProgressBar::new_spinner(), "{spinner} {bytes} ({bytes_per_sec}) {msg}"),
-    };
-    bar.set_style(ProgressStyle::with_template(style).expect("the template is valid"));
-    Some(PROGRESS.add(bar))
+    bar(
+        quiet,
+        total,
+        "{wide_bar} {bytes}/{total_bytes} ({bytes_per_sec}, {eta} left) {msg}",
+        "{spinner} {bytes} ({bytes_per_sec}) {msg}",
+    )
 }
 
 /// A bar that shows how many of `total` records are done; without a total, how many are.
 #[must_use]
 pub fn records_bar(quiet: bool, total: Option<u64>) -> Option<ProgressBar> {
+    bar(
+        quiet,
+        total,
+        "{wide_bar} {human_pos}/{human_len} ({per_sec}, {eta} left) {msg}",
+        "{spinner} {human_pos} ({per_sec}) {msg}",
+    )
+}
+
+/// A bar of this style, or of the other one where there is no total.
+fn bar(quiet: bool, total: Option<u64>, bounded: &str, endless: &str) -> Option<ProgressBar> {
     if quiet || !is_drawn() {
         return None;
     }
     let (bar, style) = match total {
-        Some(total) => {
-            (ProgressBar::new(total), "{wide_bar} {human_pos}/{human_len} ({per_sec}, {eta} left) {msg}")
-        }
-        None => (ProgressBar::new_spinner(), "{spinner} {human_pos} ({per_sec}) {msg}"),
+        Some(total) => (ProgressBar::new(total), bounded),
+        None => (ProgressBar::new_spinner(), endless),
     };
     bar.set_style(ProgressStyle::with_template(style).expect("the template is valid"));
     Some(PROGRESS.add(bar))

@@ -20,7 +20,7 @@ use crate::support::killed::{Progress, kill_one};
 use crate::support::program::{Ended, Program, cutwater, program_at};
 use crate::support::server::{Post, Server};
 use crate::support::transfers::{ACCOUNTS, Transfers};
-use crate::support::unique;
+use crate::support::{env_number, unique};
 
 /// How many transactions a run of the tests has, and how often it is killed.
 const TRANSACTIONS: u64 = 50_000;
@@ -33,11 +33,11 @@ const PARTITIONS: i32 = 4;
 #[test]
 fn balances_add_up_to_0_in_every_epoch_from_every_sink_whatever_is_killed() {
     let (transactions, kills) = (
-        number("CUTWATER_BALANCES").unwrap_or(TRANSACTIONS),
-        number("CUTWATER_BALANCES_KILLS").unwrap_or(KILLS),
+        env_number("CUTWATER_BALANCES").unwrap_or(TRANSACTIONS),
+        env_number("CUTWATER_BALANCES_KILLS").unwrap_or(KILLS),
     );
     let begun = Instant::now();
-    let bank = Bank::open(transactions, kills, number("CUTWATER_BALANCES_SEED").unwrap_or(1));
+    let bank = Bank::open(transactions, kills, env_number("CUTWATER_BALANCES_SEED").unwrap_or(1));
     let (balances, told) = bank.live(kills as usize);
     let seen = bank.check(&balances);
     println!(
@@ -291,9 +291,4 @@ impl Standing {
             expected.map(|(account, sum)| ((account.to_string(), sum * 100), 1)).collect();
         assert_eq!(self.rows, expected);
     }
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
 }

@@ -2,8 +2,8 @@
 //!
 //! `scripts/kills` does the same for longer, and with other seeds.
 
-use crate::support::kills;
 use crate::support::kills::tally::Tally;
+use crate::support::{env_number, kills};
 
 /// How often the program is killed in every run of the tests.
 const KILLS: u64 = 40;
@@ -14,8 +14,8 @@ const RUN: u64 = 100;
 
 #[test]
 fn what_comes_out_is_exact_whatever_is_killed() {
-    let mut left = number("CUTWATER_KILLS").unwrap_or(KILLS);
-    let mut seed = number("CUTWATER_KILLS_SEED").unwrap_or(SEED);
+    let mut left = env_number("CUTWATER_KILLS").unwrap_or(KILLS);
+    let mut seed = env_number("CUTWATER_KILLS_SEED").unwrap_or(SEED);
     let mut tally = Tally::default();
     while left > 0 {
         let kills = left.min(RUN);
@@ -23,9 +23,4 @@ fn what_comes_out_is_exact_whatever_is_killed() {
         (left, seed) = (left - kills, seed + 1);
     }
     println!("survived {} kills:\n{tally}", tally.of("kills"));
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
 }

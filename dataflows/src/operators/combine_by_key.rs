@@ -102,7 +102,7 @@ fn combined<'s, K: Row, V: Row>(
         return rows;
     }
     if rows.flow().workers() == 1 {
-        // Whoever takes rows by key sums them: they need not be summed for a way that they don't have.
+        // The operator that takes rows by key sums them: they need not be summed before.
         let about = About { placed: here, ..rows.about().clone() };
         return rows.with(about);
     }

@@ -48,7 +48,7 @@ class Options:
 def positive(text: str) -> int:
     number = int(text.replace("_", "")) if text.replace("_", "").isdecimal() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
     return number
 
 

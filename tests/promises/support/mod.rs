@@ -43,3 +43,9 @@ pub fn unique() -> String {
     let test = thread.name().unwrap_or("test").replace("::", ".");
     format!("{test}-{count}")
 }
+
+/// The number that a variable of the environment has, where it is set.
+pub fn env_number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text}")))
+}
