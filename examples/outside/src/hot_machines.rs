@@ -52,14 +52,18 @@ mod tests {
     #[test]
     fn machines_are_hot_after_some_readings_in_a_row() {
         let readings = records(READINGS).into_iter().map(|reading| ("readings", reading));
-        let cold = r#"{"machine":"press","at":"2026-05-01T10:04:00Z","celsius":20}"#;
+        let hotter = r#"{"machine":"press","at":"2026-05-01T10:04:00Z","celsius":99}"#;
+        let cold = r#"{"machine":"press","at":"2026-05-01T10:05:00Z","celsius":20}"#;
         let outcome = Test::of(HotMachines { limit: 80, in_a_row: 3 })
             .epoch(readings)
             .restart()
+            .epoch([("readings", hotter)])
             .epoch([("readings", cold)])
             .check();
         let hot: Vec<String> = lines(HOT).iter().map(|row| format!("+1 {row}")).collect();
         assert_eq!(outcome.changes_of("hot", 1), hot);
-        assert_eq!(outcome.changes_of("hot", 2), [r#"-1 {"machine":"press","readings":4}"#]);
+        let (four, five) = (r#"{"machine":"press","readings":4}"#, r#"{"machine":"press","readings":5}"#);
+        assert_eq!(outcome.changes_of("hot", 2), [format!("-1 {four}"), format!("+1 {five}")]);
+        assert_eq!(outcome.changes_of("hot", 3), [format!("-1 {five}")]);
     }
 }
