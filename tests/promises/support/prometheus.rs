@@ -58,7 +58,9 @@ impl Prometheus {
         let minutes = Regex::new(r"\b(\d+)m\b").expect("an expression");
         let rules = minutes
             .replace_all(&config("alerts.yml"), "${1}s")
-            .replace("age_seconds > 300", "age_seconds > 3");
+            .replace("age_seconds > 300", "age_seconds > 3")
+            .replace("start_time_seconds > 900", "start_time_seconds > 15")
+            .replace("start_time_seconds < 600", "start_time_seconds < 10");
         std::fs::write(folder.path().join("alerts.yml"), rules).expect("the rules are written");
         let settings = format!(
             "global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}\n\
