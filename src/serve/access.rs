@@ -34,7 +34,7 @@ pub fn addresses(text: &str) -> std::result::Result<Vec<SocketAddr>, String> {
                     format!("{text:?}: looking up {host:?}: {error}")
                 }
                 _ => format!(
-                    "{text:?}: expected HOST:PORT, as 127.0.0.1:8080; port 0 has the system choose one"
+                    "{text:?}: expected HOST:PORT, as 127.0.0.1:9400; port 0 has the system choose one"
                 ),
             });
         }
