@@ -35,6 +35,8 @@ pub struct Point {
     pub latency_p50: Option<f64>,
     /// Seconds that 99 of 100 of its epochs took at most.
     pub latency_p99: Option<f64>,
+    /// Seconds that the watermark which is furthest behind was behind the clock then; none where there is no event time.
+    pub watermark_lag: Option<f64>,
 }
 
 /// The last points. Clones share them.
@@ -115,19 +117,24 @@ fn point(before: &Figures, now: &Figures, time: Duration) -> Point {
         let place = (latencies.len() as f64 * of).ceil() as usize;
         latencies.get(place.saturating_sub(1)).map(|latency| latency.as_secs_f64())
     };
+    let at = micros_since_epoch() as i64;
+    let watermark = now.watermarks.times().watermarks.values().min().copied();
     Point {
-        at: Timestamp::from_micros(micros_since_epoch() as i64).to_string(),
+        at: Timestamp::from_micros(at).to_string(),
         epoch: now.epoch,
         records_per_second: per_second(now.records + now.reread, before.records + before.reread),
         rows_per_second: per_second(now.rows, before.rows),
         lag: now.total_lag(),
         latency_p50: quantile(0.5),
         latency_p99: quantile(0.99),
+        watermark_lag: watermark.map(|watermark| at.saturating_sub(watermark).max(0) as f64 / 1e6),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use cutwater_dataflows::watermark::{Times, Watermarks};
+
     use super::*;
 
     #[test]
@@ -141,6 +148,17 @@ mod tests {
         now.recent = (1..=100).rev().map(Duration::from_millis).collect();
         let busy = point(&before, &now, Duration::from_secs(1));
         assert_eq!((busy.latency_p50, busy.latency_p99), (Some(0.05), Some(0.099)));
+        assert_eq!((quiet.watermark_lag, busy.watermark_lag), (None, None));
+    }
+
+    #[test]
+    fn a_point_tells_of_the_input_that_is_furthest_behind() {
+        let hour = |hours: i64| micros_since_epoch() as i64 - hours * 3_600_000_000;
+        let watermarks = [("lines".into(), hour(1)), ("views".into(), hour(3))].into();
+        let times = Times { watermarks, ..Times::default() };
+        let now = Figures { watermarks: Watermarks::after(times), ..Figures::default() };
+        let lag = point(&now, &now, EVERY).watermark_lag.unwrap();
+        assert!((10_800.0..14_400.0).contains(&lag), "{lag}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ let brokers;
 const state = mkdtempSync(path.join(tmpdir(), "cutwater-page-"));
 
 before(async () => {
-  [chromium, brokers] = await Promise.all([browser(), broker("seen:2", "hostile:1", "gone:1", "secret:1", "looks:2")]);
+  [chromium, brokers] = await Promise.all([browser(), broker("seen:2", "hostile:1", "gone:1", "slow:1", "secret:1", "looks:2")]);
 });
 after(async () => {
   await chromium.close();
@@ -161,6 +161,97 @@ test("it says so when the engine is gone, and goes on when it is back", async ()
   await until(page, () => page.locator("#phase").textContent(), "running");
   // The browser itself notes each question that nobody answers.
   assert.deepEqual(page.complaints.filter((said) => !/ERR_CONNECTION|ERR_EMPTY_RESPONSE|ERR_SOCKET/.test(said)), []);
+  await engine.kill();
+});
+
+test("an engine that only takes its time is not gone", async () => {
+  const engine = await run(brokers, wordCount("slow"));
+  // Nobody waits ten seconds here.
+  const page = await open(chromium, engine.url, { before: (page) => page.addInitScript(() => {
+    const { timeout } = AbortSignal;
+    AbortSignal.timeout = () => timeout.call(AbortSignal, 300);
+  }) });
+  await until(page, () => page.locator("#phase").textContent(), "running");
+  const [notice, silent] = [page.getByRole("alert"), () => {}];
+  await page.route("**/v1/status", silent);
+  await until(page, () => notice.textContent(), (said) => /^The engine does not answer since \d\d:\d\d:\d\d\./.test(said));
+  await until(page, () => page.locator("#phase").textContent(), "no answer");
+  await page.unroute("**/v1/status", silent);
+  await until(page, () => notice.textContent(), (said) => /^The engine answers again since /.test(said));
+  await page.context().close();
+  await engine.kill();
+});
+
+/** Has the page read other answers: `change` is given each. */
+const answering = (page, path, change) => page.route(`**/${path}`, async (route) => {
+  const response = await route.fetch();
+  const type = response.headers()["content-type"];
+  if (response.ok() && type.includes("json")) await route.fulfill({ response, json: change(await response.json()) });
+  else await route.fulfill({ response, body: response.ok() ? change(await response.text()) : undefined });
+});
+
+test("what the run waited for is said of a span that is known, and never more than all of it", async () => {
+  const engine = await run(brokers, wordCount("slow", "-w", "2"));
+  // Faster than the clock, as of an answer that was long under way.
+  let asked = 0;
+  const changed = (status) => {
+    asked += 1;
+    return { ...status, blocked: { sink: 100 + 5 * asked, ledger: 40, bounds: 5 * asked } };
+  };
+  const page = await open(chromium, engine.url, { before: (page) => answering(page, "v1/status", changed) });
+  await until(page, () => asked, (asked) => asked >= 2);
+  const waits = () => page.locator("#waits").textContent();
+  const said = await until(page, waits, (said) => said !== "");
+  const [, span, rest] = /^Of the last ([0-9.]+) s, (.*)$/.exec(said) ?? [said];
+  assert.ok(Number(span) >= 2, said);
+  assert.equal(rest, "an epoch waited for the sinks 100 % and for the ledger 0 %; workers read nothing 100 %, since their epochs were full.");
+  await page.context().close();
+  await engine.kill();
+});
+
+test("it says where the memory is that no operator has, of how long the watermark's past is, and in which zone times are", async () => {
+  const engine = await run(brokers, wordCount("slow"));
+  await produce(brokers, "slow", `${"the cat and the hat sat on the mat\n".repeat(50)}`);
+  const points = Array.from({ length: 60 }, (_, second) => ({
+    at: new Date(Date.now() - 1000 * (60 - second)).toISOString(), epoch: 1, records_per_second: 0, rows_per_second: 0, lag: 0,
+    latency_p50: null, latency_p99: null, watermark_lag: 77,
+  }));
+  const page = await open(chromium, engine.url, { zone: "Asia/Tokyo", before: async (page) => {
+    await answering(page, "v1/status", (status) => ({ ...status, history: points }));
+    await answering(page, "v1/outputs", (answer) => ({ ...answer, outputs: answer.outputs.map((output) => ({ ...output, bytes: 300 * 1024 * 1024 })) }));
+    // What the process takes is as it is; views have no metric here.
+    await answering(page, "metrics", (text) => text.split("\n").filter((line) => !line.includes("cutwater_view_bytes")).join("\n"));
+  } });
+  const memory = () => page.locator("#verdict li", { hasText: "memory" }).textContent();
+  await until(page, memory, (said) => /^Most memory views of outputs 300 MiB, with --view-history; operators [0-9.]+ .?i?B, most of it .+; process 0 takes [0-9.]+ MiB in all$/.test(said));
+  await until(page, () => page.locator("#rows-count").textContent(), (said) => said.endsWith("All rows at all epochs held take 300 MiB."));
+  const tile = page.locator(".tile", { has: page.getByText("Watermark lag", { exact: true }) });
+  await until(page, () => tile.locator(".most").textContent(), "most 77 s");
+  assert.equal(await page.locator("#zone").textContent(), "times are UTC+9, Asia/Tokyo");
+  await until(page, () => page.locator("#closed").textContent(), (said) => said.endsWith(" UTC+9"));
+  assert.deepEqual(page.complaints.filter((said) => !/status of 503/.test(said)), []);
+  await page.context().close();
+  await engine.kill();
+});
+
+test("workers are even only where they are", async () => {
+  const engine = await run(brokers, wordCount("slow", "-w", "2"));
+  let seconds = [576, 540];
+  const spent = (worker, busy) => ({ worker, busy, runs: 1, rows_in: 0, rows_out: 0, arranged_rows: 0, arranged_bytes: 0 });
+  const operator = (id, name, parent, busy) => ({ id, name, path: name, parent, skew: 1, workers: busy.map((busy, worker) => spent(worker, busy)) });
+  const page = await open(chromium, engine.url, { before: async (page) => {
+    // Of an hour.
+    await answering(page, "v1/status", (status) => ({ ...status, started_at: new Date(Date.now() - 3_600_000).toISOString() }));
+    await answering(page, "v1/graph", () => ({ operators: [operator(1, "word-count", null, [0, 0]), operator(2, "Count", 1, seconds)], channels: [] }));
+  } });
+  await page.locator("#span").selectOption("all");
+  const said = (wanted) => until(page, () => page.locator("#verdict").textContent(), (said) => said.includes(wanted));
+  await said("Workers are even worker 0 16 % busy, 1.0 × the mean");
+  seconds = [576, 216];
+  await said("One worker has most worker 0 16 % busy, 1.5 × the mean");
+  seconds = [576, 430];
+  await said("Busiest worker 0 16 % busy, 1.1 × the mean");
+  await page.context().close();
   await engine.kill();
 });
 

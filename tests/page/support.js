@@ -90,9 +90,9 @@ export function browser() {
 
 export const SIZES = { laptop: { width: 1280, height: 800 }, phone: { width: 375, height: 812 } };
 
-/** A page of a browser, with what it complained of. */
-export async function open(browser, url, { size = "laptop", scheme = "light" } = {}) {
-  const context = await browser.newContext({ viewport: SIZES[size], colorScheme: scheme, reducedMotion: "reduce" });
+/** A page of a browser, with what it complained of. `before` is done to it before it asks for anything. */
+export async function open(browser, url, { size = "laptop", scheme = "light", zone, before } = {}) {
+  const context = await browser.newContext({ viewport: SIZES[size], colorScheme: scheme, reducedMotion: "reduce", timezoneId: zone });
   context.setDefaultTimeout(DEADLINE);
   const page = await context.newPage();
   page.complaints = [];
@@ -101,6 +101,7 @@ export async function open(browser, url, { size = "laptop", scheme = "light" } =
   // For work on the page: its parts as they are in that folder, not as they were built in.
   const parts = process.env.CUTWATER_PAGE;
   if (parts) await page.route("**/page/*", (route) => route.fulfill({ path: path.join(parts, path.basename(route.request().url())) }));
+  await before?.(page);
   await page.goto(url);
   return page;
 }

@@ -3,8 +3,13 @@
 const KEY = "cutwater-token";
 const PATIENCE = 10_000;
 
-/** The engine could not be asked: it is gone, or does not answer. */
-export class Gone extends Error {}
+/** The engine could not be asked: nothing is there, or, where it is `silent`, what is there does not answer in time. */
+export class Gone extends Error {
+  constructor(error) {
+    super(error.message);
+    this.silent = error.name === "TimeoutError";
+  }
+}
 
 /** The engine has answered that it will not: `status`, and its own words. */
 export class Refused extends Error {
@@ -27,10 +32,15 @@ export function setToken(token) {
 }
 
 /** Asks for `path`, relative to the page, with parameters; those that are undefined are left out. */
-export async function ask(path, parameters = {}) {
+export const ask = async (path, parameters = {}) => JSON.parse(await answer(path, parameters, "application/json"));
+
+/** Asks for what is no JSON. */
+export const askText = (path) => answer(path, {}, "text/plain");
+
+async function answer(path, parameters, accept) {
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== undefined));
   const token = sessionStorage.getItem(KEY);
-  const headers = token ? { Authorization: `Bearer ${token}`, Accept: "application/json" } : { Accept: "application/json" };
+  const headers = { Accept: accept, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
   const url = query.size ? `${path}?${query}` : path;
   let response;
   let body;
@@ -38,11 +48,11 @@ export async function ask(path, parameters = {}) {
     response = await fetch(url, { headers, cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
     body = await response.text();
   } catch (error) {
-    throw new Gone(error.message);
+    throw new Gone(error);
   }
   if (response.status === 401) wanted(token !== null);
   if (!response.ok) throw new Refused(response.status, reason(body, response));
-  return JSON.parse(body);
+  return body;
 }
 
 function reason(body, response) {

@@ -60,6 +60,15 @@ export function moment(value) {
   return today ? time.format(date) : `${day.format(date)} ${time.format(date)}`;
 }
 
+/** The zone of all times that are shown, as of a moment: "UTC+1". */
+export function zone(value = new Date()) {
+  const parts = new Intl.DateTimeFormat("en", { timeZoneName: "shortOffset" }).formatToParts(new Date(value));
+  return parts.find(({ type }) => type === "timeZoneName").value.replace("GMT", "UTC");
+}
+
+/** Its name: "Europe/Berlin". */
+export const zoneName = () => new Intl.DateTimeFormat().resolvedOptions().timeZone;
+
 /** Seconds from then to `now`, in milliseconds. */
 export const since = (value, now = Date.now()) => (missing(value) ? NaN : (now - new Date(value).getTime()) / 1000);
 

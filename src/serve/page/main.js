@@ -1,6 +1,6 @@
 // The page: asks the engine again and again, as `docs/http.md` describes, and shows what it says.
 
-import { Gone, Refused, ask, onTokenWanted, setToken } from "./api.js";
+import { Gone, Refused, ask, askText, onTokenWanted, setToken } from "./api.js";
 import { $, attribute, text } from "./dom.js";
 import { moment, span } from "./format.js";
 import * as letters from "./letters.js";
@@ -12,7 +12,7 @@ import * as status from "./status.js";
 /** How long the word that the engine is back stays. */
 const BACK = 15_000;
 
-const run = { started: null, heard: null, gone: null, totals: null, phase: null };
+const run = { started: null, heard: null, gone: null, silent: false, totals: null, phase: null };
 
 // ------------------------------------------------------------- gone, and back
 
@@ -24,21 +24,23 @@ function notice(kind, words) {
   document.body.classList.toggle("gone", kind === "gone");
 }
 
-function isGone() {
+function isGone({ silent }) {
   const now = Date.now();
+  // It is no more than silent for as long as something takes what it is asked.
+  run.silent = silent && (run.gone === null || run.silent);
   run.gone ??= run.heard ?? now;
-  text($("phase"), "gone");
+  text($("phase"), run.silent ? "no answer" : "gone");
   attribute($("phase"), "data-phase", "gone");
-  const [what, shown] = run.heard === null
-    ? ["does not answer", "There is nothing to show yet."]
-    : ["is gone", "What is shown is what it said last."];
+  const what = run.silent || run.heard === null ? "does not answer" : "is gone";
+  const shown = run.heard === null ? "There is nothing to show yet." : "What is shown is what it said last.";
   // Words that change each second would be read out each second.
   notice("gone", `The engine ${what} since ${moment(new Date(run.gone))}. ${shown} It is asked again each second.`);
 }
 
 function isBack(now, another) {
   const away = span((now - run.gone) / 1000);
-  notice("back", `The engine is back since ${moment(new Date(now))}, after ${away}${another ? "; it is another run of it" : ""}.`);
+  const what = run.silent && !another ? "answers again" : "is back";
+  notice("back", `The engine ${what} since ${moment(new Date(now))}, after ${away}${another ? "; it is another run of it" : ""}.`);
   run.gone = null;
   setTimeout(() => run.gone === null && run.phase !== "failed" && notice("back", ""), BACK);
 }
@@ -50,7 +52,7 @@ async function askStatus() {
   try {
     answer = await ask("v1/status");
   } catch (error) {
-    if (error instanceof Gone) isGone();
+    if (error instanceof Gone) isGone(error);
     else if (error instanceof Refused && error.status !== 401) notice("failed", error.message);
     throw error;
   }
@@ -94,6 +96,18 @@ async function askOutputs() {
   }
 }
 
+/** What a metric has, all its labels together; undefined where there is no such metric. */
+function metric(all, name) {
+  const values = all.split("\n").filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`));
+  return values.length ? values.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0) : undefined;
+}
+
+/** What the process takes, which its operators are only a part of. */
+async function askMemory() {
+  const all = await askText("metrics");
+  operators.memory({ resident: metric(all, "process_resident_memory_bytes"), views: metric(all, "cutwater_view_bytes") ?? outputs.held() });
+}
+
 // Turns of asking, each after the one before.
 const TURNS = [
   { every: 1000, ask: askStatus, whileGone: true },
@@ -101,6 +115,7 @@ const TURNS = [
   { every: 2000, ask: askGraph },
   { every: 2000, ask: () => letters.update(run.totals?.dead_letters) },
   { every: 5000, ask: state.update },
+  { every: 5000, ask: askMemory },
 ];
 
 const wake = new Set();

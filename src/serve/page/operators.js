@@ -9,8 +9,10 @@ const narrow = matchMedia("(max-width: 560px)");
 const lane = () => (narrow.matches ? 8 : 14);
 /** Workers whose bars are drawn one by one. */
 const FEW = 8;
-/** How many times the mean the busiest worker may have before it is said to be uneven. */
+/** How many times the mean an operator's busiest worker may have before it is said to be uneven. */
 const UNEVEN = 1.5;
+/** The same of all operators together: up to the first workers are even, from the second on one has most. */
+const [EVEN, MOST] = [1.1, 1.25];
 const RECENT = 10_000;
 
 const COLUMNS = [
@@ -27,11 +29,20 @@ let answers = [];
 let sort = "flow";
 let open = new Set();
 let started = null;
+/** Bytes: what process 0 takes, and what views take of it. */
+let taken = {};
 
 /** Forgets what belongs to another run. */
 export function reset() {
   answers = [];
   open = new Set();
+  taken = {};
+}
+
+/** Shows what the process takes beside its operators. */
+export function memory(of) {
+  taken = of;
+  render();
 }
 
 /** Shows an answer; `since` is when the run was started. */
@@ -62,24 +73,41 @@ function most(tops, name) {
   return tops.reduce((most, node) => (node.figures[name] > (most?.figures[name] ?? 0) ? node : most), null);
 }
 
+/** Where the memory is: views of outputs and operators are told, what else the process takes is their difference. */
+function whereMemoryIs(tops) {
+  const operator = most(tops, "bytes");
+  const held = tops.reduce((sum, { figures }) => sum + figures.bytes, 0);
+  const views = taken.views ?? 0;
+  const all = taken.resident ? `; process 0 takes ${bytes(taken.resident)} in all` : "";
+  if (views > held) {
+    const rest = operator ? `; operators ${bytes(held)}, most of it ${operator.name}` : "";
+    return ["memory", "Most memory", "views of outputs", `${bytes(views)}, with --view-history${rest}${all}`];
+  }
+  if (!operator) return ["memory", "Memory", "", `operators hold nothing${all}`];
+  const beside = taken.views === undefined ? "" : `; views of outputs ${bytes(views)}`;
+  return ["memory", "Most memory", operator.name, `${bytes(operator.figures.bytes)} of ${bytes(held)} that operators hold${beside}${all}`];
+}
+
+/** How evenly workers are busy. */
+function whoIsBusy(tops, workers) {
+  const busiest = workers.reduce((most, of) => (of.share > most.share ? of : most));
+  const times = busiest.share / (workers.reduce((sum, of) => sum + of.share, 0) / workers.length);
+  const even = times < EVEN && !tops.some(({ figures }) => isUneven(figures));
+  const what = times >= MOST ? "One worker has most" : even ? "Workers are even" : "Busiest";
+  return ["worker", what, `worker ${busiest.worker}`, `${share(busiest.share)} busy, ${times.toFixed(1)} × the mean`];
+}
+
 function verdict({ tops, workers }) {
   const lines = [];
-  const [time, memory] = [most(tops, "time"), most(tops, "bytes")];
+  const time = most(tops, "time");
   const total = tops.reduce((sum, { figures }) => sum + figures.time, 0);
-  const held = tops.reduce((sum, { figures }) => sum + figures.bytes, 0);
-  const busiest = workers.reduce((most, of) => (of.share > (most?.share ?? 0) ? of : most), null);
   if (time && total >= 0.005) {
     lines.push(["time", "Most time", time.name, `${share(time.figures.time / total)} of what operators take`]);
   } else {
     lines.push(["time", "Most time", "", "the workers are idle"]);
   }
-  if (memory) lines.push(["memory", "Most memory", memory.name, `${bytes(memory.figures.bytes)} of ${bytes(held)}`]);
-  if (busiest && workers.length > 1 && total >= 0.005) {
-    const mean = workers.reduce((sum, of) => sum + of.share, 0) / workers.length;
-    const uneven = busiest.share / mean >= UNEVEN;
-    lines.push(["worker", uneven ? "One worker has most" : "Workers are even", `worker ${busiest.worker}`,
-      `busiest, ${share(busiest.share)}; ${(busiest.share / mean).toFixed(1)} × the mean`]);
-  }
+  lines.push(whereMemoryIs(tops));
+  if (workers.length > 1 && total >= 0.005) lines.push(whoIsBusy(tops, workers));
   keyed($("verdict"), lines, ([key]) => key, () => h("li", {}, h("span", { class: "quiet" }), " ", h("b"), " ", h("span")),
     (element, [, what, name, more]) => {
       const [first, second, third] = element.children;
@@ -88,6 +116,9 @@ function verdict({ tops, workers }) {
       text(third, more);
     });
 }
+
+/** One worker has so much of an operator's time that the others wait for it. */
+const isUneven = ({ skew, most }) => skew >= UNEVEN && most >= 0.05;
 
 function workers(of) {
   const make = () => h("div", { class: "worker", role: "listitem" }, h("span", { class: "quiet" }), h("span", { class: "bar" }, h("span", { class: "fill" })), h("b"));
@@ -181,7 +212,7 @@ function update(element, { lane, lines, name, node, opens, figures }, lanes, top
   text(held, figures.rows ? count(figures.rows) : "");
   text(memory.firstElementChild, figures.bytes ? bytes(figures.bytes) : "");
   part(memory.lastElementChild.firstElementChild, figures.bytes / top.bytes);
-  const uneven = figures.skew >= UNEVEN && figures.most >= 0.05;
+  const uneven = isUneven(figures);
   text(skew, Number.isFinite(figures.skew) ? `× ${figures.skew.toFixed(1)}${uneven ? " !" : ""}` : "");
   attribute(skew, "title", uneven ? `its busiest worker: ${share(figures.most)} of its time` : null);
   attribute(skew, "data-uneven", uneven || null);

@@ -23,6 +23,9 @@ let again = false;
 /** The last answer, for what is redrawn without asking. */
 let shown = null;
 
+/** Bytes of all views, with what they were at the epochs held. */
+export const held = () => known.outputs.reduce((sum, { bytes }) => sum + (bytes ?? 0), 0);
+
 /** Forgets what belongs to another run. */
 export function reset() {
   pinned = null;
@@ -171,7 +174,7 @@ function rows() {
   $("more").hidden = answer.rows.length <= wanted || wanted >= MOST;
   const found = all.length === 0 ? (searched ? "no row has such a key" : "no rows yet") : "";
   const since = output.since ? `, those up to epoch ${count(output.since)} are not held` : "";
-  text($("rows-count"), found || `${counted(all.length, "row")} of ${count(output.rows)}, ${bytes(output.bytes)}${since}; ${cutOf(answer)}`);
+  text($("rows-count"), found || `${counted(all.length, "row")} of ${count(output.rows)}${since}; ${cutOf(answer)}. All rows at all epochs held take ${bytes(output.bytes)}.`);
 }
 
 function cutOf({ epoch, cut }) {

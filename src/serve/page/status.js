@@ -1,7 +1,7 @@
 // The head, the figures of now with their last ten minutes, and the partitions.
 
 import { $, attribute, h, keyed, part, text } from "./dom.js";
-import { NOTHING, bytes, count, counted, moment, partitions, rate, share, since, span } from "./format.js";
+import { NOTHING, bytes, count, counted, moment, partitions, rate, share, since, span, zone, zoneName } from "./format.js";
 import { draw, sparkline } from "./spark.js";
 
 const TEN_MINUTES = 600_000;
@@ -10,8 +10,9 @@ const GAP = 5_000;
 /** Partitions that are shown unasked. */
 const FEW = 8;
 
-/** Points of this page's own: what the engine's history does not have. */
-const own = { behind: [], epochs: [] };
+/** What is too short to say what was waited in it. */
+const SHORT = 2;
+
 let all = false;
 /** Seconds that were waited by cause, by time: the last ten. */
 let waits = [];
@@ -19,8 +20,6 @@ let drawn = null;
 
 /** Forgets what belongs to another run. */
 export function reset() {
-  own.behind = [];
-  own.epochs = [];
   waits = [];
 }
 
@@ -76,8 +75,8 @@ const TILES = [
   {
     name: "Watermark lag",
     unit: "",
-    lists: () => [own.behind],
-    value: ([points]) => span(last(points)),
+    lists: (history) => [at("watermark_lag")(history)],
+    value: (_, { watermarks }) => span(behind(watermarks)),
     more: ({ watermarks }) => {
       const inputs = Object.values(watermarks ?? {}).filter((mark) => mark !== null).length;
       return inputs === 1 ? "behind now" : inputs ? `behind now, the last of ${counted(inputs, "input")}` : "no event time yet";
@@ -115,25 +114,24 @@ function tiles(status, now) {
   });
 }
 
-/** The watermark that is furthest behind, of those that there are. */
-function behind({ watermarks, phase }, now) {
-  const spans = Object.values(watermarks ?? {}).filter((mark) => mark !== null).map((mark) => since(mark, now));
-  if (spans.length && phase === "running") own.behind.push([now, Math.max(0, ...spans)]);
-  own.behind = own.behind.filter(([at]) => at >= now - TEN_MINUTES);
+/** How far the watermark is behind that is furthest, of those that there are. */
+function behind(watermarks) {
+  const spans = Object.values(watermarks ?? {}).filter((mark) => mark !== null).map((mark) => since(mark));
+  return spans.length ? Math.max(0, ...spans) : NaN;
 }
 
 /** What the run has waited for in the last ten seconds. */
-function waited({ blocked }, now) {
+function waited({ blocked, workers }, now) {
   waits.push([now, blocked ?? {}]);
   while (waits.length > 2 && now - waits[1][0] >= 10_000) waits.shift();
   const [then, before] = waits[0];
   const seconds = (now - then) / 1000;
-  const words = { sink: "the sinks", ledger: "the ledger", bounds: "epochs in flight" };
-  const parts = Object.entries(blocked ?? {}).map(([cause, total]) => {
-    const of = seconds > 0 ? (total - (before[cause] ?? 0)) / seconds : 0;
-    return `${words[cause] ?? cause} ${share(Math.max(0, of))}`;
-  });
-  text($("waits"), parts.length ? `Of the last 10 s, the run waited for ${parts.join(", ")}.` : "");
+  // Before that there is nothing to compare with.
+  if (!blocked || seconds < SHORT) return text($("waits"), "");
+  // When the engine answers and when that is noted here is not the same moment: a little more than all is all.
+  const of = (cause, by) => share(Math.min(1, Math.max(0, ((blocked[cause] ?? 0) - (before[cause] ?? 0)) / seconds / by)));
+  text($("waits"), `Of the last ${span(Math.round(seconds))}, an epoch waited for the sinks ${of("sink", 1)} and for the ledger ${of("ledger", 1)}; `
+    + `workers read nothing ${of("bounds", workers || 1)}, since their epochs were full.`);
 }
 
 function head(status) {
@@ -144,9 +142,10 @@ function head(status) {
   attribute($("phase"), "data-phase", phase);
   text($("size"), `${counted(workers, "worker")}${processes > 1 ? ` in ${count(processes)} processes` : ""}`);
   text($("epoch"), count(epoch));
-  text($("closed"), moment(closed_at));
+  text($("closed"), closed_at ? `${moment(closed_at)} ${zone(closed_at)}` : NOTHING);
   text($("version"), version);
   text($("started"), `started ${moment(started_at)}`);
+  text($("zone"), `times are ${zone()}${zoneName() === zone() ? "" : `, ${zoneName()}`}`);
   cutOf($("cut"), cut);
   $("replay").hidden = !replay;
   if (replay) {
@@ -206,7 +205,6 @@ export function show(status) {
   drawn = status;
   status.partitions ??= [];
   status.totals ??= {};
-  behind(status, now);
   head(status);
   tiles(status, now);
   waited(status, now);
