@@ -25,8 +25,10 @@ use crate::status::Status;
 
 /// What `--help` says above the options.
 pub(super) const ABOUT: &str = "Show the operators of a dataflow, and what joins them\n\n\
-     As `cutwater run` builds them on one worker, without a broker. GET /v1/graph of a run with --http has the same, with \
-     what each operator costs.";
+     As `cutwater run` builds them on one worker without --http and --state, and without a broker. A line tells of an \
+     operator its number, its name, and what comes into it: \"rows of\" the operators whose rows it reads, \"told by\" \
+     those that tell it something else, such as cuts and times. GET /v1/graph of a run tells what each operator costs. A \
+     run has more operators, for its views and its state, and so other numbers: the same one is the one of the same name.";
 
 /// The options of `cutwater explain`.
 #[derive(clap::Args, Clone, Debug)]
