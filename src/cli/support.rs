@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use super::state;
 use crate::shown::{count, shown};
@@ -19,7 +19,7 @@ use crate::state::storage;
 pub(super) const ABOUT: &str = "Gather what is needed to help, in one file to attach to an issue\n\n\
      Version, build and machine; of a run that answers at --http its options without secrets, its figures, its graph with \
      what each operator costs, and its last warnings and errors; of a state its identity, checkpoints and ledger. There is no \
-     record and no row in it. What can't be had is said in the file.";
+     record and no row in it. What can't be had is said in the file; where nothing of it can be had, no file is written.";
 
 /// The options of `cutwater support`.
 #[derive(clap::Args, Clone, Debug)]
@@ -44,11 +44,14 @@ const NOT_HAD: &str = "not had: ";
 /// Gathers it.
 ///
 /// # Errors
-/// If the file can't be written.
+/// If the file can't be written, or if nothing could be had of what was asked for.
 pub(super) fn support(args: &SupportArgs) -> Result<()> {
     let shown = args.file.display();
     // Where nothing can be gathered, no file is left.
-    let text = gather(args)?;
+    let Gathered { text, asked, not_had } = gather(args)?;
+    if let Some(first) = not_had.first().filter(|_| asked == not_had.len()) {
+        bail!("nothing could be had: {first}; {shown} was not written");
+    }
     let text = crate::secrets::hidden(&text);
     let mut file = File::create_new(&args.file).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => anyhow!("{shown} is there already: name another file"),
@@ -56,33 +59,57 @@ pub(super) fn support(args: &SupportArgs) -> Result<()> {
     })?;
     file.write_all(text.as_bytes()).with_context(|| format!("writing {shown}"))?;
     crate::log::say(&format!("wrote {shown}, {} lines: read it before you attach it", text.lines().count()));
-    let mut missing = text.lines().filter_map(|line| line.strip_prefix(NOT_HAD));
-    if let Some(first) = missing.next() {
-        let parts = count(1 + missing.count() as u64, "part");
+    if let Some(first) = not_had.first() {
+        let parts = count(not_had.len() as u64, "part");
         crate::log::say(&format!("{parts} could not be had: {first}"));
     }
     Ok(())
 }
 
-fn gather(args: &SupportArgs) -> Result<String> {
-    let mut text = String::new();
-    section(&mut text, "program", &program());
-    section(&mut text, "machine", &machine());
-    if let Some(url) = &args.http {
-        asked::all(&mut text, url, args.http_token_file.as_deref())?;
-    }
-    if let Some(place) = &args.state {
-        section(&mut text, "state", &of_state(place).unwrap_or_else(|error| format!("{NOT_HAD}{error:#}\n")));
-    }
-    Ok(text)
+/// What was gathered.
+#[derive(Default)]
+struct Gathered {
+    text: String,
+    /// Parts that were asked for: of a run and of a state.
+    asked: usize,
+    /// Why those of them are missing that could not be had.
+    not_had: Vec<String>,
 }
 
-fn section(text: &mut String, name: &str, content: &str) {
-    let _ = write!(text, "==== {name}\n{content}");
-    if !content.ends_with('\n') {
-        text.push('\n');
+impl Gathered {
+    fn section(&mut self, name: &str, content: &str) {
+        let _ = write!(self.text, "==== {name}\n{content}");
+        if !content.ends_with('\n') {
+            self.text.push('\n');
+        }
+        self.text.push('\n');
     }
-    text.push('\n');
+
+    /// A part that was asked for.
+    fn part(&mut self, name: &str, content: Result<String>) {
+        self.asked += 1;
+        match content {
+            Ok(content) => self.section(name, &content),
+            Err(error) => {
+                let why = format!("{error:#}");
+                self.section(name, &format!("{NOT_HAD}{why}"));
+                self.not_had.push(why);
+            }
+        }
+    }
+}
+
+fn gather(args: &SupportArgs) -> Result<Gathered> {
+    let mut gathered = Gathered::default();
+    gathered.section("program", &program());
+    gathered.section("machine", &machine());
+    if let Some(url) = &args.http {
+        asked::all(&mut gathered, url, args.http_token_file.as_deref())?;
+    }
+    if let Some(place) = &args.state {
+        gathered.part("state", of_state(place));
+    }
+    Ok(gathered)
 }
 
 fn program() -> String {
@@ -138,9 +165,10 @@ fn of_state(place: &str) -> Result<String> {
 mod asked {
     use std::path::Path;
 
+    use super::Gathered;
     use crate::usage::usage;
 
-    pub(super) fn all(_: &mut String, _: &str, _: Option<&Path>) -> anyhow::Result<()> {
+    pub(super) fn all(_: &mut Gathered, _: &str, _: Option<&Path>) -> anyhow::Result<()> {
         Err(usage("--http: this program was built without the feature http"))
     }
 }

@@ -50,7 +50,9 @@ pub enum LogFormat {
 /// # Errors
 /// A usage error if the filter is not one.
 pub fn start(filter: &str, format: LogFormat, payloads: bool) -> Result<()> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| usage(format!("--log {filter}: {error}")))?;
+    // What is wrong with a certificate is in the error that comes of it, and need not be said by the verifier as well.
+    let filter = EnvFilter::try_new(format!("rustls_platform_verifier=off,{filter}"))
+        .map_err(|error| usage(format!("--log {filter}: {error}")))?;
     if payloads {
         shown::show_payloads();
     }

@@ -340,7 +340,15 @@ fn support_has_all_but_data_and_secrets() {
     // What can't be had is said at once, not in the file alone.
     let other = folder.path().join("other.txt");
     let nobody = ["support", other.to_str().unwrap(), "--http", "http://127.0.0.1:1"];
-    cutwater(nobody).run().expect(0).says(&["7 parts could not be had: ", "refused"]);
+    let with_state = nobody.into_iter().chain(["--state", state.to_str().unwrap()]);
+    cutwater(with_state)
+        .run()
+        .expect(0)
+        .says(&["7 parts could not be had: asking http://127.0.0.1:1: ", "refused"]);
+    // Where nothing can be had, that is an error, once.
+    std::fs::remove_file(&other).unwrap();
+    cutwater(nobody).run().fails(1, &["nothing could be had: asking http://127.0.0.1:1: ", "refused"]);
+    assert!(!other.exists(), "no file is left where nothing was had");
     let wrong = folder.path().join("wrong.txt");
     cutwater(["support", wrong.to_str().unwrap(), "--http", "127.0.0.1:1"]).run().fails(2, &["http://"]);
     assert!(!wrong.exists(), "no file is left where nothing was asked");

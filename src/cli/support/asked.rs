@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use cutwater_dataflows::reasons::{kind, without_values};
 use serde_json::Value;
 
-use super::{NOT_HAD, section};
+use super::Gathered;
 use crate::usage::usage;
 
 /// What is asked of a run, and what it is called.
@@ -24,7 +24,7 @@ const ASKED: [(&str, &str); 7] = [
 ///
 /// # Errors
 /// If `url` is not one, or the token's file can't be read.
-pub(super) fn all(text: &mut String, url: &str, token: Option<&Path>) -> Result<()> {
+pub(super) fn all(gathered: &mut Gathered, url: &str, token: Option<&Path>) -> Result<()> {
     if !url.starts_with("http://") && !url.starts_with("https://") {
         return Err(usage(format!("--http {url}: expected http://HOST:PORT or https://HOST:PORT")));
     }
@@ -33,11 +33,19 @@ pub(super) fn all(text: &mut String, url: &str, token: Option<&Path>) -> Result<
         token.with_context(|| format!("reading --http-token-file {}", path.display()))
     });
     let (token, agent) = (token.transpose()?, crate::http::agent(false));
+    let url = url.trim_end_matches('/');
+    let mut out_of_reach = None;
     for (name, path) in ASKED {
-        let answer = ask(&agent, url.trim_end_matches('/'), path, token.as_deref());
-        let answer =
-            answer.map(|body| tidy(path, &body)).unwrap_or_else(|error| format!("{NOT_HAD}{error:#}\n"));
-        section(text, &format!("{name} (GET {path})"), &answer);
+        let answer = match &out_of_reach {
+            None => ask(&agent, url, path, token.as_deref()),
+            Some(why) => Err(anyhow!("{why}")),
+        };
+        // Whoever is not reached once need not be asked, and waited for, again.
+        if gathered.asked == 0 {
+            let error = answer.as_ref().err().filter(|error| error.is::<ureq::Error>());
+            out_of_reach = error.map(|error| format!("{error:#}"));
+        }
+        gathered.part(&format!("{name} (GET {path})"), answer.map(|body| tidy(path, &body)));
     }
     Ok(())
 }
@@ -48,7 +56,7 @@ fn ask(agent: &ureq::Agent, url: &str, path: &str, token: Option<&str>) -> Resul
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {}", token.trim()));
     }
-    let mut answer = request.call()?;
+    let mut answer = request.call().with_context(|| format!("asking {url}"))?;
     let body = answer.body_mut().with_config().limit(64 << 20).read_to_string()?;
     ensure!(answer.status() != 401, "a token is asked for: name its file with --http-token-file");
     Ok(body)
@@ -105,7 +113,8 @@ mod tests {
             http_token_file: None,
             state: Some("/nowhere/at/all".into()),
         };
-        let text = gather(&args).unwrap();
+        let Gathered { text, asked, not_had } = gather(&args).unwrap();
+        assert_eq!((asked, not_had.len()), (ASKED.len() + 1, ASKED.len() + 1), "{not_had:?}");
         assert!(text.contains(concat!("cutwater ", env!("CARGO_PKG_VERSION"))), "{text}");
         assert!(text.contains("processors: "), "{text}");
         assert_eq!(text.matches("not had: ").count(), ASKED.len() + 1, "{text}");
