@@ -2,8 +2,7 @@
 //! itself, dataflows of a program of one's own included.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -67,7 +66,10 @@ pub(super) fn man(args: &ManArgs, command: Command, program: &str) -> Result<()>
     let mut command = command.name(program.to_owned());
     command.build();
     match &args.folder {
-        None => out::print(|out| Ok(page(&command).render(out)?)),
+        None => {
+            let page = rendered(&page(&command))?;
+            out::print(|out| Ok(out.write_all(page.as_bytes())?))
+        }
         Some(folder) => {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("making the folder {}", folder.display()))?;
@@ -80,18 +82,28 @@ pub(super) fn man(args: &ManArgs, command: Command, program: &str) -> Result<()>
 fn write(command: &Command, folder: &Path) -> Result<()> {
     let page = page(command);
     let path = folder.join(page.get_filename());
-    let write = || {
-        let mut file = BufWriter::new(File::create(&path)?);
-        page.render(&mut file)?;
-        file.flush()
-    };
-    write().with_context(|| format!("writing {}", path.display()))?;
+    std::fs::write(&path, rendered(&page)?).with_context(|| format!("writing {}", path.display()))?;
     command.get_subcommands().try_for_each(|command| write_below(command, folder))
 }
 
 fn write_below(command: &Command, folder: &Path) -> Result<()> {
     // The program's own `help` has none.
     if command.is_hide_set() { Ok(()) } else { write(command, folder) }
+}
+
+/// A page for any troff: each character that is not ASCII by its number, since groff by itself takes bytes for Latin-1.
+fn rendered(page: &Man) -> Result<String> {
+    let mut bytes = Vec::new();
+    page.render(&mut bytes)?;
+    let mut text = String::with_capacity(bytes.len());
+    for c in String::from_utf8(bytes)?.chars() {
+        if c.is_ascii() {
+            text.push(c);
+        } else {
+            let _ = write!(text, "\\[u{:04X}]", u32::from(c));
+        }
+    }
+    Ok(text)
 }
 
 fn page(command: &Command) -> Man {

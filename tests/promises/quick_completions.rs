@@ -98,6 +98,8 @@ fn there_is_a_manual_page_of_every_command_and_dataflow() {
     for entry in fs::read_dir(&pages).expect("a folder") {
         let path = entry.expect("a page").path();
         system("mandoc", &["-T", "lint", "-W", "error", path.to_str().expect("text")]);
+        // What groff would read as bytes of Latin-1.
+        assert!(fs::read(&path).expect("a page").is_ascii(), "{}", path.display());
     }
     let text = system("mandoc", &["-T", "utf8", "-O", "width=200", &page("cutwater-run-word-count.1")]);
     // Bold letters are struck twice.
@@ -110,8 +112,12 @@ fn there_is_a_manual_page_of_every_command_and_dataflow() {
         }
     }
     let plain: String = plain.into_iter().collect();
-    for part in ["--tokenizer <TOKENIZER>", "--stop-timeout <DURATION> [default: 60s]", "Unicode white space"]
-    {
+    for part in [
+        "--tokenizer <TOKENIZER>",
+        "--stop-timeout <DURATION> [default: 60s]",
+        "Unicode white space",
+        "\"é\" as one",
+    ] {
         assert!(plain.contains(part), "{part} in {plain}");
     }
     assert!(cutwater(["man"]).rows().join("\n").contains(".TH cutwater 1"));
