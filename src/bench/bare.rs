@@ -132,7 +132,7 @@ impl From<Event<'_>> for Met {
         match event {
             Event::Record(_) => Met::Record,
             Event::Error { topic, text, .. } if !topic.is_empty() => Met::Trouble(text),
-            Event::Error { .. } | Event::End { .. } => Met::Nothing,
+            Event::Error { .. } | Event::End { .. } | Event::Passed { .. } => Met::Nothing,
         }
     }
 }

@@ -54,6 +54,7 @@ impl Broker {
                     properties: vec![("fetch.wait.max.ms".to_owned(), "10".to_owned())],
                     files: Vec::new(),
                     connect_timeout: Duration::from_secs(10),
+                    ..Settings::default()
                 };
                 (settings, Kind::InProcess(ManuallyDrop::new(broker)))
             }

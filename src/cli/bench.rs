@@ -13,7 +13,7 @@ use super::kafka::{KafkaArgs, duration};
 use super::options::{LogArgs, MOST_WORKERS, number, workers};
 use super::{find_entry, generate};
 use crate::bench::{self, AnyOptions, Law, Options, Rates, Spec};
-use crate::kafka::client::Settings;
+use crate::kafka::client::{Fetch, Settings};
 use crate::sink::Delivery;
 use crate::usage::usage;
 
@@ -88,6 +88,9 @@ pub(super) struct BenchArgs {
     /// Shortest time an epoch stays open, at offered rates
     #[arg(short, long, value_name = "DURATION", default_value = "10ms", value_parser = duration, help_heading = "Measurement")]
     pub epoch: Duration,
+    /// How word-count fetches records: by librdkafka, or by direct fetches
+    #[arg(long, value_enum, value_name = "librdkafka|direct", default_value_t = Fetch::Librdkafka, hide_possible_values = true, help_heading = "Measurement")]
+    pub fetch: Fetch,
     /// How word-count writes, at offered rates
     #[arg(long, value_enum, value_name = "exactly-once|at-least-once", default_value_t = Delivery::ExactlyOnce, hide_possible_values = true, help_heading = "Measurement")]
     pub delivery: Delivery,
@@ -203,7 +206,9 @@ fn any(args: &BenchArgs, entry: &Entry, registry: &[Entry], quiet: bool) -> Resu
 /// The cluster that was typed, if one was.
 fn cluster(args: &BenchArgs) -> Result<Option<Settings>> {
     match args.kafka.brokers.as_deref() {
-        Some(brokers) if !brokers.is_empty() => Ok(Some(args.kafka.settings()?)),
+        Some(brokers) if !brokers.is_empty() => {
+            Ok(Some(Settings { fetch: args.fetch, ..args.kafka.settings()? }))
+        }
         _ if !args.kafka.set.is_empty() => {
             Err(usage("--set is for a cluster: name its brokers with --brokers HOST:PORT"))
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::address;
-use crate::kafka::client::Settings;
+use crate::kafka::client::{Fetch, Settings};
 use crate::usage::usage;
 
 /// The longest duration an option takes: clocks can't count to the end of all that can be written.
@@ -73,7 +73,13 @@ impl KafkaArgs {
             _ => Err(usage(format!("--set-file {typed}: expected KEY=FILE"))),
         };
         let files = self.set_file.iter().map(file).collect::<Result<_>>()?;
-        let settings = Settings { brokers, properties, files, connect_timeout: self.connect_timeout };
+        let settings = Settings {
+            brokers,
+            properties,
+            files,
+            connect_timeout: self.connect_timeout,
+            fetch: Fetch::default(),
+        };
         settings.check().map_err(|error| usage(format!("{error:#}")))?;
         Ok(settings)
     }

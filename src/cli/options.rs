@@ -11,6 +11,7 @@ use super::http::HttpArgs;
 use super::kafka::{KafkaArgs, duration};
 use crate::epoch::EpochOptions;
 use crate::feed::kafka::{From, OnDataLoss};
+use crate::kafka::client::Fetch;
 use crate::kafka::topics::Making;
 use crate::log::{self, LogFormat};
 use crate::sink::too_large::OnTooLarge;
@@ -43,6 +44,9 @@ pub(super) struct RunArgs {
     /// Stop at the offsets that are the end now
     #[arg(long, help_heading = "Input")]
     pub until_end: bool,
+    /// How records are fetched: by librdkafka, or by direct fetches of Cutwater, which cost less (docs/direct-fetch.md)
+    #[arg(long, value_enum, value_name = "librdkafka|direct", default_value_t = Fetch::Librdkafka, hide_possible_values = true, help_heading = "Input")]
+    pub fetch: Fetch,
     /// What to do where wanted records have expired, or went with their topic
     #[arg(long, value_enum, value_name = "fail|continue", default_value_t = OnDataLoss::Fail, hide_possible_values = true, help_heading = "Input")]
     pub on_data_loss: OnDataLoss,

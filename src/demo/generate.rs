@@ -269,6 +269,7 @@ mod tests {
             properties: Vec::new(),
             files: Vec::new(),
             connect_timeout: Duration::from_secs(120),
+            ..Settings::default()
         };
         let client = settings.metadata().unwrap();
         let wait_for = |records: u64| {
@@ -311,6 +312,7 @@ mod tests {
             properties: vec![("message.timeout.ms".into(), "1000".into())],
             files: Vec::new(),
             connect_timeout: Duration::from_secs(1),
+            ..Settings::default()
         };
         let topic = Topic { name: "t".into(), partitions: 4 };
         let generator = Generator::start(SEED, None, topic, &settings, Status::default()).unwrap();

@@ -144,6 +144,7 @@ fn settings(broker: &MockCluster<'static, DefaultProducerContext>) -> Settings {
         properties: vec![("fetch.wait.max.ms".to_owned(), "10".to_owned())],
         files: Vec::new(),
         connect_timeout: Duration::from_secs(10),
+        ..Settings::default()
     }
 }
 

@@ -33,6 +33,19 @@ pub struct Settings {
     pub files: Vec<(String, PathBuf)>,
     /// How long to wait for the first answer of a broker.
     pub connect_timeout: Duration,
+    /// How records are fetched.
+    #[serde(default)]
+    pub fetch: Fetch,
+}
+
+/// How records are fetched.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fetch {
+    /// By librdkafka, from any broker and over any connection
+    #[default]
+    Librdkafka,
+    /// By Cutwater itself, which reads records where they lie in the brokers' answers
+    Direct,
 }
 
 /// A property that must have this value, and why.
@@ -75,7 +88,7 @@ const QUEUES: usize = 65_536;
 const QUEUE: usize = 2048;
 
 /// Kilobytes that each of so many consumers may queue.
-fn queue(consumers: usize) -> usize {
+pub(crate) fn queue(consumers: usize) -> usize {
     (QUEUES / consumers.max(1)).max(QUEUE)
 }
 
@@ -117,6 +130,12 @@ impl Settings {
     /// The user's value of a property; `None` where they set none.
     pub fn property(&self, key: &str) -> Option<&str> {
         self.properties.iter().rev().find(|(of_user, _)| of_user == key).map(|(_, value)| value.as_str())
+    }
+
+    /// What Cutwater sets a property of fetches to, where the user does not.
+    #[cfg(feature = "direct")]
+    pub(crate) fn fetch_default(key: &str) -> Option<&'static str> {
+        FETCH.iter().find(|(of_ours, _)| *of_ours == key).map(|(_, value)| *value)
     }
 
     /// Checks the properties, without a connection.

@@ -62,6 +62,12 @@ pub(super) fn made_with(user: &str, password: &str) {
     }
 }
 
+/// User and password as they are now, where one of them came from a file.
+#[cfg(feature = "direct")]
+pub(crate) fn newest() -> Option<(String, String)> {
+    lock(&LOGIN).clone()
+}
+
 /// How often user and password have changed: a client that is made now has those of this generation.
 pub(super) fn generation() -> u64 {
     GENERATION.load(Ordering::Acquire)

@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod deliveries;
 pub mod identity;
 pub mod limits;
+pub(crate) mod mark;
 pub(crate) mod native;
 pub mod retry;
 mod tls;

@@ -18,6 +18,7 @@ use cutwater_dataflows::Epoch;
 
 use crate::fault::Fault;
 use crate::kafka::client::Settings;
+use crate::kafka::mark::UNKEPT;
 use crate::kafka::topics::Making;
 use crate::measure::transactions::Transacted;
 use crate::state::resume::Resume;
@@ -33,9 +34,6 @@ const BUFFER: usize = 1 << 20;
 
 /// Bytes of a webhook's POST at most, where nothing else is said: what most servers take.
 pub const WEBHOOK_MAX_BYTES: usize = 1 << 20;
-
-/// How the names of runs begin that keep no state: nothing will resume from what they have committed.
-const UNKEPT: &str = "run-";
 
 /// Where an output goes, as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -58,6 +58,7 @@ mod real_cuts;
 mod real_damage;
 mod real_dataflows;
 mod real_feeds;
+mod real_fetch;
 mod real_formats;
 mod real_hosts;
 mod real_identity;

@@ -22,6 +22,7 @@ use cutwater_dataflows::word_count::WordCount;
 
 use crate::support::broker::mock;
 use crate::support::kafka::Topic;
+use crate::support::program::fetch;
 use crate::support::{DEADLINE, unique};
 
 /// A sink that finishes an epoch when the test lets it.
@@ -46,7 +47,7 @@ impl Sink for Stalled {
 
 fn job(topic: &Topic, sink: Stalled, status: &Status, fault: &Fault) -> Job {
     let brokers = topic.address.clone();
-    let settings = Settings { brokers, connect_timeout: DEADLINE, ..Settings::default() };
+    let settings = Settings { brokers, connect_timeout: DEADLINE, fetch: fetch(), ..Settings::default() };
     let reading = Reading {
         from: From::Earliest,
         until_end: false,

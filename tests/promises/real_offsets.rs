@@ -6,7 +6,7 @@ use rdkafka::producer::Producer;
 
 use crate::support::DEADLINE;
 use crate::support::broker::real;
-use crate::support::committed::settle;
+use crate::support::committed::{read, settle};
 use crate::support::kafka::Topic;
 use crate::support::program::{Program, word_count};
 use crate::support::rows::{Change, Replay, assert_counts, finals, recount};
@@ -128,4 +128,32 @@ fn from_the_latest_record() {
     });
     assert_counts(replay.counts(), &recount(["d d", "e"]));
     assert_counts(&finals(&bounded(&topic).with("--from latest").rows()), &recount([""]));
+}
+
+/// A look at a topic of a job that writes to Kafka, by the same group: the job goes on where it was.
+#[test]
+fn a_look_leaves_what_a_job_resumes_from() {
+    let (lines, counts) = (real().topic(2), real().topic(1));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let group = format!("group.id={}", unique());
+    let job = || {
+        let job =
+            word_count(&lines.address, &lines.name).args(["-X", &group, "--state"]).args([folder.path()]);
+        job.args(["-o", &format!("kafka:{}", counts.name)]).with("--until-end")
+    };
+    let look = || word_count(&lines.address, &lines.name).args(["-X", &group]).with("--until-end -o none");
+    // Nobody has marked anything: a look may commit.
+    lines.send(["a b", "c"]);
+    let committed = |group: &str| lines.committed(group.trim_start_matches("group.id="));
+    look().run().expect(0);
+    assert_eq!(committed(&group).len(), 2);
+    // It dies when the group says what the topics hold, and before the ledger does.
+    job().env("CUTWATER_CRASH", "transaction-committed:1").run().says(&["killed at transaction-committed"]);
+    lines.send(["d e"]);
+    let before = committed(&group);
+    look().run().expect(0).says(&["commits none to it", "-X group.id=NAME"]);
+    assert_eq!(committed(&group), before);
+    job().run().expect(0);
+    let rows = read(&counts);
+    assert_eq!(rows.len(), 5, "each word was written once: {rows:?}");
 }

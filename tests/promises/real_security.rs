@@ -6,11 +6,12 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use cutwater::kafka::client::Fetch;
 use nix::sys::signal::{SIGHUP, SIGTERM};
 
 use crate::support::broker::{Broker, Listener};
 use crate::support::kafka::{Kafka, Topic};
-use crate::support::program::{Program, cutwater, word_count};
+use crate::support::program::{Program, cutwater, fetch, word_count};
 use crate::support::rows::{Change, assert_counts, finals, recount};
 use crate::support::unique;
 
@@ -239,6 +240,10 @@ fn a_run_goes_from_end_to_end_however_it_proves_who_it_is() {
         &|| secured.trusting("PLAIN").with(plain).args(["--set-file", &from_file]),
         &|| secured.run("OAUTH").with(oauth),
     ] {
+        if fetch() == Fetch::Direct && program().shows("OAUTHBEARER") {
+            program().run().fails(2, &["--fetch direct does not know", "oauthbearer"]);
+            continue;
+        }
         let folder = tempfile::tempdir().expect("a temporary folder");
         let before = secured.out.records().len();
         whole(program(), "kafka:out", &folder.path().join("state")).run().expect(0);

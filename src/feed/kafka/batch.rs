@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use super::super::{Each, Took};
 use super::damage::{Trouble, is_of_a_place};
 use super::partition::{Partition, Spot};
-use crate::kafka::client::Client;
-use crate::kafka::native::batch::{Event, Lent};
+use super::reader::{self, Handed};
+use crate::kafka::native::batch::Event;
 
 /// A slot that no partition has.
 const NOWHERE: usize = usize::MAX;
 
 /// Hands over the messages of a batch.
-pub(super) struct Batch<'a> {
+pub(super) struct Batch<'a, 'e> {
     pub(super) slots: &'a HashMap<(String, i32), usize>,
     pub(super) partitions: &'a mut [Partition],
     /// The slot of the last record: the next one is most likely of the same partition.
@@ -20,6 +20,8 @@ pub(super) struct Batch<'a> {
     /// True while brokers fail: those that have answered are noted.
     pub(super) failing: bool,
     pub(super) told: &'a mut Told,
+    /// Takes the records.
+    pub(super) each: &'a mut Each<'e>,
 }
 
 /// What a batch has come to, to be handled after it.
@@ -34,10 +36,10 @@ pub(super) struct Told {
     pub(super) answered: Vec<i32>,
 }
 
-impl Batch<'_> {
+impl reader::Each for Batch<'_, '_> {
     /// Hands over a message, or has its partition keep it.
     #[inline]
-    pub(super) fn take(&mut self, lent: Lent<'_, Client>, each: &mut Each<'_>) {
+    fn take(&mut self, lent: impl Handed) {
         if !lent.follows() {
             *self.last = find(self.slots, self.partitions, *self.last, lent.topic(), lent.partition());
             if self.failing {
@@ -49,7 +51,7 @@ impl Batch<'_> {
             Event::Record(record) => {
                 let Some(partition) = partition else { return };
                 match partition.place(record.offset) {
-                    Spot::Here if each(&record) == Took::Yes => {
+                    Spot::Here if (self.each)(&record) == Took::Yes => {
                         self.told.bytes += record.size();
                         partition.advance(record.offset + 1);
                         return;
@@ -65,6 +67,10 @@ impl Batch<'_> {
             }
             Event::End { offset } => {
                 partition.into_iter().for_each(|partition| partition.reach_end(offset));
+                return;
+            }
+            Event::Passed { offset } => {
+                partition.into_iter().for_each(|partition| partition.pass(offset));
                 return;
             }
             Event::Error { topic, partition: number, offset, code, text } => {

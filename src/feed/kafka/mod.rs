@@ -2,11 +2,15 @@
 
 mod ask;
 mod batch;
+mod commits;
 mod damage;
+#[cfg_attr(not(feature = "direct"), path = "without_direct.rs")]
+pub mod direct;
 mod discovery;
 mod leaders;
 mod partition;
 mod partitions;
+mod reader;
 mod start;
 mod watch;
 
@@ -21,7 +25,7 @@ use rdkafka::consumer::BaseConsumer;
 use super::{Feed, Feeds, Place};
 use crate::fault::Fault;
 use crate::kafka::access::Act;
-use crate::kafka::client::{Client, Settings};
+use crate::kafka::client::{Client, Fetch, Settings};
 use crate::kafka::identity::Pinned;
 use crate::kafka::retry::retry;
 use crate::kafka::topics::{self, Missing, Pattern, Topic};
@@ -29,6 +33,7 @@ use crate::shown::count;
 use crate::state::cut::Topics;
 use crate::status::Status;
 use ask::{Asker, Ends};
+use direct::Direct;
 use discovery::{Discovery, Search};
 use partitions::{KafkaFeed, Tools};
 use watch::{About, Watch};
@@ -103,6 +108,7 @@ pub struct KafkaFeeds {
     ends: Arc<Ends>,
     asker: Arc<Asker>,
     watch: Arc<Watch>,
+    direct: Option<Arc<Direct>>,
     workers: usize,
 }
 
@@ -142,6 +148,10 @@ impl KafkaFeeds {
             ends: Arc::clone(&ends),
         })?;
         let asker = Arc::new(Asker::start(&settings)?);
+        let direct = match settings.fetch {
+            Fetch::Librdkafka => None,
+            Fetch::Direct => Some(Arc::new(Direct::start(&settings, discovery.found().ids())?)),
+        };
         Ok(KafkaFeeds {
             settings,
             reading,
@@ -150,6 +160,7 @@ impl KafkaFeeds {
             ends,
             asker,
             watch: Arc::new(watch),
+            direct,
             workers: 1,
             fault: fault.clone(),
         })
@@ -163,6 +174,17 @@ impl KafkaFeeds {
     /// Has `status` hear of the ends of all partitions, those that other processes read included, about once a second.
     pub fn show_lag(&self, status: &Status) {
         self.watch.show(status.clone());
+    }
+}
+
+/// Checks how records are to be fetched, without a connection.
+///
+/// # Errors
+/// If a property can't be honoured: names it.
+pub fn check_fetch(settings: &Settings) -> Result<()> {
+    match settings.fetch {
+        Fetch::Librdkafka => Ok(()),
+        Fetch::Direct => Direct::check(settings),
     }
 }
 
@@ -251,6 +273,7 @@ impl Feeds for KafkaFeeds {
             ends: Arc::clone(&self.ends),
             asker: Arc::clone(&self.asker),
             watch: Arc::clone(&self.watch),
+            direct: self.direct.clone(),
             feeds: self.workers * self.inputs.len(),
         };
         let mut feed = KafkaFeed::new(

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::super::{Budget, Each, Took};
+use super::reader::{Handed, Kept};
 use super::start::Start;
 use super::watch::Read;
-use crate::kafka::client::Client;
-use crate::kafka::native::batch::{Event, Kept, Lent};
+use crate::kafka::native::batch::Event;
 
 /// Messages beyond the limit that are kept before the partition is paused.
 const MESSAGES: usize = 4096;
@@ -55,7 +55,7 @@ pub(super) struct Partition {
 
 struct Stashed {
     offset: i64,
-    message: Kept<Client>,
+    message: Kept,
 }
 
 impl Partition {
@@ -240,7 +240,7 @@ impl Partition {
     }
 
     /// Takes a record that lies beyond the limit.
-    pub(super) fn stash(&mut self, offset: i64, size: usize, message: Lent<'_, Client>) {
+    pub(super) fn stash(&mut self, offset: i64, size: usize, message: impl Handed) {
         if self.halted.is_some() {
             return;
         }

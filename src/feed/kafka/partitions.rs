@@ -5,45 +5,43 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use crossbeam_channel::{Receiver, TryRecvError};
 use cutwater_dataflows::source::Moved;
-use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::super::{Budget, Each, Feed, Place, Polled, Waker};
 use super::ask::{Asker, Ends};
 use super::batch::{Batch, Told};
+use super::commits::Commits;
 use super::damage::{self, Damage, Trouble, is_of_a_place};
+use super::direct::Direct;
 use super::discovery::Found;
 use super::partition::Partition;
+use super::reader::{At, Reader};
 use super::start::{Start, There, Wanted, available, starts};
 use super::watch::{Read, Watch};
 use super::{From, OnDataLoss, REQUEST, Reading};
 use crate::fault::Fault;
 use crate::fold::Folded;
 use crate::kafka::access::Act;
-use crate::kafka::client::{Client, Settings};
+use crate::kafka::client::{Client, Settings, queue};
 use crate::kafka::identity::{Ids, Pinned};
 use crate::kafka::native::batch::Batches;
 use crate::kafka::retry::retry;
 use crate::kafka::topics::Pattern;
 use crate::state::cut::Topics;
 
-/// How long the last commit may take. Nothing but the lag that others see depends on it, and `--stop-timeout` ends a run
-/// that waits for it; a busy broker that meets a new group may take longer than a few seconds.
-const LAST_COMMIT: Duration = Duration::from_secs(30);
-/// How often offsets are committed.
-const COMMIT: Duration = Duration::from_secs(1);
 /// How long a request made while reading may take.
 const LATER: Duration = Duration::from_secs(2);
 /// Messages in one call to librdkafka.
 const BATCH: usize = 1024;
+/// Why there is a client.
+const CLIENT: &str = "a feed with partitions has a client";
 
 /// What the feeds of a process share.
 #[derive(Clone)]
@@ -52,6 +50,8 @@ pub(super) struct Tools {
     pub(super) ends: Arc<Ends>,
     pub(super) asker: Arc<Asker>,
     pub(super) watch: Arc<Watch>,
+    /// What fetches records, where that is not librdkafka.
+    pub(super) direct: Option<Arc<Direct>>,
     /// The number of feeds.
     pub(super) feeds: usize,
 }
@@ -81,7 +81,7 @@ pub(super) struct KafkaFeed {
     /// Whom the client calls; known once the operator is built.
     waker: Arc<OnceLock<Waker>>,
     /// Made when the first partition joins: a worker without partitions has no client.
-    client: Option<Batches<Client>>,
+    client: Option<Reader>,
     partitions: Vec<Partition>,
     slots: HashMap<(String, i32), usize>,
     /// The slot of the last record: the next one is most likely of the same partition.
@@ -92,8 +92,7 @@ pub(super) struct KafkaFeed {
     bounded: bool,
     /// True iff a partition may have stashed something, or may be paused because it has.
     stashing: bool,
-    uncommitted: BTreeMap<(String, i32), i64>,
-    committed: Instant,
+    commits: Commits,
     damage: Damage,
 }
 
@@ -107,6 +106,7 @@ impl KafkaFeed {
         tools: Tools,
         fault: &Fault,
     ) -> Self {
+        let commits = Commits::new(&reading.group);
         KafkaFeed {
             settings,
             reading,
@@ -126,8 +126,7 @@ impl KafkaFeed {
             held: false,
             bounded: false,
             stashing: false,
-            uncommitted: BTreeMap::new(),
-            committed: Instant::now(),
+            commits,
             damage: Damage::default(),
         }
     }
@@ -221,7 +220,10 @@ impl KafkaFeed {
                     wake();
                 }
             });
-            self.client = Some(Batches::new(Arc::new(consumer), BATCH));
+            let direct = self.tools.direct.as_ref();
+            let room = queue(self.tools.feeds) * 1024;
+            let direct = direct.map(|direct| direct.reader(&self.waker, room)).transpose()?;
+            self.client = Some(Reader::new(Batches::new(Arc::new(consumer), BATCH), direct));
         }
         Ok(self.consumer())
     }
@@ -231,13 +233,12 @@ impl KafkaFeed {
         if partitions.is_empty() {
             return Ok(());
         }
-        let mut list = TopicPartitionList::new();
-        for ((topic, partition), start) in partitions.iter().zip(&starts) {
-            list.add_partition_offset(topic, *partition, Offset::Offset(start.first))?;
-        }
-        // Only the new ones: what was fetched ahead of others stays, and librdkafka aborts the program where a partition
-        // is taken away for the second time before the first has been carried out (librdkafka #5573).
-        self.connect()?.incremental_assign(&list).context("assigning partitions")?;
+        let with_starts = partitions.iter().zip(&starts);
+        let list: Vec<At<'_>> = with_starts
+            .map(|((topic, partition), start)| (topic.as_str(), *partition, start.first))
+            .collect();
+        self.connect()?;
+        self.reader().add(&list)?;
         for ((topic, partition), start) in partitions.into_iter().zip(starts) {
             tracing::debug!(
                 "worker {}: {topic} partition {partition} from {}",
@@ -257,17 +258,18 @@ impl KafkaFeed {
     }
 
     fn consumer(&self) -> &Arc<BaseConsumer<Client>> {
-        self.client.as_ref().expect("a feed with partitions has a client").consumer()
+        self.client.as_ref().expect(CLIENT).consumer()
     }
 
-    /// Has librdkafka fetch all partitions that are not finished once more, each from where it left off.
+    fn reader(&mut self) -> &mut Reader {
+        self.client.as_mut().expect(CLIENT)
+    }
+
+    /// Has all partitions that are not finished fetched once more, each from where it left off.
     fn assign(&mut self) -> Result<()> {
-        let mut list = TopicPartitionList::new();
-        for partition in self.partitions.iter().filter(|p| !p.finished() && !p.gone) {
-            let offset = Offset::Offset(partition.position());
-            list.add_partition_offset(&partition.topic, partition.partition, offset)?;
-        }
-        self.consumer().assign(&list).context("assigning partitions")?;
+        let left = self.partitions.iter().filter(|p| !p.finished() && !p.gone);
+        let list: Vec<At<'_>> = left.map(|p| (p.topic.as_str(), p.partition, p.position())).collect();
+        self.client.as_mut().expect(CLIENT).assign(&list)?;
         // That has resumed them all.
         self.held = false;
         self.partitions.iter_mut().for_each(|partition| partition.paused = false);
@@ -276,8 +278,8 @@ impl KafkaFeed {
 
     /// Pauses the partitions that have stashed enough, and resumes those that have nothing left of it.
     fn throttle(&mut self) -> Result<()> {
-        let Some(client) = &self.client else { return Ok(()) };
-        let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
+        let Some(client) = &mut self.client else { return Ok(()) };
+        let (mut pause, mut resume) = (Vec::new(), Vec::new());
         for partition in &mut self.partitions {
             if partition.gone {
                 partition.paused = false;
@@ -288,21 +290,21 @@ impl KafkaFeed {
                 true if !partition.stashes() => &mut resume,
                 _ => continue,
             };
-            list.add_partition(&partition.topic, partition.partition);
+            list.push((partition.topic.as_str(), partition.partition));
             partition.paused = !partition.paused;
         }
-        self.stashing = self.partitions.iter().any(|partition| partition.paused || partition.stashes());
-        if pause.count() > 0 {
+        if !pause.is_empty() {
             tracing::debug!(
                 "worker {}: {} partitions are far ahead, pausing",
                 self.place.worker,
-                pause.count()
+                pause.len()
             );
-            client.consumer().pause(&pause).context("pausing partitions")?;
+            client.pause(&pause, true)?;
         }
-        if resume.count() > 0 {
-            client.consumer().resume(&resume).context("resuming partitions")?;
+        if !resume.is_empty() {
+            client.pause(&resume, false)?;
         }
+        self.stashing = self.partitions.iter().any(|partition| partition.paused || partition.stashes());
         Ok(())
     }
 
@@ -323,28 +325,20 @@ impl KafkaFeed {
             return Ok(());
         }
         self.held = hold;
-        let Some(client) = &self.client else { return Ok(()) };
-        let mut list = TopicPartitionList::new();
-        for partition in self.partitions.iter().filter(|p| !p.finished() && !p.paused && !p.gone) {
-            list.add_partition(&partition.topic, partition.partition);
-        }
+        let Some(client) = &mut self.client else { return Ok(()) };
         if hold {
             tracing::debug!("worker {}: output is slow, pausing", self.place.worker);
-            client.consumer().pause(&list).context("pausing partitions")
-        } else {
-            client.consumer().resume(&list).context("resuming partitions")
         }
+        let held = self.partitions.iter().filter(|p| !p.finished() && !p.paused && !p.gone);
+        client.pause(&held.map(|p| (p.topic.as_str(), p.partition)).collect::<Vec<_>>(), hold)
     }
 
     /// Has a partition that was halted fetched again from where it is read: librdkafka has passed over what has failed.
     fn reread(&mut self, slot: usize) -> Result<()> {
         let partition = &mut self.partitions[slot];
         partition.release();
-        let (topic, number, position) = (partition.topic.clone(), partition.partition, partition.position());
-        // Without waiting. Nothing that was fetched before comes after this.
-        self.consumer()
-            .seek(&topic, number, Offset::Offset(position), Duration::ZERO)
-            .with_context(|| format!("going back to {topic} partition {number} offset {position}"))
+        let at = (partition.topic.as_str(), partition.partition, partition.position());
+        self.client.as_mut().expect(CLIENT).seek(at)
     }
 
     /// The wanted offset of a partition is gone, or an error of the partition ends the run.
@@ -499,35 +493,6 @@ impl KafkaFeed {
         changed.into_iter().try_for_each(|(topic, id)| ids.learn(&Ids::from([(topic, Some(id))])))
     }
 
-    /// Commits the offsets of what is published, unless that was done a moment ago.
-    fn commit(&mut self) {
-        if self.uncommitted.is_empty() || self.committed.elapsed() < COMMIT {
-            return;
-        }
-        self.committed = Instant::now();
-        let list = self.take_uncommitted();
-        if let Err(error) = self.consumer().commit(&list, CommitMode::Async) {
-            tracing::debug!("committing offsets: {error}");
-        }
-    }
-
-    /// Commits what is left, and waits for the answer, but not forever: the broker may be away, and the run is
-    /// over all the same.
-    fn commit_last(&mut self) {
-        if self.uncommitted.is_empty() {
-            return;
-        }
-        let list = self.take_uncommitted();
-        let consumer = Arc::clone(self.consumer());
-        let (done, waiting) = crossbeam_channel::bounded(1);
-        std::thread::spawn(move || done.send(consumer.commit(&list, CommitMode::Sync)));
-        match waiting.recv_timeout(LAST_COMMIT) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!("the last offsets were not committed to the group: {error}"),
-            Err(_) => tracing::warn!("the last offsets were not committed to the group: no answer"),
-        }
-    }
-
     /// Says what a bounded run has not read.
     fn tell_held_back(&self) {
         for partition in &self.partitions {
@@ -544,15 +509,6 @@ impl KafkaFeed {
                 });
             }
         }
-    }
-
-    fn take_uncommitted(&mut self) -> TopicPartitionList {
-        let mut list = TopicPartitionList::new();
-        for ((topic, partition), next) in std::mem::take(&mut self.uncommitted) {
-            // Fails for offsets below zero only.
-            let _ = list.add_partition_offset(&topic, partition, Offset::Offset(next));
-        }
-        list
     }
 }
 
@@ -584,9 +540,10 @@ impl KafkaFeed {
             last: &mut self.last,
             failing,
             told: &mut told,
+            each,
         };
         let check = |client: &Client| KafkaFeed::verify(client, self.found.ids());
-        let read = client.poll_checked(most, check, &mut |lent| batch.take(lent, each))?;
+        let read = client.poll(most, check, &mut batch)?;
         let Told { bytes, early, troubles, answered } = told;
         if self.bounded || early {
             self.throttle()?;
@@ -617,7 +574,9 @@ impl Feed for KafkaFeed {
             return Ok(Polled::Waiting);
         }
         self.consumer().context().log_in(self.consumer().client());
-        self.commit();
+        if let Some(client) = &self.client {
+            self.commits.poll(client.consumer(), &self.tools.asker, &self.waker);
+        }
         if !self.lost.is_empty() {
             self.find_lost()?;
         }
@@ -720,11 +679,11 @@ impl Feed for KafkaFeed {
             let place = (topic.clone(), *partition);
             // The group holds no offsets of topics that were deleted.
             if self.slots.get(&place).is_none_or(|&slot| !self.partitions[slot].gone) {
-                self.uncommitted.insert(place, *next);
+                self.commits.add(place, *next);
             }
         }
-        if last {
-            self.commit_last();
+        if last && let Some(client) = &self.client {
+            self.commits.finish(client.consumer());
         }
     }
 }

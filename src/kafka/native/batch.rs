@@ -42,6 +42,9 @@ pub(crate) enum Event<'a> {
     Record(Record<'a>),
     /// The end of its partition: all below `offset` was handed over or is a gap.
     End { offset: i64 },
+    /// All of its partition below `offset` was handed over or is a gap. librdkafka never says so.
+    #[cfg_attr(not(feature = "direct"), expect(dead_code))]
+    Passed { offset: i64 },
     /// An error, of one partition where `topic` is not empty; of one place of it where `offset` is not negative.
     Error { topic: &'a str, partition: i32, offset: i64, code: RDKafkaErrorCode, text: String },
 }

@@ -4,53 +4,22 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use cutwater_dataflows::Epoch;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
-use serde::{Deserialize, Serialize};
 
 use crate::kafka::access::Act;
 use crate::kafka::client::Settings;
 use crate::kafka::deliveries::reason;
+use crate::kafka::mark::Mark;
 use crate::retry::Retry;
-use crate::sink::UNKEPT;
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(10);
 
 /// A topic and one of its partitions.
 pub(super) type Partition = (String, i32);
-
-/// Stands beside each committed offset, as its metadata.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mark {
-    /// The job. That of a run without state begins with [`UNKEPT`].
-    pub(super) job: String,
-    /// The topics hold all of the job's epochs up to this one.
-    pub(super) epoch: Epoch,
-    /// They hold the rows after the end, too.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) ended: bool,
-}
-
-impl Mark {
-    /// As it is committed.
-    pub(super) fn text(&self) -> String {
-        serde_json::to_string(self).expect("text and numbers are JSON")
-    }
-
-    /// Reads a committed offset's metadata; `None` if it is something else.
-    pub(super) fn read(metadata: &str) -> Option<Self> {
-        serde_json::from_str(metadata).ok()
-    }
-
-    /// True iff it is of a job that can resume from it.
-    pub(super) fn is_kept(&self) -> bool {
-        !self.job.starts_with(UNKEPT)
-    }
-}
 
 /// What a group has committed of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,21 +107,4 @@ fn is_forbidden(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::InvalidGroupId
         )
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mark_is_compact_json() {
-        let mark = Mark { job: "a\"b".into(), epoch: 7, ended: false };
-        assert_eq!(mark.text(), r#"{"job":"a\"b","epoch":7}"#);
-        assert_eq!(Mark::read(&mark.text()), Some(mark.clone()));
-        let ended = Mark { ended: true, ..mark };
-        assert_eq!(Mark::read(&ended.text()), Some(ended));
-        for other in ["", "7", "{}", "of another tool"] {
-            assert_eq!(Mark::read(other), None, "{other}");
-        }
-    }
 }

@@ -85,8 +85,8 @@ fn cut_of(epoch: Epoch, from: &Resume) -> std::collections::BTreeSet<Partition> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::group::Mark;
     use super::*;
+    use crate::kafka::mark::Mark;
     use crate::state::resume::Entry;
 
     /// A job whose ledger goes from epoch `checkpoint` to `last`; partition 0 moved in each epoch.

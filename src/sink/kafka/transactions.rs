@@ -18,7 +18,7 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::topic_partition_list::Offset;
 
 use super::calls::Calls;
-use super::group::{Committed, Group, Mark, Partition};
+use super::group::{Committed, Group, Partition};
 use super::pending::Pending;
 use super::resume::{held, others};
 use super::shared::Deliver;
@@ -28,6 +28,7 @@ use crate::crash;
 use crate::fault::Fault;
 use crate::fold::Folded;
 use crate::kafka::client::Settings;
+use crate::kafka::mark::Mark;
 use crate::kafka::topics;
 use crate::retry::Retry;
 use crate::state::resume::Resume;

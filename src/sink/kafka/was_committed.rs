@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 
-use super::group::{Committed, Mark, Partition};
+use super::group::{Committed, Partition};
+use crate::kafka::mark::Mark;
 
 /// Does what is committed show that the transaction with these offsets and this mark was? `positions` are those of the
 /// transactions before.

@@ -5,6 +5,7 @@
 //! that are made of good ones, as `scripts/test` has no time for more. Most mutations would end at a checksum, so the
 //! targets put checksums right first where they can: a checksum is no defence against who can compute it.
 
+pub(crate) mod fetched;
 pub(crate) mod flat;
 pub(crate) mod ledger;
 pub(crate) mod manifest;

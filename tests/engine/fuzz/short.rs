@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
-use super::{flat, ledger, manifest, row, run_file};
+use super::{fetched, flat, ledger, manifest, row, run_file};
 
 /// Inputs of a target.
 const INPUTS: u64 = 5_000;
@@ -58,6 +58,11 @@ fn mutate(input: &mut Vec<u8>, good: &[Vec<u8>], random: &mut StdRng) {
 #[test]
 fn rows() {
     mutated(&row::good(), row::target);
+}
+
+#[test]
+fn fetched_batches() {
+    mutated(&fetched::good(), fetched::target);
 }
 
 #[test]

@@ -9,14 +9,16 @@ use anyhow::Result;
 use cutwater::fault::Fault;
 use cutwater::feed::kafka::{From, KafkaFeeds, OnDataLoss, Reading};
 use cutwater::feed::{Budget, Feed, Feeds, Place, Polled, Took};
-use cutwater::kafka::client::Settings;
+use cutwater::kafka::client::{Fetch, Settings};
 use cutwater::kafka::topics::Pattern;
 use cutwater::state::cut::Topics;
+use cutwater_dataflows::record::Record;
 use cutwater_dataflows::source::Moved;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::kafka::Topic;
+use super::program::fetch;
 use super::{DEADLINE, unique};
 
 /// What is read, and how.
@@ -24,6 +26,7 @@ pub struct Reader<'a> {
     pub topics: Vec<&'a Topic>,
     pub workers: usize,
     pub reading: Reading,
+    pub fetch: Fetch,
 }
 
 /// Offsets, by topic and partition.
@@ -39,13 +42,14 @@ impl<'a> Reader<'a> {
             group: unique(),
             commits: false,
         };
-        Reader { topics: topics.to_vec(), workers, reading }
+        Reader { topics: topics.to_vec(), workers, reading, fetch: fetch() }
     }
 
     /// Opens the feeds of all workers.
     pub fn open(&self, begin: Option<&Topics>) -> Result<Opened> {
         let brokers = self.topics[0].address.clone();
-        let settings = Settings { brokers, connect_timeout: DEADLINE, ..Settings::default() };
+        let settings =
+            Settings { brokers, connect_timeout: DEADLINE, fetch: self.fetch, ..Settings::default() };
         let patterns = self.topics.iter().map(|topic| Pattern::Name(topic.name.clone())).collect();
         let inputs = BTreeMap::from([("lines".to_owned(), patterns)]);
         let feeds =
@@ -75,12 +79,20 @@ impl Opened {
     /// Reads until all feeds say that they have ended. Returns the offsets of what they handed over.
     pub fn read(&mut self) -> Result<Offsets> {
         let mut offsets = Offsets::new();
+        self.read_each(&mut |record| {
+            let of = offsets.entry((record.topic.to_owned(), record.partition)).or_default();
+            of.push(record.offset);
+        })?;
+        Ok(offsets)
+    }
+
+    /// Reads until all feeds say that they have ended, and gives what they hand over to `each`.
+    pub fn read_each(&mut self, each: &mut dyn FnMut(&Record<'_>)) -> Result<()> {
         for (feed, awake) in &mut self.feeds {
             loop {
                 let records = self.rng.random_range(1..5000);
                 let polled = feed.poll(Budget { records, bytes: usize::MAX }, &mut |record| {
-                    let of = offsets.entry((record.topic.to_owned(), record.partition)).or_default();
-                    of.push(record.offset);
+                    each(record);
                     Took::Yes
                 })?;
                 match polled {
@@ -94,7 +106,7 @@ impl Opened {
                 }
             }
         }
-        Ok(offsets)
+        Ok(())
     }
 
     /// Reads an epoch of a ledger.

@@ -156,9 +156,15 @@ impl Topic {
 
     /// Writes to this topic, in transactions that the caller begins and ends.
     pub fn transactions(&self) -> Writer {
+        self.transactions_with(&[])
+    }
+
+    /// As [`Topic::transactions`], with librdkafka properties.
+    pub fn transactions_with(&self, properties: &[(&str, &str)]) -> Writer {
+        let id = unique();
         // What this test holds open for long on a busy machine is not to be aborted.
-        let properties = [("transactional.id", unique()), ("transaction.timeout.ms", "600000".to_owned())];
-        let writer = self.writer_with(&properties.each_ref().map(|(key, value)| (*key, value.as_str())));
+        let ours = [("transactional.id", id.as_str()), ("transaction.timeout.ms", "600000")];
+        let writer = self.writer_with(&[&ours, properties].concat());
         writer.producer.init_transactions(DEADLINE).expect("transactions");
         writer
     }
@@ -301,7 +307,8 @@ impl Writer {
         self.write(BaseRecord::to(&self.topic).partition(partition).key(key.as_bytes()));
     }
 
-    fn write(&self, mut record: BaseRecord<'_, [u8], [u8]>) {
+    /// Writes a record, soon.
+    pub fn write(&self, mut record: BaseRecord<'_, [u8], [u8]>) {
         while let Err((error, back)) = self.producer.send(record) {
             let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
             assert_eq!(error, full, "writing to {}", self.topic);

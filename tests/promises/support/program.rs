@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use cutwater::kafka::client::Fetch;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -23,9 +24,23 @@ pub struct Program {
     stderr: Option<Stdio>,
 }
 
-/// `cutwater` with these arguments.
+/// `cutwater` with these arguments. A run fetches records as [`fetch`] says.
 pub fn cutwater<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Program {
-    program_at(Path::new(env!("CARGO_BIN_EXE_cutwater"))).args(args)
+    let program = program_at(Path::new(env!("CARGO_BIN_EXE_cutwater"))).args(args);
+    let is_run = program.command.get_args().next().is_some_and(|first| first == "run");
+    match fetch() {
+        Fetch::Direct if is_run => program.with("--fetch direct"),
+        _ => program,
+    }
+}
+
+/// How the tests have records fetched: as `CUTWATER_TEST_FETCH` says.
+pub fn fetch() -> Fetch {
+    match std::env::var("CUTWATER_TEST_FETCH").as_deref() {
+        Err(_) | Ok("librdkafka") => Fetch::Librdkafka,
+        Ok("direct") => Fetch::Direct,
+        Ok(other) => panic!("CUTWATER_TEST_FETCH={other}: librdkafka or direct is wanted"),
+    }
 }
 
 /// A `cutwater` that lies there, without arguments.
@@ -62,6 +77,11 @@ impl Program {
     /// With more arguments, separated by white space.
     pub fn with(self, args: &str) -> Self {
         self.args(args.split_whitespace())
+    }
+
+    /// Is this among its arguments?
+    pub fn shows(&self, text: &str) -> bool {
+        self.command.get_args().any(|arg| arg.to_string_lossy().contains(text))
     }
 
     /// With a variable in its environment.

@@ -20,6 +20,7 @@ pub fn settings(address: &str, properties: &[(&str, &str)]) -> Settings {
         properties: properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         files: Vec::new(),
         connect_timeout: DEADLINE,
+        ..Settings::default()
     }
 }
 

@@ -26,6 +26,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use cutwater::kafka::client::Fetch;
 use nix::sys::signal::Signal;
 
 use course::Course;
@@ -35,6 +36,7 @@ use victim::Victim;
 use world::World;
 
 use super::DEADLINE;
+use super::program::fetch;
 
 /// What the readers of all topics ask for.
 const COMMITTED: &str = "read_committed";
@@ -158,8 +160,20 @@ impl Run {
         }
         let mut args = self.world.args.clone();
         args.extend(more.iter().map(|&arg| arg.to_owned()));
+        args.extend(["--fetch".to_owned(), self.fetch().to_owned()]);
         let (mark, log) = self.world.life(self.life);
         Victim::start(mark, log, &args, shape, crash, moves.then_some(&self.world.clock))
+    }
+
+    /// How a life fetches records: by turns, unless one way is asked for.
+    fn fetch(&mut self) -> &'static str {
+        let direct = match std::env::var("CUTWATER_TEST_FETCH") {
+            Ok(_) => fetch() == Fetch::Direct,
+            Err(_) => self.life.is_multiple_of(2),
+        };
+        let way = if direct { "direct" } else { "librdkafka" };
+        self.tally.note(if direct { "fetch: direct" } else { "fetch: librdkafka" });
+        way
     }
 
     /// Notes what the program resumed from, if it came so far.
