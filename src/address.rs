@@ -46,6 +46,10 @@ pub fn check_authority(text: &str) -> Result<(), String> {
 
 /// The host, and the port if there is one.
 fn split(text: &str) -> Result<(&str, Option<&str>), String> {
+    // Before its parts are told apart: what comes before the sign may be secret, and is known as such only with it.
+    if text.contains('@') {
+        return Err(format!("{text:?}: a host's name has no '@'"));
+    }
     if let Some(rest) = text.strip_prefix('[') {
         let (host, after) = rest.split_once(']').ok_or_else(|| format!("{text:?} has [ without ]"))?;
         host.parse::<Ipv6Addr>().map_err(|_| format!("{text:?}: {host:?} is not an IPv6 address"))?;

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use percent_encoding::percent_decode_str;
@@ -72,7 +73,7 @@ pub fn learn_typed(text: &str) {
     {
         learn_value(key, value);
     }
-    for (user, _) in users(text) {
+    for user in users(text) {
         learn_user(&text[user]);
     }
 }
@@ -119,6 +120,13 @@ pub fn learn_arguments(args: &[OsString]) {
             learn(&secret);
         }
     }
+    // Their other variables have addresses.
+    for (name, value) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("AWS_") || name.starts_with("CUTWATER_") {
+            learn_typed(&value.to_string_lossy());
+        }
+    }
 }
 
 /// A property and its value, however it may be mistyped.
@@ -140,20 +148,42 @@ pub fn hidden(text: &str) -> Cow<'_, str> {
     hide_values(hide_users(text))
 }
 
-/// The places of `USER:PASSWORD` in the URLs of a text, without the `@`, each with its end.
-fn users(text: &str) -> Vec<(std::ops::Range<usize>, usize)> {
-    let mut found = Vec::new();
-    let mut at = 0;
+/// The places of `USER:PASSWORD` in a text, without the `@`: in URLs, and in what is typed where a host is expected.
+fn users(text: &str) -> Vec<Range<usize>> {
+    let (mut found, mut at) = (Vec::new(), 0);
     while let Some(sign) = text[at..].find("://") {
+        found.extend(users_without_scheme(text, at..at + sign));
         let begin = at + sign + 3;
         let rest = &text[begin..];
         let end = rest
             .find(|c: char| c.is_whitespace() || ['/', '?', '#', '"', '\'', '<', '>', ')'].contains(&c))
             .unwrap_or(rest.len());
-        if let Some(sign) = rest[..end].rfind('@') {
-            found.push((begin..begin + sign, begin + end));
+        let user = rest[..end].rfind('@').map(|sign| begin..begin + sign);
+        at = user.as_ref().map_or(begin, |user| user.end);
+        found.extend(user);
+    }
+    found.extend(users_without_scheme(text, at..text.len()));
+    found
+}
+
+/// What may stand before a user that is typed without a scheme, and before the `@` of no user.
+const BEFORE: &str = "/?#,;='\"<>(){}[]`";
+/// Kinds of sinks. Whoever mistypes one has them before the user.
+const KINDS: [&str; 3] = ["kafka:", "webhook:", "file:"];
+
+/// The places of `USER:PASSWORD` in a part of a text that has no URL.
+fn users_without_scheme(text: &str, part: Range<usize>) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut begin = part.start;
+    for word in text[part].split(|c: char| c.is_whitespace() || BEFORE.contains(c)) {
+        if let Some((user, _)) = word.rsplit_once('@') {
+            let kind = KINDS.iter().find(|kind| user.starts_with(**kind)).map_or(0, |kind| kind.len());
+            if user[kind..].find(':').is_some_and(|colon| colon + 1 < user.len() - kind) {
+                found.push(begin + kind..begin + user.len());
+            }
         }
-        at = begin;
+        begin += word.len();
+        begin += text[begin..].chars().next().map_or(0, char::len_utf8);
     }
     found
 }
@@ -164,7 +194,7 @@ fn hide_users(text: Cow<'_, str>) -> Cow<'_, str> {
         return text;
     }
     let mut out = text.into_owned();
-    for (user, _) in users.into_iter().rev() {
+    for user in users.into_iter().rev() {
         out.replace_range(user, HIDDEN);
     }
     Cow::Owned(out)
@@ -239,6 +269,13 @@ mod tests {
         for (text, shown) in [
             ("no such host: https://me:pw@host:9/rows?a=b@c", "no such host: https://***@host:9/rows?a=b@c"),
             ("a://u@h b://h/x@y c://k:s@t@h", "a://***@h b://h/x@y c://***@h"),
+            ("\"me:pw@h:9\" has more than one colon", "\"***@h:9\" has more than one colon"),
+            ("--http me:p:w@x@h:1: no, a://h:1/ (me:pw@h)", "--http ***@h:1: no, a://h:1/ (***@h)"),
+            ("-o a=kafka:me:pw@t, b=webhook:me:pw@h/x", "-o a=kafka:***@t, b=webhook:***@h/x"),
+            (
+                "file:a@b kafka:a@b me@h :@h a:@b 1:2 \u{e9}:@",
+                "file:a@b kafka:a@b me@h :@h a:@b 1:2 \u{e9}:@",
+            ),
             ("--set sasl.password=pw: unknown", "--set sasl.password=***: unknown"),
             ("--set sasl.pasword=a:b: unknown", "--set sasl.pasword=***: unknown"),
             ("{\"ssl.key.password=x\", \"b=c\"}", "{\"ssl.key.password=***\", \"b=c\"}"),

@@ -144,6 +144,11 @@ fn failing(folder: &str) -> Vec<Program> {
         "-f avro --schema-registry https://me:$@127.0.0.1:1",
         "-f avro --schema-registry ftp://me:$@127.0.0.1:1",
         "--state s3://me:$@bucket/prefix",
+        "-X bootstrap.servers=me:$@host:9",
+        "-X bootstrap.servers=me:$@host",
+        "--http me:$@host:1",
+        "-o kafka:me:$@topic",
+        "-o me:$@host",
         "-n 2 -X sasl.password=$ -X no.such=1",
         "-n 2 -X sasl.password=$ -X security.protocol=sasl_plaintext -X sasl.mechanisms=PLAIN -X sasl.username=me",
         "--log-format json -X sasl.password=$ --emit final",
@@ -177,6 +182,11 @@ fn failing(folder: &str) -> Vec<Program> {
             format!("-b 127.0.0.1:1 -t lines -X sasl.password={PLANTED} -X no.such=1 --connect-timeout 1s");
         all.push(cutwater(command.split_whitespace()).with(&sasl).input(b"a\n"));
     }
+    for command in ["support --http me:$@host:1 /dev/null/x", "run word-count -t lines -b me:$@host:9"] {
+        all.push(cutwater(command.replace('$', PLANTED).split_whitespace()));
+    }
+    let endpoint = format!("http://me:{PLANTED}@127.0.0.1:1");
+    all.push(cutwater(["state", "s3://b/x"]).env("AWS_ENDPOINT", &endpoint).env("AWS_ALLOW_HTTP", "true"));
     all
 }
 
