@@ -7,7 +7,7 @@ use cutwater_dataflows::word_count::Tokenizer;
 
 use crate::support::broker::mock;
 use crate::support::kafka::Topic;
-use crate::support::program::{Program, own};
+use crate::support::program::{Ended, Program, own};
 use crate::support::rows::{Counts, assert_counts, finals, recount};
 use crate::support::text::zipf_lines;
 
@@ -65,10 +65,14 @@ fn outputs_of_one_run_are_appended_and_final_in_files_and_on_standard_output() {
 
     // With state the file of appended rows is continued, and that of the end replaced.
     std::fs::remove_file(path("words")).expect("it is there");
-    let kept = [&files[..], &["--state", &state]].concat();
+    let letters = format!("file:{}", path("letters").display());
+    let kept = [&files[..], &["--state", &state, "--dead-letter", &letters]].concat();
     both(&topic, &[&kept[..], &["-w", "2"]].concat()).run().expect(0);
     topic.send(&all[all.len() / 2..]);
-    both(&topic, &kept).run().expect(0);
+    let nothing_yet = |ended: &Ended| ended.stderr.iter().any(|line| line.contains("holds nothing yet"));
+    assert!(!nothing_yet(&both(&topic, &kept).run().expect(0)), "there were no dead letters");
+    std::fs::remove_file(path("letters")).expect("it is there");
+    assert!(nothing_yet(&both(&topic, &kept).run().expect(0)), "it is new");
     let expected = recount(&all);
     assert_words(&lines(&path("words")), &expected);
     assert_counts(&finals(&lines(&path("counts"))), &expected);

@@ -135,8 +135,8 @@ impl File {
     }
 
     /// Opens the file to resume it. Returns it, and its length where it has one: a pipe or device can't be asked what it
-    /// was given.
-    fn open(&self) -> Result<(fs::File, Option<u64>)> {
+    /// was given. A file that was made has none of the job's rows; an empty one that was there may have had none to get.
+    fn open(&self) -> Result<(fs::File, Option<Length>)> {
         let shown = self.path.display();
         if pipe::is_one(&self.path) {
             return Ok((pipe::open(&self.path, &self.fault)?, None));
@@ -155,7 +155,7 @@ impl File {
         if is_new {
             sync_folder(&self.path)?;
         }
-        Ok((file, Some(metadata.len())))
+        Ok((file, Some(Length { bytes: metadata.len(), is_new })))
     }
 
     /// What the lines of the file say that it holds.
@@ -185,6 +185,13 @@ impl File {
         self.positions = Some((positions, job.to_owned()));
         Ok(Held { epoch: last.epoch, whole: last.epoch, unsure: last.length..length, torn: false })
     }
+}
+
+/// How long a file is.
+struct Length {
+    bytes: u64,
+    /// It was not there before.
+    is_new: bool,
 }
 
 /// What a file holds.
@@ -257,12 +264,12 @@ impl Sink for File {
             return Ok(from.published);
         }
         let (file, length) = self.open()?;
-        let Some(length) = length else {
+        let Some(Length { bytes, is_new }) = length else {
             self.file = Some(file);
             return Ok(from.published);
         };
         let held = match self.emit {
-            Emit::Append => self.position(&from.job, length)?,
+            Emit::Append => self.position(&from.job, bytes)?,
             _ => self.tail(&file)?,
         };
         let shown = self.path.display();
@@ -273,7 +280,7 @@ impl Sink for File {
             held.epoch,
             from.last()
         );
-        if held.epoch == 0 && held.unsure.is_empty() && from.published > 0 {
+        if is_new && from.published > 0 {
             tracing::warn!("{shown} holds nothing yet: it gets what changes after epoch {}", from.published);
         }
         if held.torn {
