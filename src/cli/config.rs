@@ -25,14 +25,46 @@ use toml::de::{DeTable, DeValue};
 
 use crate::secrets;
 use crate::usage::{Usage, usage};
-use value::{Wrong, values};
+use value::{Placed, Wrong, values};
 
 /// What a configuration file has set: for errors that are found later, and name an option.
 #[derive(Debug, Default)]
 pub(super) struct Applied {
     file: String,
-    /// The option of each key, as its id and long name, with the place where its value stands; what counts comes last.
-    options: Vec<(clap::Id, String, Place)>,
+    /// The option of each key; what counts comes last.
+    options: Vec<Located>,
+}
+
+/// Where an option stands.
+#[derive(Debug)]
+struct Located {
+    id: clap::Id,
+    long: String,
+    place: Place,
+    /// Each of its values, or of the entries of its table, as it would be typed.
+    values: Vec<(String, Place)>,
+}
+
+impl Located {
+    /// Where the value stands that `text` is about, which begins with the option and the value, or with the option alone.
+    fn place(&self, text: &str) -> Option<Place> {
+        let text = text.strip_prefix("reading ").unwrap_or(text);
+        let after = |option: &str| {
+            let rest = text.strip_prefix("--")?.strip_prefix(option)?;
+            (!rest.starts_with(|c: char| c.is_alphanumeric() || c == '-')).then_some(rest)
+        };
+        let pairs = ["set", "set-file"].contains(&self.long.as_str());
+        // What is in a file is a property as one that is typed.
+        let rest = after(&self.long).or_else(|| after("set").filter(|_| pairs))?;
+        let about = rest.trim_start_matches(" of").trim_start();
+        let is_about = |value: &str| {
+            let whole = about.strip_prefix(value);
+            let key = value.split_once('=').and_then(|(key, _)| about.strip_prefix(key));
+            whole.or(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['=', ',', ':', ' ']))
+        };
+        let value = self.values.iter().find(|(value, _)| is_about(value)).map(|(_, place)| *place);
+        value.or_else(|| after(&self.long).map(|_| self.place))
+    }
 }
 
 /// A place in a file, counted from 1.
@@ -111,23 +143,22 @@ fn fill(command: Command, chosen: Chosen<'_>, file: &str, text: &str) -> Result<
     settings.sort_by_key(|setting| setting.rank);
     let mut applied = Applied { file: file.to_owned(), options: Vec::new() };
     let mut command = command;
-    for Setting { key, values, span, .. } in settings {
+    for Setting { key: long, values, span, .. } in settings {
         let id;
-        (command, id) = set(command, chosen, &key, values);
-        applied.options.push((id, key, Place::of(text, &span)));
+        let typed = values.iter().map(|(value, _)| value.clone()).collect();
+        (command, id) = set(command, chosen, &long, typed);
+        let placed = |(value, span): Placed| (value, Place::of(text, &span));
+        let values = values.into_iter().map(placed).collect();
+        applied.options.push(Located { id, long, place: Place::of(text, &span), values });
     }
     Ok((command, applied))
 }
 
 impl Applied {
     /// Adds to a usage error of a value that came from the file where it stands: the error begins with the option's name,
-    /// and `matches` say that nothing else has set it.
+    /// after `reading` where it names a file, and `matches` say that nothing else has set it.
     pub(super) fn locate(&self, error: anyhow::Error, matches: &ArgMatches) -> anyhow::Error {
         let Some(Usage(text)) = error.downcast_ref() else { return error };
-        let named = |long: &str| {
-            let rest = text.strip_prefix("--").and_then(|text| text.strip_prefix(long));
-            rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'))
-        };
         let levels = std::iter::successors(Some(matches), |matches| Some(matches.subcommand()?.1));
         let levels: Vec<&ArgMatches> = levels.collect();
         let ours = |id: &clap::Id| {
@@ -135,8 +166,9 @@ impl Applied {
             let mut sources = known.filter_map(|matches| matches.value_source(id.as_str())).peekable();
             sources.peek().is_some() && sources.all(|source| source == ValueSource::DefaultValue)
         };
-        match self.options.iter().rev().find(|(id, long, _)| named(long) && ours(id)) {
-            Some((_, long, place)) => usage(format!("{text} ({long} is set in {}, {place})", self.file)),
+        let mut options = self.options.iter().rev().filter(|option| ours(&option.id));
+        match options.find_map(|option| Some((&option.long, option.place(text)?))) {
+            Some((long, place)) => usage(format!("{text} ({long} is set in {}, {place})", self.file)),
             None => error,
         }
     }
@@ -145,8 +177,8 @@ impl Applied {
 /// A value that the file has for the command that is run.
 struct Setting {
     key: String,
-    values: Vec<String>,
-    /// Where the value stands.
+    values: Vec<Placed>,
+    /// Where all of them stand.
     span: Range<usize>,
     /// Higher ones win.
     rank: u8,
@@ -226,11 +258,11 @@ impl Reader<'_> {
         let span = value.span();
         // Those of other commands may not be set now.
         let values = values(arg, &value, rank.is_some()).map_err(|Wrong { span, why }| wrong(span, why))?;
-        if rank.is_some() || !values.iter().any(|value| value.contains("${")) {
+        if rank.is_some() || !values.iter().any(|(value, _)| value.contains("${")) {
             check(arg, &key, &values).map_err(|why| wrong(span.clone(), why))?;
         }
         if key != "set-file" {
-            values.iter().for_each(|value| secrets::learn_typed(value));
+            values.iter().for_each(|(value, _)| secrets::learn_typed(value));
         }
         if let Some(rank) = rank {
             self.settings.push(Setting { key: key.into_owned(), values, span, rank });
@@ -298,7 +330,7 @@ fn set(command: Command, chosen: Chosen<'_>, key: &str, values: Vec<String>) -> 
 }
 
 /// Checks values as if they were typed: later, nobody could tell that they were not.
-fn check(arg: &Arg, key: &str, values: &[String]) -> Result<(), String> {
+fn check(arg: &Arg, key: &str, values: &[Placed]) -> Result<(), String> {
     if matches!(arg.get_action(), ArgAction::SetTrue) {
         return Ok(());
     }
@@ -306,7 +338,7 @@ fn check(arg: &Arg, key: &str, values: &[String]) -> Result<(), String> {
         return Err(format!("expected one value, but there are {}", values.len()));
     }
     let alone = Command::new("config").no_binary_name(true).disable_help_flag(true).arg(arg.clone());
-    let typed = values.iter().map(|value| format!("--{key}={value}"));
+    let typed = values.iter().map(|(value, _)| format!("--{key}={value}"));
     match alone.try_get_matches_from(typed) {
         Err(error) if TYPED.contains(&error.kind()) => Err(reason(&error)),
         _ => Ok(()),

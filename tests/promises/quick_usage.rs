@@ -157,7 +157,8 @@ fn a_wrong_configuration_file_is_named() {
         ),
         ("[run.word-cuont]\nworkers = 2", ["line 1, column 6: word-cuont:", "did you mean word-count?"]),
         ("[run.sales]\ntokenizer = \"unicode\"", ["line 2, column 1: tokenizer:", "section [run."]),
-        ("[set]\n\"no.such.property\" = 1", ["no.such.property", "line 1"]),
+        ("[set]\n\"no.such.property\" = 1", ["no.such.property", "line 2, column 1"]),
+        ("[set-file]\n\"sasl.password\" = \"/no/file\"", ["/no/file", "line 2, column 1"]),
     ] {
         std::fs::write(path, text).expect("a file");
         let ended = cutwater(["run", "word-count", "-b", "x:1", "-t", "lines", "-c", path]).run();

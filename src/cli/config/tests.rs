@@ -9,6 +9,7 @@ fn sample() -> Command {
                 .arg(Arg::new("number").long("number").value_parser(clap::value_parser!(u8)))
                 .arg(Arg::new("topic").long("topic").action(ArgAction::Append))
                 .arg(Arg::new("set").long("set").value_name("KEY=VALUE").action(ArgAction::Append))
+                .arg(Arg::new("files").long("set-file").value_name("KEY=FILE").action(ArgAction::Append))
                 .arg(Arg::new("until_end").long("until-end").action(ArgAction::SetTrue))
                 .subcommand(Command::new("flow").arg(Arg::new("tokenizer").long("tokenizer")))
                 .subcommand(Command::new("sales").arg(Arg::new("top").long("top"))),
@@ -143,10 +144,28 @@ fn an_error_that_is_found_later_is_located_where_the_file_has_the_value() {
         applied.locate(usage(text), &matches).to_string()
     };
     let wrong = "--topic ^(: not a regular expression";
-    let there = format!("{wrong} (topic is set in job.toml, line 2, column 9)");
+    let there = format!("{wrong} (topic is set in job.toml, line 2, column 10)");
     assert_eq!(located(&["c", "run", "flow"], wrong), there);
     assert_eq!(located(&["c", "run", "--topic", "^(", "flow"], wrong), wrong, "it was typed");
     assert_eq!(located(&["c", "run", "flow"], "--topics: no"), "--topics: no", "another option");
+}
+
+#[test]
+fn an_error_of_one_entry_is_located_where_that_entry_is() {
+    let file = "topic = [\"a\",\n \"b\"]\n[set]\na = 1\n\"a.b\" = 2\n[set-file]\nc = \"/d\"\n e = \"/f\"";
+    let (command, applied) = fill(sample(), FLOW, "job.toml", file).unwrap();
+    let matches = command.try_get_matches_from(["c", "run", "flow"]).unwrap();
+    for (text, there) in [
+        ("--topic b: no", "topic is set in job.toml, line 2, column 2"),
+        ("--set a=1: no", "set is set in job.toml, line 4, column 1"),
+        ("--set a.b=2: no", "set is set in job.toml, line 5, column 1"),
+        ("reading --set-file of c, /d: no", "set-file is set in job.toml, line 7, column 1"),
+        ("--set e=what is in /f: no", "set-file is set in job.toml, line 8, column 2"),
+    ] {
+        assert_eq!(applied.locate(usage(text), &matches).to_string(), format!("{text} ({there})"));
+    }
+    let other = "--set g=1: nobody has set that";
+    assert!(applied.locate(usage(other), &matches).to_string().starts_with(other));
 }
 
 #[test]
@@ -167,7 +186,7 @@ fn fitting(arg: &Arg) -> (String, String) {
     let tried = ["7", "7s", "x:1", "7:1", "stdout", "earliest", "exactly-once", "a=b", "k=v:w", "/dev/null"]
         .map(str::to_owned);
     let key = arg.get_long().unwrap();
-    let fits = |value: &String| check(arg, key, std::slice::from_ref(value)).is_ok();
+    let fits = |value: &String| check(arg, key, &[(value.clone(), 0..0)]).is_ok();
     let usual = arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned());
     let value = possible.into_iter().chain(usual).chain(tried).find(fits);
     let value = value.unwrap_or_else(|| panic!("--{key}: add a value that it takes to this test"));

@@ -15,16 +15,20 @@ pub(super) struct Wrong {
     pub(super) why: String,
 }
 
+/// A value, and where it stands; where it is an entry of a table, its key.
+pub(super) type Placed = (String, Range<usize>);
+
 /// The values of an option: one, several from an array, or `key=value` from each entry of a table.
 ///
 /// `expanding`: variables of the environment are put in their places; else they stay as they are.
 ///
 /// # Errors
 /// If they are of a type that the option does not take.
-pub(super) fn values(arg: &Arg, value: &Spanned<DeValue<'_>>, expanding: bool) -> Result<Vec<String>, Wrong> {
+pub(super) fn values(arg: &Arg, value: &Spanned<DeValue<'_>>, expanding: bool) -> Result<Vec<Placed>, Wrong> {
     let wrong = |span: Range<usize>, why: String| Wrong { span, why };
     let one = |value: &Spanned<DeValue<'_>>| {
-        scalar(arg, value.get_ref(), expanding).map_err(|why| wrong(value.span(), why))
+        let scalar = scalar(arg, value.get_ref(), expanding);
+        scalar.map(|text| (text, value.span())).map_err(|why| wrong(value.span(), why))
     };
     match value.get_ref() {
         DeValue::Array(values) => values.iter().map(one).collect(),
@@ -35,7 +39,7 @@ pub(super) fn values(arg: &Arg, value: &Spanned<DeValue<'_>>, expanding: bool) -
                 let name = key.get_ref();
                 let value = plain(value.get_ref(), expanding)
                     .map_err(|why| wrong(value.span(), format!("{name}: {why}")))?;
-                Ok(format!("{name}={value}"))
+                Ok((format!("{name}={value}"), key.span()))
             };
             entries.iter().map(pair).collect()
         }
