@@ -273,7 +273,7 @@ impl Setup {
             None => (None, None),
         };
         if let Some(resume) = resume {
-            status.resumes(resume.checkpoint, resume.last());
+            status.resumes(resume);
         }
         let (viewed, views) = match views {
             Viewing::Off => (false, None),
@@ -282,13 +282,8 @@ impl Setup {
         };
         let (publisher, noting, publishing) =
             stages(outlets, cuts, views, checkpoints, resume, status.clone(), fault)?;
-        if let Some(state) = &state {
-            status.after(state.resume.times.clone());
-            state
-                .checkpoints
-                .iter()
-                .for_each(|checkpoints| status.follow_checkpoints(Arc::clone(checkpoints)));
-        }
+        let checkpoints = state.iter().flat_map(|state| &state.checkpoints);
+        checkpoints.for_each(|checkpoints| status.follow_checkpoints(Arc::clone(checkpoints)));
         let restored = Mutex::new(state.as_ref().map(|state| Arc::clone(&state.writers)));
         let publisher = Mutex::new(Some(publisher));
         let (stop, fault) = (stop.clone(), fault.clone());

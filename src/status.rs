@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::reasons::Reasons;
 use cutwater_dataflows::source::{Moved, Report, times};
-use cutwater_dataflows::watermark::{Times, Watermarks};
+use cutwater_dataflows::watermark::Watermarks;
 use hdrhistogram::Histogram;
 use indicatif::{HumanBytes, HumanCount};
 
@@ -19,6 +19,7 @@ use crate::measure::stopwatch::Stopwatch;
 use crate::measure::transactions::Transacted;
 use crate::shown::count;
 use crate::state::checkpoint::{Checkpoints, Made};
+use crate::state::resume::Resume;
 use crate::time::micros_since_epoch;
 
 /// Figures of a run, over all processes, as of the last published epoch. Clones share them.
@@ -44,7 +45,7 @@ struct Followed {
 pub struct Figures {
     /// When the run began to read.
     pub started: Instant,
-    /// The last published epoch; 0 before the first.
+    /// The last published epoch; before the first of the run that which it resumes from, or 0.
     pub epoch: Epoch,
     /// Published epochs, without those that were read again.
     pub epochs: u64,
@@ -101,6 +102,14 @@ pub struct Figures {
     pub uncovered: BTreeMap<Epoch, Instant>,
 }
 
+/// What there was at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    at: Instant,
+    records: u64,
+    rows: u64,
+}
+
 /// Latencies that are kept for a point of the history.
 const RECENT: usize = 10_000;
 /// Published epochs are noted for the age of checkpoints at most so often.
@@ -153,10 +162,18 @@ impl Status {
         look(&self.lock())
     }
 
-    /// The run resumes from the checkpoint of an epoch, and reads again what a run before has read up to another one.
-    pub fn resumes(&self, checkpoint: Epoch, last: Epoch) {
+    /// The run resumes from the checkpoint of an epoch, and reads again what a run before has read up to another one. What
+    /// the checkpoint holds is published.
+    pub fn resumes(&self, from: &Resume) {
+        let there = from.cut.by_topic().into_iter().filter(|(topic, _)| !from.gone.contains(topic));
+        let next = there.flat_map(|(topic, partitions)| {
+            partitions.into_iter().map(move |(partition, next)| ((topic.clone(), partition), next))
+        });
         let mut figures = self.lock();
-        (figures.resumed_from, figures.replays_through) = (checkpoint, last);
+        (figures.resumed_from, figures.replays_through) = (from.checkpoint, from.last());
+        figures.epoch = from.checkpoint;
+        figures.next = next.collect();
+        figures.watermarks = Watermarks::after(from.times.clone());
     }
 
     /// From now on, the operators of dataflows that are built are measured. In all processes, or in none.
@@ -185,11 +202,6 @@ impl Status {
         let taken = figures.clone();
         figures.recent.clear();
         taken
-    }
-
-    /// The run resumes after an epoch of these times.
-    pub fn after(&self, times: Times) {
-        self.lock().watermarks = Watermarks::after(times);
     }
 
     /// Who makes the checkpoints.
@@ -366,15 +378,27 @@ impl Figures {
         self.lag.values().sum()
     }
 
-    /// One line for people: what was read, how fast, and how far behind.
+    /// One line for people: what was read, how fast on the whole, and how far behind.
     pub fn line(&self) -> String {
+        self.line_since(Mark { at: self.started, records: 0, rows: 0 })
+    }
+
+    /// Where it is now.
+    pub fn mark(&self) -> Mark {
+        Mark { at: Instant::now(), records: self.records, rows: self.rows }
+    }
+
+    /// As [`Figures::line`], with how fast it was since then.
+    pub fn line_since(&self, since: Mark) -> String {
+        let seconds = since.at.elapsed().as_secs_f64().max(1e-6);
+        let rate = |now: u64, then: u64| HumanCount((now.saturating_sub(then) as f64 / seconds) as u64);
         let mut line = format!(
             "{} ({}/s), {}, {} ({}/s), {}, lag {}",
             count(self.records, "record"),
-            self.per_second(self.records),
+            rate(self.records, since.records),
             HumanBytes(self.bytes),
             count(self.rows, "row"),
-            self.per_second(self.rows),
+            rate(self.rows, since.rows),
             count(self.epochs, "epoch"),
             HumanCount(self.total_lag().max(0) as u64),
         );
@@ -446,6 +470,17 @@ mod tests {
         let status = Status::default();
         status.published(1, &[], 0);
         assert_eq!(status.with(|figures| figures.uncovered.len()), 0);
+    }
+
+    #[test]
+    fn rates_are_of_the_time_since_a_mark() {
+        let minute_ago = Instant::now() - Duration::from_secs(60);
+        let figures = Figures { started: minute_ago, records: 60_000, rows: 120_000, ..Figures::default() };
+        assert!(figures.line().starts_with("60,000 records (99"), "{}", figures.line());
+        let line = figures.line_since(figures.mark());
+        assert!(line.starts_with("60,000 records (0/s), 0 B, 120,000 rows (0/s)"), "{line}");
+        let half = Mark { at: minute_ago, records: 30_000, rows: 0 };
+        assert!(figures.line_since(half).contains("records (49"), "{}", figures.line_since(half));
     }
 
     #[test]

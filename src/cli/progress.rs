@@ -62,9 +62,11 @@ impl Progress {
                 }
                 Way::Log => std::thread::spawn(move || {
                     let mut due = Instant::now() + LOG;
+                    let mut before = status.with(|figures| figures.mark());
                     while end.recv_deadline(due) == Err(RecvTimeoutError::Timeout) {
-                        tracing::info!("running: {}", status.figures().line());
-                        due += LOG;
+                        let figures = status.figures();
+                        tracing::info!("running: {}", figures.line_since(before));
+                        (before, due) = (figures.mark(), due + LOG);
                     }
                 }),
                 Way::None => return Progress { ended: None, thread: None },

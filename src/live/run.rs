@@ -126,7 +126,7 @@ impl Table {
             && let Ok(snapshot) = self.shown.views.snapshot(&[0], None)
         {
             let (rows, count) = order.first(snapshot.rows(0, &[]), ROWS);
-            self.top = Top { title: order.title(count), rows };
+            self.top = Top { title: order.title(count, snapshot.published.epoch), rows };
         }
         self.look = Instant::now() + LOOK.max(begun.elapsed() * REST);
     }

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use cutwater_dataflows::rows::json::write_json;
 use cutwater_dataflows::rows::{Kind, Schema, Value, decimal_text};
-use cutwater_dataflows::{Diff, OutputShape};
+use cutwater_dataflows::{Diff, Epoch, OutputShape};
 use indicatif::HumanCount;
 
 use super::picture::TopRow;
@@ -33,12 +33,12 @@ impl Order {
         Order { output: output.name.clone(), schema, by }
     }
 
-    /// What the rows are of, of which there are so many.
-    pub(crate) fn title(&self, rows: u64) -> String {
-        let (output, rows) = (&self.output, HumanCount(rows));
+    /// What the rows are of, of which there are so many, as of an epoch.
+    pub(crate) fn title(&self, rows: u64, epoch: Epoch) -> String {
+        let (output, rows, epoch) = (&self.output, HumanCount(rows), HumanCount(epoch));
         match self.by.map(|by| &self.schema.columns[by].name) {
-            Some(by) => format!("{output}, most {by} first, of {rows}"),
-            None => format!("{output}, by key, of {rows}"),
+            Some(by) => format!("{output}, most {by} first, of {rows}, as of epoch {epoch}"),
+            None => format!("{output}, by key, of {rows}, as of epoch {epoch}"),
         }
     }
 
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn rows_with_most_of_the_first_whole_number_come_first_and_ties_by_key() {
         let order = order::<(Text, Text, i64)>(&["word"], &["kind", "count"]);
-        assert_eq!(order.title(3), "o, most count first, of 3");
+        assert_eq!(order.title(3, 1234), "o, most count first, of 3, as of epoch 1,234");
         let row = |word: &str, count: i64| encode(&(Text::from(word), Text::from("k"), count));
         let rows = [row("a", 5), row("b", -7), row("c", 1_000_000), row("d\u{1b}", 5), row("e", 5)];
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!((first[0].value.as_str(), first[0].size), ("2.50", 2.5));
 
         let by_key = order::<(Text, Text)>(&["a"], &["b"]);
-        assert_eq!(by_key.title(1234), "o, by key, of 1,234");
+        assert_eq!(by_key.title(1234, 5), "o, by key, of 1,234, as of epoch 5");
         let rows: Vec<_> = ["x", "y", "z"].map(|key| encode(&(Text::from(key), Text::from("v")))).into();
         assert_eq!(
             names(&by_key, &rows, 2).iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
