@@ -48,6 +48,10 @@ pub struct Shown {
     pub checkpoints: Option<(Made, Duration)>,
     /// Transactions of Kafka sinks.
     pub transactions: Option<Arc<Transacted>>,
+    /// Bytes that the view of each output takes.
+    pub views: Vec<(String, usize)>,
+    /// Connections of those who ask that were dropped, or not taken.
+    pub dropped: u64,
 }
 
 impl std::fmt::Debug for Shown {
@@ -149,6 +153,7 @@ impl Collector for Shown {
         self.times(&mut to)?;
         self.partitions(&mut to)?;
         self.state(&mut to)?;
+        self.asking(&mut to)?;
         self.operators(&mut to)?;
         self.workers(&mut to)
     }
@@ -329,6 +334,21 @@ impl Shown {
         Ok(())
     }
 
+    /// What answering takes.
+    fn asking(&self, to: &mut Writer<'_>) -> Result {
+        let views = self.views.iter().map(|(name, bytes)| ([("output", name.clone())], *bytes as f64));
+        to.gauges(
+            "cutwater_view_bytes",
+            "Memory of an output's view: its rows, and what the epochs that can be asked for changed",
+            views,
+        )?;
+        to.counter(
+            "cutwater_http_dropped_connections",
+            "Connections that were dropped for others, or not taken, as all places were",
+            self.dropped as f64,
+        )
+    }
+
     /// Each operator's figures, by worker: those that ran.
     fn operators(&self, to: &mut Writer<'_>) -> Result {
         type Value = fn(&Done) -> u64;
@@ -423,6 +443,8 @@ mod tests {
             told: Told::default(),
             checkpoints: None,
             transactions: None,
+            views: vec![("counts".into(), 81)],
+            dropped: 3,
         };
         let text = text(shown);
         for line in [
@@ -432,6 +454,8 @@ mod tests {
             r#"cutwater_dead_letters_total{reason="not \"…\""} 2.0"#,
             r#"cutwater_phase{phase="running"} 1.0"#,
             r#"cutwater_phase{phase="failed"} 0.0"#,
+            r#"cutwater_view_bytes{output="counts"} 81.0"#,
+            "cutwater_http_dropped_connections_total 3.0",
             r#"cutwater_epoch_latency_seconds_bucket{le="0.0025"} 0"#,
             r#"cutwater_epoch_latency_seconds_bucket{le="0.005"} 1"#,
             r#"cutwater_epoch_latency_seconds_bucket{le="+Inf"} 1"#,

@@ -1,5 +1,6 @@
 //! The server: a thread with a runtime of its own, so that nothing of the dataflow waits for a client.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -9,15 +10,17 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::places::{Place, Places};
 use super::stalled::Stalled;
 use super::yields_to_the_run;
 
@@ -111,22 +114,20 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router)
         Ok(listener) => listener,
         Err(error) => return tracing::error!("--http: {error}"),
     };
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new(CONNECTIONS);
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, client) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 pause(&error).await;
                 continue;
             }
         };
         // Who is one too many learns it by the connection's end.
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let (tls, router) = (tls.clone(), router.clone());
-        tokio::spawn(async move {
-            open(stream, tls, router).await;
-            drop(place);
-        });
+        let Some(place) = places.take(client) else { continue };
+        let (tls, router, number) = (tls.clone(), router.clone(), place.number());
+        let task = tokio::spawn(open(stream, tls, router, Arc::new(place)));
+        places.runs(number, task.abort_handle());
     }
 }
 
@@ -139,20 +140,25 @@ async fn pause(error: &io::Error) {
 }
 
 /// Takes a connection. What a client does wrong ends it, and is no affair of the run.
-async fn open(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router) {
+async fn open(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, place: Arc<Place>) {
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return serve(stream, router).await };
+    let Some(tls) = tls else { return serve(stream, router, place).await };
     if let Ok(Ok(stream)) = timeout(PATIENCE, tls.accept(stream)).await {
-        serve(stream, router).await;
+        serve(stream, router, place).await;
     }
 }
 
 /// Answers what comes on a connection.
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router, place: Arc<Place>) {
+    let router = TowerToHyperService::new(router);
+    let answering = service_fn(move |request| {
+        let (asked, answer) = (place.asked(), router.call(request));
+        async move { Ok::<_, Infallible>(answer.await?.map(|body| asked.with(body))) }
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
         .max_buf_size(HEADERS)
-        .serve_connection(Stalled::new(TokioIo::new(stream), STALL), TowerToHyperService::new(router));
+        .serve_connection(Stalled::new(TokioIo::new(stream), STALL), answering);
     let _ = served.await;
 }

@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! - [`listen`]: the server: its thread, its connections and their limits
-//! - [`access`]: who may ask; [`tls`]: certificate and key; `stalled`: clients that don't read
+//! - [`access`]: who may ask; [`tls`]: certificate and key; `places`: clients that hold connections; `stalled`: those that
+//!   don't read
 //! - [`answer`]: errors and parameters, the same for every path
 //! - [`views`]: the rows of each output, as of the epochs held
 //! - `outputs`: `/v1/outputs`; `figures`: `/metrics`, health, status, graph and profile; `page`: the page; [`letters`]: dead
@@ -18,13 +19,14 @@ pub mod letters;
 pub mod listen;
 mod outputs;
 mod page;
+mod places;
 mod stalled;
 mod state;
 pub mod tls;
 pub mod views;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::SystemTime;
 
 use axum::Router;
@@ -188,8 +190,15 @@ impl Service {
 
 /// Has this thread, and no other, get the processor after those that do the run's work.
 pub(crate) fn yields_to_the_run() {
-    // Where the system refuses, it is only slower.
-    let _ = rustix::process::nice(10);
+    static SAID: Once = Once::new();
+    if let Err(error) = rustix::process::nice(10) {
+        SAID.call_once(|| {
+            tracing::warn!(
+                "--http: its threads take turns with the run's, as the system lets no thread give way: {error} (does a \
+                 filter of system calls forbid setpriority?)"
+            );
+        });
+    }
 }
 
 /// All paths, for those who may ask.

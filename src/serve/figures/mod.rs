@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::Service;
 use super::answer::{Failed, Params};
+use super::places;
 use crate::measure::messages;
 use crate::measure::prometheus::{self, Shown};
 
@@ -45,6 +46,8 @@ async fn metrics(State(service): State<Service>, query: RawQuery) -> Result<Resp
     no_parameters(&query)?;
     let (about, status) = (service.about(), service.status());
     let age = status.checkpoint_age(Instant::now());
+    let views = service.views();
+    let names = views.outputs().iter().map(|output| output.name.clone());
     let shown = Shown {
         dataflow: about.dataflow.clone(),
         workers: about.workers,
@@ -56,6 +59,8 @@ async fn metrics(State(service): State<Service>, query: RawQuery) -> Result<Resp
         told: status.operators().told(),
         checkpoints: status.checkpoints().zip(age),
         transactions: status.transactions(),
+        views: names.zip(views.bytes()).collect(),
+        dropped: places::dropped(),
     };
     Ok(([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], prometheus::text(shown)).into_response())
 }

@@ -71,6 +71,8 @@ struct View {
     since: Option<Epoch>,
     /// Its rows are only ever added: it has those of the epochs held.
     appends: bool,
+    /// Bytes of what the epochs held have changed of it.
+    changed: usize,
 }
 
 /// An epoch that is published.
@@ -254,13 +256,19 @@ impl Views {
     /// [`NotHeld::NotYet`].
     pub fn extent(&self) -> Result<Extent, NotHeld> {
         let held = self.ready()?;
-        let size = |view: &View| Size {
+        let size = |(output, view): (usize, &View)| Size {
             rows: view.rows,
-            bytes: view.runs.iter().map(|run| run.size()).sum(),
+            bytes: held.bytes(output),
             since: view.since,
         };
         let (oldest, newest) = held.ends().ok_or(NotHeld::NotYet)?;
-        Ok(Extent { oldest, newest, sizes: held.views.iter().map(size).collect() })
+        Ok(Extent { oldest, newest, sizes: held.views.iter().enumerate().map(size).collect() })
+    }
+
+    /// The bytes of memory of each output's rows and of what the epochs held have changed of it.
+    pub fn bytes(&self) -> Vec<usize> {
+        let held = self.0.now.load();
+        (0..held.views.len()).map(|output| held.bytes(output)).collect()
     }
 
     /// The rows of these outputs, by number, as of an epoch, or the newest.
@@ -317,6 +325,18 @@ impl Views {
 }
 
 impl Held {
+    /// Bytes of the runs of an output, and of what the epochs held have changed of it. A run that is not merged yet is what
+    /// its epoch has changed.
+    fn bytes(&self, output: usize) -> usize {
+        let View { runs, changed, .. } = &self.views[output];
+        let is_changes = |run: &Arc<Sorted>| {
+            let place = run.first_epoch().map_or(0, |epoch| self.epochs.after(epoch));
+            let published = place.checked_sub(1).and_then(|place| self.epochs.get(place));
+            published.and_then(|epoch| epoch.changes.get(&output)).is_some_and(|of| Arc::ptr_eq(of, run))
+        };
+        changed + runs.iter().filter(|run| !is_changes(run)).map(|run| run.size()).sum::<usize>()
+    }
+
     /// The oldest and the newest epoch.
     fn ends(&self) -> Option<(Arc<Published>, Arc<Published>)> {
         Some((Arc::clone(self.epochs.get(0)?), Arc::clone(self.epochs.newest()?)))

@@ -82,6 +82,9 @@ impl Publisher {
         // What changed is held twice once it is merged.
         let size = 256 + cut.len() + changes.values().map(|sorted| 2 * sorted.size()).sum::<usize>();
         self.size += size;
+        for (&output, sorted) in &changes {
+            self.held.views[output].changed += sorted.size();
+        }
         self.held.next = Arc::new(next);
         let published = Published { epoch, cut, closed: self.closed, at: Instant::now(), changes, size };
         self.held.epochs.push(Arc::new(published));
@@ -98,6 +101,7 @@ impl Publisher {
             self.size -= first.size;
             self.held.changes_after = first.epoch;
             for (output, view) in self.held.views.iter_mut().enumerate() {
+                view.changed -= first.changes.get(&output).map_or(0, |sorted| sorted.size());
                 if view.appends {
                     view.since = Some(first.epoch);
                     view.rows -= first.changes(output).map(|(_, diff)| diff).sum::<Diff>();

@@ -77,6 +77,11 @@ impl Sorted {
         self.ends.len()
     }
 
+    /// The epoch of its first row's first change.
+    pub(super) fn first_epoch(&self) -> Option<Epoch> {
+        self.changes.first().map(|&(epoch, _)| epoch)
+    }
+
     /// What merging it costs: its changes.
     pub(super) fn weight(&self) -> usize {
         self.changes.len()

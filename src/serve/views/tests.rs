@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cutwater_dataflows::flat::FlatBatch;
@@ -54,6 +55,15 @@ fn at(views: &Views, output: usize, epoch: Option<Epoch>) -> Result<(Epoch, Rows
         snapshot.rows(0, &[]).map(|(row, count)| (row.to_vec(), count)).collect();
     assert!(rows.is_sorted_by(|a, b| a.0 < b.0));
     Ok((snapshot.published.epoch, rows.into_iter().collect()))
+}
+
+/// Bytes of all that is held of an output, what is held in two places once.
+fn taken(views: &Views, output: usize) -> usize {
+    let held = views.0.now.load();
+    let epochs = (0..held.epochs.len()).filter_map(|at| held.epochs.get(at)?.changes.get(&output));
+    let all = held.views[output].runs.iter().chain(epochs);
+    let each: BTreeMap<_, usize> = all.map(|sorted| (Arc::as_ptr(sorted), sorted.size())).collect();
+    each.values().sum()
 }
 
 fn random_row(rng: &mut StdRng, of: u32) -> Vec<u8> {
@@ -116,6 +126,10 @@ fn every_epoch_that_is_held_has_the_rows_of_a_plain_recount() {
             assert_eq!(at(&views, 0, Some(epoch + 1)), Err(NotHeld::Coming { newest: epoch }));
             let sizes = views.extent().unwrap().sizes;
             assert_eq!(sizes[output].rows, rows[output].values().sum::<Diff>(), "{seed}");
+            assert_eq!(
+                (sizes[output].bytes, views.bytes()[output]),
+                (taken(&views, output), taken(&views, output))
+            );
         }
     }
 }
