@@ -87,7 +87,7 @@ pub struct Clock {
     stopping: bool,
     sources: Vec<Activator>,
     announcer: Option<Activator>,
-    /// Run when an epoch is closed, and when all is published.
+    /// Run when an epoch is closed, when all is published, and from time to time.
     on_closed: Option<Activator>,
 }
 
@@ -149,7 +149,7 @@ impl Clock {
         self.close_through.max(self.open - 1)
     }
 
-    /// Has an operator run when [`Clock::closed`] grows, and when all is published.
+    /// Has an operator run when [`Clock::closed`] grows, when all is published, and whenever the clock is nudged.
     pub fn on_closed(&mut self, operator: Activator) {
         self.on_closed = Some(operator);
     }
@@ -217,6 +217,7 @@ impl Clock {
     /// Has the sources run, whether or not something has come, and what may be due by now be looked at.
     pub fn nudge(&self) {
         self.activate_sources();
+        self.on_closed.iter().for_each(Activator::activate);
         if self.left_open.is_some() || self.is_waited_for() {
             self.activate_announcer();
         }

@@ -158,7 +158,6 @@ fn checkpoints_and_what_is_restored_are_told() {
     let run = with_state(&["-w", "2"]);
     let http = Http::of(&run);
     http.until("/v1/status", |status| status["totals"]["records"] == 50);
-    // A checkpoint is begun when an epoch closes.
     topic.send(unlike(50, 1));
     http.until("/v1/status", |status| status["totals"]["records"] == 51);
     let metrics =
@@ -174,6 +173,40 @@ fn checkpoints_and_what_is_restored_are_told() {
     assert_eq!(metrics.value("cutwater_restored_rows_total"), 102.0);
     assert_eq!(metrics.value("cutwater_checkpoint_age_seconds"), 0.0, "nothing was published since");
     assert!(metrics.value("cutwater_checkpoint_epoch") > 0.0, "it is that which was resumed from");
+    // Nothing is replayed, and nothing comes.
+    assert_eq!(metrics.value("cutwater_published_epoch"), metrics.value("cutwater_checkpoint_epoch"));
+    let (status, outputs) = (http.json("/v1/status"), http.json("/v1/outputs"));
+    assert_eq!(status["epoch"], outputs["epoch"]);
+    let read: i64 = cut(&status).values().sum();
+    assert_eq!(read, 51, "{status}");
+}
+
+/// The cut of the topic that a status tells.
+fn cut(status: &Value) -> BTreeMap<String, i64> {
+    let topics = status["cut"].as_object().expect("a cut");
+    let partitions = topics.values().flat_map(|topic| topic.as_object().expect("partitions"));
+    partitions.map(|(partition, next)| (partition.clone(), next.as_i64().expect("an offset"))).collect()
+}
+
+#[test]
+fn what_comes_before_a_silence_is_checkpointed_without_more_to_come() {
+    for size in ["-w 1", "-w 3", "-w 1 -n 2"] {
+        let topic = mock().topic(2);
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().to_str().unwrap();
+        let run =
+            counting(&topic, &["-o", "none", "--state", state, "--checkpoint", "2s"]).with(size).start();
+        let http = Http::of(&run);
+        topic.send(["a b"]);
+        let due = until(&http, |metrics| metrics.get("cutwater_checkpoint_epoch").is_some_and(|at| at > 0.0));
+        assert_eq!(due.value("cutwater_checkpoint_epoch"), due.value("cutwater_published_epoch"), "{size}");
+        assert_eq!(due.value("cutwater_checkpoint_age_seconds"), 0.0, "{size}");
+        assert_eq!(due.value("cutwater_checkpoint_duration_seconds_count"), 1.0, "{size}");
+        run.signal(Signal::SIGTERM);
+        let ended = run.wait().expect(0);
+        let made = ended.stderr.iter().filter(|line| line.contains("checkpoint of epoch")).count();
+        assert_eq!(made, 1, "nothing has changed since: {:#?}", ended.stderr);
+    }
 }
 
 #[test]

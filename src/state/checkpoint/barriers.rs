@@ -1,8 +1,10 @@
 //! Barriers: as of which epochs checkpoints are made, told to all workers within the dataflow.
 //!
-//! Worker 0 decides when it has closed an epoch. The barrier travels at the epoch's own time, so every worker has it by
-//! the time at which the epoch is complete, and a checkpoint is as of the same epoch everywhere. The parts come back
-//! to worker 0 in the same way.
+//! Worker 0 decides: when it has closed an epoch, and from time to time while it closes none, so that the last epochs
+//! before a silence are in a checkpoint as soon as others would be. The barrier travels at the epoch's own time, or, once
+//! that has passed, at the time of the next epoch, which worker 0 has not closed. So every worker has it before it can
+//! seal anything later than the epoch, and a checkpoint is as of the same epoch everywhere. The parts come back to worker 0
+//! in the same way.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -38,11 +40,13 @@ pub fn barriers<'s>(
             let Some((capability, checkpoints)) = &mut held else { return };
             let clock = clock.borrow();
             let closed = clock.closed();
-            if closed >= clock.first() && closed >= *capability.time() {
+            if closed >= clock.first() {
+                // As long as it is held, nobody seals an epoch after the closed one.
+                let time = closed.max(*capability.time());
                 if checkpoints.begin(closed) {
-                    output.activate().session(&capability.delayed(&closed)).give(closed);
+                    output.activate().session(&capability.delayed(&time)).give(closed);
                 }
-                capability.downgrade(&(closed + 1));
+                capability.downgrade(&time.max(closed + 1));
             }
             if clock.frontier() == Epoch::MAX {
                 held = None;

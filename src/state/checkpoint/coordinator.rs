@@ -192,16 +192,16 @@ impl Checkpoints for Coordinator {
     fn begin(&self, epoch: Epoch) -> bool {
         let Shared { plan, time, .. } = &*self.0;
         let now = time.now();
-        self.0.change(|state| {
-            let due = now.saturating_sub(state.begun) >= plan.every
-                || epoch >= state.complete.saturating_add(EPOCHS);
-            let due = due && state.making.is_none() && epoch > state.complete;
-            if due {
-                state.begun = now;
-                state.making = Some(epoch);
-            }
-            due
-        })
+        // Nobody waits for that: there is nothing to do before parts come.
+        let mut state = self.0.lock();
+        let due =
+            now.saturating_sub(state.begun) >= plan.every || epoch >= state.complete.saturating_add(EPOCHS);
+        let due = due && state.making.is_none() && epoch > state.complete;
+        if due {
+            state.begun = now;
+            state.making = Some(epoch);
+        }
+        due
     }
 
     fn part(&self, part: CheckpointPart) {

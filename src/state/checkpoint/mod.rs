@@ -60,8 +60,8 @@ impl Default for Made {
 
 /// Puts checkpoints together of the parts of all workers. Only in the process with worker 0.
 pub trait Checkpoints: Send + Sync {
-    /// Is a checkpoint to be made as of this epoch? Asked when worker 0 has closed it. Once it says so, a part of each
-    /// collection and worker will come.
+    /// Is a checkpoint to be made as of this epoch? Asked when worker 0 has closed it, and from time to time as long as it
+    /// is the last one. Once it says so, a part of each collection and worker will come.
     fn begin(&self, epoch: Epoch) -> bool;
 
     /// A part is finished.
