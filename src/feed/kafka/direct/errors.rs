@@ -55,7 +55,6 @@ pub(super) fn remedy(code: i16) -> Remedy {
         | STORAGE
         | FENCED_LEADER_EPOCH
         | UNKNOWN_LEADER_EPOCH => Remedy::FindLeader,
-        OFFSET_NOT_AVAILABLE => Remedy::Wait,
         _ => Remedy::Wait,
     }
 }

@@ -18,9 +18,10 @@ use uuid::Uuid;
 use super::batch::Wrong;
 use super::chunk::{Chunk, reach};
 use super::connection::{Connection, REQUEST};
-use super::errors::{self, Remedy, remedy};
+use super::errors::{self, OFFSET_NOT_AVAILABLE, Remedy, remedy};
 use super::parts::{Came, Parts, Want, Wants};
 use super::properties::Options;
+use crate::fold::Folded;
 
 /// The versions of a fetch that are known here: from the second record format on.
 const VERSIONS: (i16, i16) = (4, 16);
@@ -130,14 +131,13 @@ impl Fetcher {
         if answer.error_code != 0 {
             bail!("a fetch: {}", errors::text(answer.error_code));
         }
-        // For so long the broker would not answer.
-        if let Ok(throttle) = u64::try_from(answer.throttle_time_ms)
-            && throttle > 0
-        {
+        let throttle = u64::try_from(answer.throttle_time_ms).unwrap_or(0);
+        self.take(answer, version).await;
+        if throttle > 0 {
+            // For so long the broker would not answer.
             tracing::debug!("broker {}: a quota has it wait for {throttle} ms", self.broker);
             tokio::time::sleep(Duration::from_millis(throttle)).await;
         }
-        self.take(answer, version).await;
         Ok(())
     }
 
@@ -238,7 +238,17 @@ impl Fetcher {
                     self.parts.changed();
                 }
                 Remedy::Tell(code) => self.parts.stop(slot, round, Wrong { code, text }),
-                Remedy::Wait => return true,
+                Remedy::Wait => {
+                    if came.error_code != OFFSET_NOT_AVAILABLE {
+                        let state = self.parts.lock();
+                        let part = &state.parts[slot];
+                        static OTHER: Folded = Folded::new("errors of partitions");
+                        OTHER.warn_always(|| {
+                            format!("{} partition {}: {text}; trying again", part.topic, part.partition)
+                        });
+                    }
+                    return true;
+                }
             }
             return false;
         }

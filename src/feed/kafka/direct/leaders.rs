@@ -59,6 +59,7 @@ impl Leaders {
         };
         let mut changes = parts.changes();
         let mut pause = PAUSES.0;
+        let mut earliest = Instant::now();
         loop {
             changes.mark_unchanged();
             let (closed, topics) = leaders.wanted();
@@ -71,6 +72,9 @@ impl Leaders {
                 let _ = changes.changed().await;
                 continue;
             }
+            // A broker that does not know of the new leader yet would be asked as fast as it answers.
+            tokio::time::sleep_until(earliest.into()).await;
+            earliest = Instant::now() + PAUSES.0;
             if let Err(error) = leaders.find(&topics).await {
                 leaders.connection = None;
                 static AWAY: Folded = Folded::new("questions for leaders that no broker has answered");
@@ -201,10 +205,24 @@ impl Leaders {
         for broker in new {
             let Some(address) = self.brokers.get(&broker) else { continue };
             let (parts, options) = (Arc::clone(&self.parts), Arc::clone(&self.options));
-            tokio::spawn(fetch(parts, options, broker, address.clone()));
+            watched(&self.parts, fetch(parts, options, broker, address.clone()));
         }
         self.parts.changed();
     }
+}
+
+/// Runs a task. If it panics, that ends the run: nobody would fetch any more, and nothing would be said.
+pub(super) fn watched(parts: &Arc<Parts>, task: impl Future<Output = ()> + Send + 'static) {
+    let (parts, task) = (Arc::clone(parts), tokio::spawn(task));
+    tokio::spawn(async move {
+        if let Err(error) = task.await
+            && error.is_panic()
+        {
+            parts.fail(anyhow::anyhow!(
+                "fetching records has failed, which is a fault in Cutwater; please report it"
+            ));
+        }
+    });
 }
 
 /// Fetches from a broker, until its connection fails: then leaders are looked for again.

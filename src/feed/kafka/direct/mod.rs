@@ -74,7 +74,8 @@ impl Direct {
     pub(super) fn reader(&self, waker: &Arc<OnceLock<Waker>>, room: usize) -> Result<Reader> {
         let parts = Parts::new(room, Arc::clone(waker));
         if let Some(runtime) = &self.runtime {
-            runtime.spawn(Leaders::run(Arc::clone(&parts), Arc::clone(&self.options)));
+            let _inside = runtime.enter();
+            leaders::watched(&parts, Leaders::run(Arc::clone(&parts), Arc::clone(&self.options)));
         }
         Reader::new(parts, self.options.expands_to)
     }

@@ -277,7 +277,11 @@ impl State {
             self.queued += chunk.records.len();
             part.queue.push_back(Item::Chunk { chunk, after, broker });
             part.chunks += 1;
-            (part.next, part.read_epoch) = (after.max(part.next), epoch);
+            // The answer of one who led it before may come after that of its new leader: all of it is known then, and its epoch
+            // says nothing of the place that is read by now.
+            if after >= part.next {
+                (part.next, part.read_epoch) = (after, epoch);
+            }
             is_new = true;
         }
         if part.next >= stable && part.told_end != part.next {
@@ -307,5 +311,119 @@ impl Item {
             Item::Chunk { chunk, .. } => chunk.records.len(),
             Item::End(_) | Item::Error { .. } => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn parts(slots: i32) -> Arc<Parts> {
+        let parts = Parts::new(1000, Arc::default());
+        for partition in 0..slots {
+            let mut state = parts.lock();
+            let slot = state.add(Arc::from("t"), partition, 0);
+            state.parts[slot].leader = Some(7);
+        }
+        parts
+    }
+
+    fn came(after: i64, epoch: i32, stable: i64, bytes: usize) -> Came {
+        let chunk =
+            Chunk { records: Bytes::from(vec![0; bytes]), aborted: Vec::new(), from: 0, checked: true };
+        Came { chunk: Some((chunk, Reach { after, epoch })), high: stable, stable, broker: 7 }
+    }
+
+    /// What the worker may have: slots, with the offset of an end or after a chunk.
+    fn taken(parts: &Parts) -> Vec<(usize, &'static str, i64)> {
+        let mut state = parts.lock();
+        std::iter::from_fn(|| state.take())
+            .map(|(slot, item, _)| match item {
+                Item::Chunk { after, .. } => (slot, "chunk", after),
+                Item::End(offset) => (slot, "end", offset),
+                Item::Error { offset, .. } => (slot, "error", offset),
+            })
+            .collect()
+    }
+
+    fn wanted(parts: &Parts) -> Vec<(usize, i64)> {
+        parts.lock().wants(7).these.iter().map(|want| (want.slot, want.next)).collect()
+    }
+
+    #[test]
+    fn an_end_comes_after_what_leads_to_it_and_once() {
+        let parts = parts(1);
+        parts.came(0, 0, came(5, 1, 9, 10));
+        parts.came(0, 0, came(9, 1, 9, 10));
+        parts.came(0, 0, Came { chunk: None, high: 9, stable: 9, broker: 7 });
+        assert_eq!(taken(&parts), [(0, "chunk", 5), (0, "chunk", 9), (0, "end", 9)]);
+        assert_eq!(parts.lock().high(0), Some(9));
+        // More than what is stable is there, and may not be read.
+        parts.came(0, 0, Came { chunk: None, high: 20, stable: 9, broker: 7 });
+        assert_eq!(taken(&parts), []);
+    }
+
+    #[test]
+    fn partitions_take_turns_and_are_fetched_two_chunks_ahead() {
+        let parts = parts(2);
+        for after in [1, 2] {
+            parts.came(0, 0, came(after, 1, 9, 10));
+        }
+        assert_eq!(wanted(&parts), [(1, 0)]);
+        assert!(parts.lock().wants(7).others);
+        parts.came(1, 0, came(4, 1, 9, 10));
+        let (slot, _, more) = parts.lock().take().expect("it is there");
+        assert!(slot == 0 && more, "the connection has more to do now");
+        assert_eq!(wanted(&parts), [(0, 2), (1, 4)]);
+        assert_eq!(taken(&parts), [(1, "chunk", 4), (0, "chunk", 2)]);
+        // All together have room for so much.
+        parts.came(1, 0, came(5, 1, 9, 1000));
+        assert_eq!(wanted(&parts), []);
+        assert!(parts.lock().take().is_some_and(|(_, _, more)| more));
+        assert_eq!(wanted(&parts).len(), 2);
+        assert!(parts.lock().wants(8).none, "another broker leads nothing");
+    }
+
+    #[test]
+    fn what_rests_is_neither_fetched_nor_read() {
+        let parts = parts(2);
+        parts.came(0, 0, came(1, 1, 9, 10));
+        parts.lock().pause(0, true);
+        assert_eq!((wanted(&parts), taken(&parts)), (vec![(1, 0)], vec![]));
+        parts.lock().pause(0, false);
+        assert_eq!((wanted(&parts).len(), taken(&parts)), (2, vec![(0, "chunk", 1)]));
+    }
+
+    #[test]
+    fn what_was_asked_for_before_a_move_is_of_no_use() {
+        let parts = parts(1);
+        parts.came(0, 0, came(5, 1, 9, 10));
+        let wrong = || Wrong { code: RDKafkaErrorCode::BadMessage, text: "damaged".into() };
+        parts.stop(0, 0, wrong());
+        parts.stop(0, 0, wrong());
+        assert_eq!(wanted(&parts), [], "the worker has to say where to go on");
+        parts.lock().seek(0, 3);
+        assert_eq!((wanted(&parts), taken(&parts)), (vec![(0, 3)], vec![]));
+        parts.came(0, 0, came(9, 1, 9, 10));
+        parts.stop(0, 0, wrong());
+        assert_eq!((wanted(&parts), taken(&parts)), (vec![(0, 3)], vec![]));
+        parts.came(0, 1, came(9, 1, 9, 10));
+        assert_eq!(taken(&parts), [(0, "chunk", 9), (0, "end", 9)]);
+        parts.stop(0, 1, wrong());
+        assert_eq!(taken(&parts), [(0, "error", 9)]);
+    }
+
+    #[test]
+    fn an_old_leader_that_answers_late_changes_no_place() {
+        let parts = parts(1);
+        parts.came(0, 0, came(9, 2, 20, 10));
+        parts.came(0, 0, came(5, 1, 20, 10));
+        let want = parts.lock().wants(7).these.first().copied();
+        assert!(want.is_none(), "two chunks are there");
+        assert_eq!(taken(&parts), [(0, "chunk", 9), (0, "chunk", 5)]);
+        let want = parts.lock().wants(7).these[0];
+        assert_eq!((want.next, want.read_epoch), (9, 2));
     }
 }

@@ -13,14 +13,13 @@ use crate::kafka::credentials;
 use crate::kafka::identity::Pinned;
 
 /// Properties that mean the same here as for librdkafka, with their defaults, unless Cutwater has others.
-const HONOURED: [(&str, &str); 16] = [
+const HONOURED: [(&str, &str); 15] = [
     ("bootstrap.servers", ""),
     ("check.crcs", "false"),
     ("client.id", "cutwater"),
     ("fetch.max.bytes", "52428800"),
     ("fetch.message.max.bytes", "1048576"),
     ("fetch.min.bytes", "1"),
-    ("fetch.queue.backoff.ms", ""),
     ("fetch.wait.max.ms", "500"),
     ("isolation.level", "read_committed"),
     ("max.partition.fetch.bytes", "1048576"),
@@ -33,7 +32,7 @@ const HONOURED: [(&str, &str); 16] = [
 ];
 
 /// Properties that begin with one of these are about connections or fetches.
-const ABOUT_FETCHES: [&str; 14] = [
+const ABOUT_FETCHES: [&str; 15] = [
     "api.version.",
     "broker.",
     "check.",
@@ -44,6 +43,7 @@ const ABOUT_FETCHES: [&str; 14] = [
     "fetch.",
     "isolation.",
     "max.partition.",
+    "queued.",
     "sasl.",
     "security.",
     "socket.",
