@@ -63,7 +63,7 @@ export function moment(value) {
 /** The zone of all times that are shown, as of a moment: "UTC+1". */
 export function zone(value = new Date()) {
   const parts = new Intl.DateTimeFormat("en", { timeZoneName: "shortOffset" }).formatToParts(new Date(value));
-  return parts.find(({ type }) => type === "timeZoneName").value.replace("GMT", "UTC");
+  return parts.find(({ type }) => type === "timeZoneName").value.replace(/^GMT(\+0$)?/, "UTC");
 }
 
 /** Its name: "Europe/Berlin". */
