@@ -203,7 +203,7 @@ impl Connection {
     ) -> Result<R::Response> {
         if self.proof_until.is_some_and(|until| until <= Instant::now()) {
             self.proof_until = None;
-            self.prove().await.context("proving anew who we are")?;
+            self.prove().await.context("proving again who we are")?;
         }
         self.exchanged(version, request, patience).await
     }
