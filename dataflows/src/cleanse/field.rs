@@ -67,8 +67,9 @@ impl Field {
     /// Looks for keys that can't be together.
     fn check(&self, rule: &Rule) -> Result<(), String> {
         let is_text = self.kind == Kind::Text;
-        let no_text =
-            |key| rule.wrong_key(key, format_args!("it is for text, but the field's type is {}", self.kind));
+        let no_text = |key| {
+            rule.wrong_key(key, format_args!("it is for text, but the field's type is {}", named(&self.kind)))
+        };
         match self {
             Field { lower: true, .. } if !is_text => return Err(no_text("lower")),
             Field { pattern: Some(_), .. } if !is_text => return Err(no_text("pattern")),
@@ -84,7 +85,7 @@ impl Field {
             if let Some((key, _)) = bound {
                 let why = format_args!(
                     "it is for numbers and times, but the field's type is {}: use pattern or one-of",
-                    self.kind
+                    named(&self.kind)
                 );
                 return Err(rule.wrong_key(key, why));
             }
@@ -152,6 +153,15 @@ impl Field {
 pub(super) struct Scratch {
     text: Cow<'static, str>,
     bytes: Vec<u8>,
+}
+
+/// A type as a file of rules names it.
+pub(super) fn named(kind: &Kind) -> String {
+    match kind {
+        Kind::Int => "int".to_owned(),
+        Kind::Float => "float".to_owned(),
+        kind => kind.to_string(),
+    }
 }
 
 fn parse_kind(rule: &mut Rule) -> Result<Kind, String> {

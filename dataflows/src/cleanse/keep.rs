@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use regex::Regex;
 
-use super::field::{Field, parse_pattern};
+use super::field::{Field, named, parse_pattern};
 use super::value::Owned;
 use crate::rows::{Kind, Value};
 use crate::rule_file::Rule;
@@ -50,7 +50,8 @@ impl Keep {
             let Some(value) = rule.take(key) else { continue };
             if key != "equals" && matches!(kind, Kind::Text | Kind::Bool) {
                 let why = format_args!(
-                    "it is for numbers and times, but the field's type is {kind}: use pattern or equals"
+                    "it is for numbers and times, but the field's type is {}: use pattern or equals",
+                    named(kind)
                 );
                 return Err(rule.wrong_key(key, why));
             }
@@ -58,7 +59,7 @@ impl Keep {
         }
         if let Some(pattern) = parse_pattern(rule)? {
             if *kind != Kind::Text {
-                let why = format_args!("it is for text, but the field's type is {kind}");
+                let why = format_args!("it is for text, but the field's type is {}", named(kind));
                 return Err(rule.wrong_key("pattern", why));
             }
             tests.push(Test::Pattern(pattern));

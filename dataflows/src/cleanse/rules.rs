@@ -87,19 +87,23 @@ impl Rules {
     /// If it breaks a rule: names the field.
     pub(super) fn apply(&self, row: DynRef<'_>, out: &mut Refined<'_, DynRow>) -> Result<(), Malformed> {
         let Parts { fields, keeps, .. } = &*self.0;
-        let texts: Vec<Option<Cow<'_, str>>> = row.values().map(text).collect();
-        let text = |field: &Field| texts.get(field.column).and_then(|text| text.as_deref());
+        let texts: Vec<Result<Option<Cow<'_, str>>, NotText>> = row.values().map(text).collect();
+        let text = |field: &Field| match texts.get(field.column) {
+            Some(Ok(text)) => Ok(text.as_deref()),
+            Some(Err(NotText)) => Err(Malformed(format!("{}: it is not UTF-8", field.name).into())),
+            None => Ok(None),
+        };
         let mut scratch = Scratch::default();
         // A record that is none of ours is no evidence, whatever else is wrong with it.
         for keep in keeps {
             let field = &fields[keep.field];
-            if !keep.keeps(field.value(text(field), &mut scratch)?) {
+            if !keep.keeps(field.value(text(field)?, &mut scratch)?) {
                 return Ok(());
             }
         }
         let mut clean = DynRow::default();
         for field in fields {
-            let value = field.value(text(field), &mut scratch)?;
+            let value = field.value(text(field)?, &mut scratch)?;
             clean.push(value.unwrap_or(Value::Null));
         }
         out.set(clean.borrow());
@@ -107,15 +111,18 @@ impl Rules {
     }
 }
 
+/// A key or a header that is no text, in a field that is.
+struct NotText;
+
 /// What a value is as text; `None` where it is missing. Columns that are the record's own are of other types.
-fn text(value: Value<'_>) -> Option<Cow<'_, str>> {
-    match value {
+fn text(value: Value<'_>) -> Result<Option<Cow<'_, str>>, NotText> {
+    Ok(match value {
         Value::Text(text) => Some(text.into()),
         Value::Int(number) => Some(number.to_string().into()),
         Value::Timestamp(time) => Some(time.to_string().into()),
-        Value::Bytes(bytes) => Some(String::from_utf8_lossy(bytes)),
+        Value::Bytes(bytes) => Some(std::str::from_utf8(bytes).map_err(|_| NotText)?.into()),
         _ => None,
-    }
+    })
 }
 
 /// The paths of all fields, those within others below them, in the order in which they are named.

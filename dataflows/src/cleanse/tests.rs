@@ -82,6 +82,23 @@ fn other_formats_and_envelopes_are_cleansed_as_well() {
 }
 
 #[test]
+fn a_key_that_is_no_text_is_a_dead_letter_that_names_its_field() {
+    let text = "[[field]]\nname = \"who\"\nfrom = \"_key\"\n[[field]]\nname = \"n\"\n[[keep]]\nfield = \"n\"\nequals = \"1\"";
+    let sample = |key: &[u8], value: &str| {
+        (
+            "records",
+            crate::testing::Sample { key: Some(key.to_vec()), value: Some(value.into()), timestamp: None },
+        )
+    };
+    let outcome = Test::of(Cleanse { rules: rules(text).unwrap() })
+        .epoch([sample(b"a", r#"{"n":1}"#), sample(b"\xff\xfe", r#"{"n":1}"#), sample(b"\xff", r#"{"n":2}"#)])
+        .check();
+    assert_eq!(outcome.rows("clean"), [r#"{"who":"a","n":"1"}"#]);
+    // What is left out is no dead letter, whatever else is wrong with it.
+    assert_eq!(outcome.reasons(), ["who: it is not UTF-8"]);
+}
+
+#[test]
 fn mistakes_of_rules_are_told_by_table_and_key() {
     for (text, why) in [
         ("", "rules.toml: it has no [[field]], so nothing would come out: write one for each column"),
@@ -101,23 +118,23 @@ fn mistakes_of_rules_are_told_by_table_and_key() {
         ("default = \"a\"\nrequired = true", "key \"required\": with a default, nothing is missing"),
         (
             "type = \"int\"\nmin = \"ten\"",
-            "key \"min\": found \"ten\", but the field's type is i64: it is not a",
+            "key \"min\": found \"ten\", but the field's type is int: it is not a",
         ),
         (
             "type = \"int\"\nmin = 2\nmax = 1",
             "key \"min\": it is more than max, so no value is right: swap them",
         ),
         ("type = \"int\"\ndefault = 0\nmin = 1", "key \"default\": it is less than min: choose one"),
-        ("type = \"int\"\nmin = [1]", "key \"min\": expected a value of type i64, found an array"),
+        ("type = \"int\"\nmin = [1]", "key \"min\": expected a value of type int, found an array"),
         (
             "min = \"a\"",
             "key \"min\": it is for numbers and times, but the field's type is text: use pattern",
         ),
-        ("type = \"int\"\nlower = true", "key \"lower\": it is for text, but the field's type is i64"),
+        ("type = \"int\"\nlower = true", "key \"lower\": it is for text, but the field's type is int"),
         ("type = \"bool\"\npattern = \"a\"", "key \"pattern\": it is for text, but the field's type is bool"),
         ("pattern = \"(\"", "key \"pattern\": \"(\" is no regular expression: error: unclosed group"),
         ("one-of = []", "key \"one-of\": expected an array of values"),
-        ("type = \"int\"\none-of = [1, \"b\"]", "key \"one-of\": found \"b\", but the field's type is i64"),
+        ("type = \"int\"\none-of = [1, \"b\"]", "key \"one-of\": found \"b\", but the field's type is int"),
         ("[[field]]\nname = \"a\"", "[[field]] 2 (\"a\"), key \"name\": another field has that name"),
         (
             "[[field]]\nname = \"b\"\nfrom = \"a.b\"",

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use toml::Value as Toml;
 
+use super::field::named;
 use crate::format::scalar;
 use crate::rows::{Float, Kind, Timestamp, Value};
 
@@ -41,7 +42,8 @@ impl Owned {
             Toml::String(text) => text.clone(),
             Toml::Array(_) | Toml::Table(_) => {
                 return Err(format!(
-                    "expected a value of type {kind}, found {}",
+                    "expected a value of type {}, found {}",
+                    named(kind),
                     crate::rule_file::kind(value)
                 ));
             }
@@ -52,8 +54,9 @@ impl Owned {
         };
         let mut bytes = Vec::new();
         let parsed = scalar::parse(kind, &text, &mut bytes);
-        let why =
-            |why: &dyn std::fmt::Display| format!("found {value}, but the field's type is {kind}: {why}");
+        let why = |why: &dyn std::fmt::Display| {
+            format!("found {value}, but the field's type is {}: {why}", named(kind))
+        };
         let parsed = parsed.map_err(|not| why(&not))?;
         Owned::of(parsed).ok_or_else(|| why(&"no rule can name such a value"))
     }
