@@ -27,8 +27,10 @@ pub use samples::samples;
 /// that ends at the watermark. With --emit changes, a raise is a row with diff 1, a clear is one
 /// with diff -1, and where the count has moved there are both in one epoch.
 ///
-/// An event may be late by as much as the rule's window, or as --lateness says: it is taken as if
-/// it had come in time. One that comes later raises and clears nothing in hindsight.
+/// However late an event comes, it is taken as if it had come in time: alarms do not depend on how
+/// events come in epochs. For that, all events of a source and rule are held, for ever, and gone
+/// through whenever one comes. With --lateness only those are held that can still change something:
+/// the events of the last window and lateness. Give it where events go on and on.
 ///
 /// Example: cutwater run event-monitor --rules rules.toml -t events -o webhook:https://host/alarms
 #[derive(clap::Args, Clone, Debug)]
@@ -71,7 +73,7 @@ impl Dataflow for EventMonitor {
 /// Rule and source, whether it is raised, since when, and how many events there are.
 type Alarm = (Text, Text, bool, Timestamp, i64);
 
-/// The levels of the rule of that name. An event may come as late as any may, or is in the window.
+/// The levels of the rule of that name.
 fn levels(rules: &Rules, name: &str, lateness: Option<Duration>) -> Levels {
     let rule = rules.iter().find(|rule| rule.name == name).expect("events are given names of rules");
     Levels {
@@ -79,7 +81,8 @@ fn levels(rules: &Rules, name: &str, lateness: Option<Duration>) -> Levels {
         raise_above: rule.raise_above,
         clear_below: rule.clear_below,
         hold: rule.hold,
-        lateness: lateness.unwrap_or(rule.window),
+        // Without a lateness all late events correct, so nothing is ever settled.
+        lateness: lateness.unwrap_or(Duration::MAX),
     }
 }
 

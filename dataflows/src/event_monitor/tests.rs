@@ -56,6 +56,25 @@ fn an_alarm_is_raised_alone_and_cleared_alone_whatever_is_restarted() {
 }
 
 #[test]
+fn late_events_raise_the_same_alarm_however_they_come_in_epochs() {
+    let rules = "[[rule]]\nname = \"r\"\nkind = \"bad\"\nwindow = \"1m\"\nraise-above = 3\nclear-below = 1";
+    let event = |second: i64| {
+        let at = second * 1000;
+        ("events", Sample::from(format!(r#"{{"source":"a","kind":"bad","at":{at}}}"#).into_bytes()))
+    };
+    // In the first minute there are too many, of which three come after twenty; from then on there always is one.
+    let events: Vec<_> = (0..40).map(|number| event(number * 30)).chain([1; 3].map(event)).collect();
+    let row = r#"{"rule":"r","source":"a","raised":true,"since":"1970-01-01T00:00:01Z","count":2}"#;
+    for size in [43, 15, 1] {
+        let mut test = Test::of(monitor(rules));
+        for events in events.chunks(size) {
+            test = test.epoch(events.to_vec()).restart();
+        }
+        assert_eq!(test.check().rows("alarms"), [row], "epochs of {size} records");
+    }
+}
+
+#[test]
 fn options_are_read_and_mistakes_are_said() {
     let entry = crate::entry::<EventMonitor>();
     let parse = |args: &[&str]| {

@@ -24,7 +24,8 @@ pub struct Levels {
     pub clear_below: i64,
     /// How long there must have been too many events without a break. With 0, the first one too many raises it.
     pub hold: Duration,
-    /// How far behind the watermark of the epoch before an event may come and be taken as if it had come in time.
+    /// How far behind the watermark of the epoch before an event may come and be taken as if it had come in time; with
+    /// [`Duration::MAX`] however late.
     pub lateness: Duration,
 }
 
@@ -47,7 +48,7 @@ pub trait Hysteresis<'s, K: Row> {
     /// clears nothing in hindsight; if it is in none, it is dropped. A key of which nothing is held takes any event as if it
     /// came in time.
     ///
-    /// A key holds the events of the last `window` and `lateness`, those beyond the watermark, and two rows or three, under
+    /// With a `lateness` of [`Duration::MAX`] nothing is ever settled, and a key holds all its events. Else a key holds the events of the last `window` and `lateness`, those beyond the watermark, and two rows or three, under
     /// `name`: it costs these in each epoch in which it has an event, or waits for a time. It waits for the end of a `hold`;
     /// for each event that leaves the window, as long as its alarm stands; and else for the time at which nothing has to be
     /// held.
@@ -218,6 +219,8 @@ impl Phase {
 struct Course<'a> {
     events: &'a [(Timestamp, i64)],
     levels: Micros,
+    /// Up to when the past is settled.
+    settled: Option<Timestamp>,
     /// So many events have come into the window, of which so many have left it.
     entered: usize,
     left: usize,
@@ -228,9 +231,10 @@ struct Course<'a> {
 impl<'a> Course<'a> {
     /// From what is settled on.
     fn new(events: &'a [(Timestamp, i64)], levels: Micros, settled: Option<(Timestamp, Phase)>) -> Self {
-        let mut course = Course { events, levels, entered: 0, left: 0, count: 0, phase: Phase::Quiet };
+        let mut course =
+            Course { events, levels, settled: None, entered: 0, left: 0, count: 0, phase: Phase::Quiet };
         if let Some((time, phase)) = settled {
-            course.phase = phase;
+            (course.phase, course.settled) = (phase, Some(time));
             course.entered = events.partition_point(|&(at, _)| at <= time);
             course.left = events.partition_point(|&(at, _)| after(at, levels.window) <= time);
             course.count = events[course.left..course.entered].iter().map(|(_, times)| times).sum();
@@ -242,7 +246,9 @@ impl<'a> Course<'a> {
 
     /// Follows it to the watermark, and gives what is to be held from there on.
     fn follow(mut self, watermark: Timestamp, out: &mut Emit<'_, Held>) {
+        // What is settled stays so, also where the lateness has become a greater one.
         let settled = after(watermark, -self.levels.settles);
+        let settled = self.settled.map_or(settled, |before| settled.max(before));
         self.advance(settled);
         let (phase, first) = (self.phase, self.left);
         self.advance(watermark);
@@ -264,7 +270,8 @@ impl<'a> Course<'a> {
         let enters = self.events.get(self.entered).map(|&(at, _)| at);
         let changes = match self.phase {
             Phase::Quiet => {
-                let last = self.events.last().map(|&(at, _)| after(at, self.levels.window));
+                let last = self.events.last().filter(|_| self.levels.settles < i64::MAX);
+                let last = last.map(|&(at, _)| after(at, self.levels.window));
                 last.map(|left| after(left, self.levels.settles))
             }
             Phase::Above(since) => Some(after(since, self.levels.hold)),

@@ -28,20 +28,13 @@ const PLAIN: [Plain; 2] = [
     ("logins", |kind| kind.starts_with("login-"), 10_000, 3, 4, 0),
 ];
 
-/// The events of epochs that can be read and are not an hour late: source, kind, time.
+/// The events of epochs that can be read, however late: source, kind, time.
 fn events(epochs: &[Vec<Given>]) -> Vec<(String, String, i64)> {
-    let mut watermark = i64::MIN;
-    let mut events = Vec::new();
-    for epoch in epochs {
-        let read = epoch.iter().filter_map(|(_, event)| {
-            let event = object(event)?;
-            Some((text(&event, "source")?, text(&event, "kind")?, event["at"].as_i64()?))
-        });
-        let read: Vec<_> = read.filter(|(.., at)| *at > watermark.saturating_sub(600_000)).collect();
-        watermark = read.iter().map(|(.., at)| *at).chain([watermark]).max().expect("there is one");
-        events.extend(read);
-    }
-    events
+    let read = epochs.iter().flatten().filter_map(|(_, event)| {
+        let event = object(event)?;
+        Some((text(&event, "source")?, text(&event, "kind")?, event["at"].as_i64()?))
+    });
+    read.collect()
 }
 
 /// Since when the alarm of a rule stands, and how many events there are, after events at these times: at each time at which
