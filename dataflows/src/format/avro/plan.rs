@@ -59,8 +59,8 @@ pub(super) enum Plan {
     Skip(Shape),
     /// A value of one column.
     Take { scalar: Scalar, slot: usize, kind: Kind, path: String },
-    /// The fields of a record, in order; where that it is there is put.
-    Record(Vec<Plan>, Option<usize>),
+    /// The fields of a record, by name, in order; where that it is there is put.
+    Record(Vec<(String, Plan)>, Option<usize>),
     /// One of them, by its number.
     Union(Vec<Plan>),
     /// No such value can be put there: where, and why.
@@ -169,14 +169,15 @@ impl<'s> Planning<'s> {
         }
     }
 
-    fn record(&mut self, record: &'s RecordSchema, targets: &[Target]) -> Vec<Plan> {
+    fn record(&mut self, record: &'s RecordSchema, targets: &[Target]) -> Vec<(String, Plan)> {
         let mut plans = Vec::new();
         for field in &record.fields {
             let target = targets.iter().find(|target| target.name == field.name);
-            plans.push(match target {
+            let plan = match target {
                 None => Plan::Skip(self.shape(&field.schema)),
                 Some(target) => self.take(&field.schema, target),
-            });
+            };
+            plans.push((field.name.clone(), plan));
         }
         plans
     }

@@ -23,6 +23,41 @@ const NO_BRANCH: Malformed = Malformed::because("it has a branch of a union that
 const NO_NUMBER: Malformed = Malformed::because("it has a number of more than 64 bits");
 const NO_LENGTH: Malformed = Malformed::because("it has a length below zero");
 
+/// Why a datum can't be read.
+enum Fault {
+    /// It is a column's, and names that.
+    Named(Malformed),
+    /// It is of the datum's bytes: which field they are of, as far as is known, and what is wrong with them.
+    Bare(Option<String>, Malformed),
+}
+
+impl From<Malformed> for Fault {
+    fn from(why: Malformed) -> Self {
+        Fault::Bare(None, why)
+    }
+}
+
+impl Fault {
+    /// Of a field of this name.
+    #[cold]
+    fn of(self, name: &str) -> Self {
+        match self {
+            Fault::Bare(None, why) => Fault::Bare(Some(name.to_owned()), why),
+            Fault::Bare(Some(within), why) => Fault::Bare(Some(format!("{name}.{within}")), why),
+            named => named,
+        }
+    }
+}
+
+impl From<Fault> for Malformed {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Named(why) | Fault::Bare(None, why) => why,
+            Fault::Bare(Some(field), why) => Malformed(format!("{field}: {}", why.0).into()),
+        }
+    }
+}
+
 impl<'p> Reading<'p> {
     pub(super) fn new(datum: &'p [u8], slots: usize, as_text: bool) -> Self {
         Reading { rest: datum, slots: vec![Slot::Missing; slots], as_text }
@@ -30,34 +65,38 @@ impl<'p> Reading<'p> {
 
     /// Reads what a plan is of.
     pub(super) fn run(&mut self, plan: &'p Plan, depth: usize) -> Result<(), Malformed> {
-        match plan {
+        Ok(match plan {
             Plan::Top(plan, shapes) => self.within(plan, shapes, depth),
             plan => self.within(plan, &[], depth),
-        }
+        }?)
     }
 
-    fn within(&mut self, plan: &'p Plan, shapes: &'p [Shape], depth: usize) -> Result<(), Malformed> {
+    fn within(&mut self, plan: &'p Plan, shapes: &'p [Shape], depth: usize) -> Result<(), Fault> {
         if depth > DEEPEST {
-            return Err(TOO_DEEP);
+            return Err(TOO_DEEP.into());
         }
         match plan {
-            Plan::Skip(shape) => self.skip(shape, shapes, depth),
+            Plan::Skip(shape) => Ok(self.skip(shape, shapes, depth)?),
             Plan::Take { scalar, slot, kind, path } => {
                 let value = self.scalar(scalar)?.and_then(|raw| raw.into_slot(kind, self.as_text));
-                self.slots[*slot] = value.map_err(|why| Malformed(format!("{path}: {why}").into()))?;
+                self.slots[*slot] =
+                    value.map_err(|why| Fault::Named(Malformed(format!("{path}: {why}").into())))?;
                 Ok(())
             }
             Plan::Record(fields, slot) => {
                 if let Some(slot) = slot {
                     self.slots[*slot] = Slot::Value(Value::Bool(true));
                 }
-                fields.iter().try_for_each(|plan| self.within(plan, shapes, depth + 1))
+                let mut field = |(name, plan): &'p (String, Plan)| {
+                    self.within(plan, shapes, depth + 1).map_err(|fault| fault.of(name))
+                };
+                fields.iter().try_for_each(&mut field)
             }
             Plan::Union(branches) => {
                 let branch = usize::try_from(self.long()?).map_err(|_| NO_BRANCH)?;
                 self.within(branches.get(branch).ok_or(NO_BRANCH)?, shapes, depth + 1)
             }
-            Plan::Wrong(why) => Err(Malformed(why.clone().into())),
+            Plan::Wrong(why) => Err(Fault::Named(Malformed(why.clone().into()))),
             Plan::Top(plan, shapes) => self.within(plan, shapes, depth),
         }
     }
@@ -66,6 +105,7 @@ impl<'p> Reading<'p> {
     pub(super) fn end(&self) -> Result<(), Malformed> {
         match self.rest.len() {
             0 => Ok(()),
+            1 => Err(Malformed::because("1 byte is left over")),
             left => Err(Malformed(format!("{left} bytes are left over").into())),
         }
     }

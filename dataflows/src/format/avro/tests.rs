@@ -217,15 +217,42 @@ fn what_can_not_be_read_is_told_with_its_column() {
     let other = read_columns::<i64>(there(&[&schema]), &column::<i64>("b"), &payload);
     assert_eq!(other, Err("b: it is missing".to_owned()));
     let read = |payload: &[u8]| read_one::<i64>(&schema, payload).unwrap_err();
-    assert_eq!(read(&payload[..5]), "it is cut off");
-    assert_eq!(read(&[&payload[..], b"x"].concat()), "1 bytes are left over");
+    assert_eq!(read(&payload[..5]), "a: it is cut off");
+    assert_eq!(read(&[&payload[..], b"x"].concat()), "1 byte is left over");
+    assert_eq!(read(&[&payload[..], b"xy"].concat()), "2 bytes are left over");
     assert_eq!(read(b"{}"), "it does not begin with 0 and the id of a schema");
     assert_eq!(read(&[0, 0, 0, 0, 8, 1]), "schema 8: there is none");
     assert_eq!(read_one::<i64>("secret", &payload), Err("schema 7: it is no schema of avro".to_owned()));
-    assert_eq!(read(&[&[0, 0, 0, 0, 7][..], &[0xff; 10]].concat()), "it has a number of more than 64 bits");
+    assert_eq!(
+        read(&[&[0, 0, 0, 0, 7][..], &[0xff; 10]].concat()),
+        "a: it has a number of more than 64 bits"
+    );
     let tuple = Avro_::new(there(&[])).open(&column::<(i64, i64)>("a")).err().unwrap();
     assert_eq!(tuple, "column \"a\" is a tuple, which no field of avro is");
     assert!(Avro_::default().open(&column::<i64>("a")).err().unwrap().contains("--schema-registry URL"));
+}
+
+#[test]
+fn a_datum_that_is_cut_off_names_the_field_also_where_that_is_passed_over() {
+    let place = r#"{"type":"record","name":"place","fields":[{"name":"town","type":"string"}]}"#;
+    let schema = format!(
+        r#"{{"type":"record","name":"r","fields":[{{"name":"a","type":"long"}},{{"name":"home","type":{place}}},{{"name":"b","type":"string"}}]}}"#
+    );
+    let why = |name: &str, datum: &[u8]| {
+        let payload = [&[0, 0, 0, 0, 7][..], datum].concat();
+        read_columns::<i64>(there(&[&schema]), &column::<i64>(name), &payload).unwrap_err()
+    };
+    assert_eq!(why("a", &[14, 4, b'x']), "home: it is cut off");
+    assert_eq!(why("a", &[14, 2, b'x', 9]), "b: it has a length below zero");
+    #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    struct Home {
+        home: Place,
+    }
+    let payload = [0, 0, 0, 0, 7, 14, 4, b'x'];
+    assert_eq!(
+        read_columns::<Home>(there(&[&schema]), &Schema::of::<Home>(), &payload).unwrap_err(),
+        "home.town: it is cut off"
+    );
 }
 
 #[test]
