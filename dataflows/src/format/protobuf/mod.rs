@@ -1,5 +1,8 @@
 //! Protobuf, by a set of descriptors, with or without Confluent's frame.
 
+mod blame;
+mod frame;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -12,14 +15,15 @@ use super::raw::{Raw, Slot};
 use super::{Decoder, Format, Layout, RowWriter, Undecoded};
 use crate::record::{Malformed, Record};
 use crate::rows::{Kind, Schema, Timestamp, Value};
+use frame::{Places, unframed};
 
 /// `protobuf:MESSAGE`: a message of that name, by the descriptors of `--descriptor`.
 ///
 /// Columns are the message's fields by their names, those of a struct within a message; others are skipped. A field that is
 /// not there has its default value; where it can be told that it is not there (`optional`, messages, `oneof`), a column that is
 /// `Option` is missing. Enums are text, `google.protobuf.Timestamp` is a time, and the wrappers (`StringValue` and the like)
-/// are their values. A payload that begins with 0, which no message does, is in Confluent's frame: the id of a schema and
-/// the place of the message are passed over.
+/// are their values. A payload that begins with 0, which no message does, is in Confluent's frame: the id of a schema is passed
+/// over, and one that is of another message of its file is a dead letter.
 ///
 /// Costs a message of prost-reflect a record, with its allocations.
 #[derive(Clone, Default)]
@@ -44,7 +48,8 @@ impl Protobuf {
         let Some(message) = &self.message else { return Err(self.which()) };
         Layout::new(schema)?;
         let columns = columns(&fields(&schema.columns), message, "")?;
-        Ok(Box::new(Messages { message: message.clone(), columns, as_text }))
+        let places = Places::of(message);
+        Ok(Box::new(Messages { message: message.clone(), places, columns, as_text }))
     }
 
     /// What is to be typed.
@@ -136,42 +141,33 @@ fn columns(fields: &[Field], message: &MessageDescriptor, above: &str) -> Result
 /// Decodes messages.
 struct Messages {
     message: MessageDescriptor,
+    /// What a frame says of it.
+    places: Places,
     columns: Vec<Column>,
     as_text: bool,
 }
 
 impl Decoder for Messages {
     fn decode(&mut self, payload: &[u8], _: &Record<'_>, row: &mut RowWriter<'_>) -> Result<(), Undecoded> {
-        let message = DynamicMessage::decode(self.message.clone(), unframed(payload)?);
-        // What prost says names fields and types, and quotes nothing.
-        let message = message.map_err(|error| Malformed(format!("no such message: {error}").into()))?;
+        let (place, payload) = unframed(payload)?;
+        if let Some(place) = place {
+            self.places.check(&place)?;
+        }
+        let message = DynamicMessage::decode(self.message.clone(), payload);
+        let message = message.map_err(|error| wrong(&self.message, payload, &error))?;
         Ok(write(&self.columns, &message, self.as_text, row)?)
     }
 
     fn key<'p>(&self, key: &'p [u8]) -> &'p [u8] {
-        unframed(key).unwrap_or(key)
+        unframed(key).map_or(key, |(_, key)| key)
     }
 }
 
-/// The message in Confluent's frame: 0, the id of a schema in four bytes, and the place of the message, as so many numbers.
-fn unframed(payload: &[u8]) -> Result<&[u8], Malformed> {
-    const CUT_OFF: Malformed = Malformed::because("its frame is cut off");
-    if payload.first() != Some(&0) {
-        return Ok(payload);
-    }
-    let mut rest = payload.get(5..).ok_or(CUT_OFF)?;
-    let mut number = || {
-        let end = rest.iter().take(10).position(|byte| *byte < 0x80).ok_or(CUT_OFF)?;
-        let (number, after) = rest.split_at(end + 1);
-        rest = after;
-        Ok(number.iter().rev().fold(0_u64, |sum, byte| sum << 7 | u64::from(byte & 0x7f)))
-    };
-    // In zigzag; none stands for the first message.
-    let count = number()? >> 1;
-    for _ in 0..count {
-        number()?;
-    }
-    Ok(rest)
+/// Why bytes are no such message, by the field where that is found. What prost says quotes nothing, either.
+#[cold]
+fn wrong(message: &MessageDescriptor, payload: &[u8], error: &dyn std::fmt::Display) -> Malformed {
+    let why = blame::field(message, payload).unwrap_or_else(|| error.to_string());
+    Malformed(format!("no such message: {why}").into())
 }
 
 fn write(

@@ -2,7 +2,7 @@ use prost_reflect::prost::Message as _;
 use prost_reflect::prost_types::field_descriptor_proto::{Label, Type};
 use prost_reflect::prost_types::{
     DescriptorProto, EnumDescriptorProto, EnumValueDescriptorProto, FieldDescriptorProto,
-    FileDescriptorProto, FileDescriptorSet, OneofDescriptorProto,
+    FileDescriptorProto, FileDescriptorSet, MessageOptions, OneofDescriptorProto,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -43,6 +43,22 @@ fn descriptors() -> Vec<u8> {
     };
     let tags =
         FieldDescriptorProto { label: Some(Label::Repeated.into()), ..field("tags", 9, Type::String, None) };
+    // What protoc makes of map<string, string> counts = 10.
+    let counts = DescriptorProto {
+        name: Some("CountsEntry".into()),
+        field: vec![field("key", 1, Type::String, None), field("value", 2, Type::String, None)],
+        options: Some(MessageOptions { map_entry: Some(true), ..Default::default() }),
+        ..Default::default()
+    };
+    let counted = FieldDescriptorProto {
+        label: Some(Label::Repeated.into()),
+        ..field("counts", 10, Type::Message, Some(".shop.Order.CountsEntry"))
+    };
+    let line = DescriptorProto {
+        name: Some("Line".into()),
+        field: vec![field("text", 1, Type::String, None)],
+        ..Default::default()
+    };
     let order = DescriptorProto {
         name: Some("Order".into()),
         field: vec![
@@ -55,8 +71,10 @@ fn descriptors() -> Vec<u8> {
             field("big", 7, Type::Uint64, None),
             note,
             tags,
+            counted,
         ],
         oneof_decl: vec![OneofDescriptorProto { name: Some("_note".into()), ..Default::default() }],
+        nested_type: vec![counts, line],
         ..Default::default()
     };
     let place = DescriptorProto {
@@ -104,8 +122,12 @@ struct Order {
 }
 
 fn read<R: Row>(payload: &[u8]) -> Result<R, String> {
-    let format = Protobuf::new(&descriptors())?.with("shop.Order")?;
-    assert_eq!(format.name(), "protobuf:shop.Order");
+    read_as("shop.Order", payload)
+}
+
+fn read_as<R: Row>(message: &str, payload: &[u8]) -> Result<R, String> {
+    let format = Protobuf::new(&descriptors())?.with(message)?;
+    assert_eq!(format.name(), format!("protobuf:{message}"));
     let schema = Schema::of::<R>();
     let (mut decoder, layout) = (format.open(&schema)?, Layout::new(&schema)?);
     match decoded_row(&mut *decoder, &layout, payload) {
@@ -144,11 +166,31 @@ fn messages_are_read_by_the_names_of_their_fields() {
     };
     let plain = message();
     assert_eq!(read::<Order>(&plain), Ok(order.clone()));
-    // In Confluent's frame: of the first message, and of one within another.
+    // In Confluent's frame, in short and in full.
     assert_eq!(read::<Order>(&[&[0, 0, 0, 0, 7, 0][..], &plain].concat()), Ok(order.clone()));
-    assert_eq!(read::<Order>(&[&[0, 0, 0, 0, 7, 4, 2, 0][..], &plain].concat()), Ok(order.clone()));
+    assert_eq!(read::<Order>(&[&[0, 0, 0, 0, 7, 2, 0][..], &plain].concat()), Ok(order.clone()));
     let noted = [&plain[..], &[8 << 3 | 2, 0]].concat();
     assert_eq!(read::<Order>(&noted), Ok(Order { note: Some("".into()), ..order }));
+}
+
+#[test]
+fn a_frame_of_another_message_is_told() {
+    #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    struct Line {
+        text: Text,
+    }
+    let framed = |place: &[u8]| [&[0, 0, 0, 0, 7][..], place, &[1 << 3 | 2, 1, b'x']].concat();
+    let other = |payload: &[u8]| read::<Order>(payload).unwrap_err();
+    assert_eq!(other(&framed(&[2, 2])), "by its frame it is shop.Place, not shop.Order");
+    assert_eq!(other(&framed(&[4, 0, 2])), "by its frame it is shop.Order.Line, not shop.Order");
+    let none = "by its frame it is a message that the descriptors do not have, not shop.Order";
+    assert_eq!(other(&framed(&[2, 18])), none);
+    // One within another, behind the entry of a map, which some count and others do not.
+    for place in [&[4, 0, 2][..], &[4, 0, 0]] {
+        assert_eq!(read_as::<Line>("shop.Order.Line", &framed(place)), Ok(Line { text: "x".into() }));
+    }
+    let line = read_as::<Line>("shop.Order.Line", &framed(&[0]));
+    assert_eq!(line, Err("by its frame it is shop.Order, not shop.Order.Line".to_owned()));
 }
 
 #[test]
@@ -194,7 +236,17 @@ fn what_can_not_be_read_is_told_with_its_column() {
         id: i64,
     }
     assert_eq!(read::<Wrong>(&message()), Err("id: expected i64, found text".to_owned()));
-    assert!(read::<Big>(b"\xff").unwrap_err().starts_with("no such message: "));
+    for (payload, why) in [
+        (&b"\xff"[..], "it is cut off"),
+        (&[1 << 3 | 2, 1, b'x', 0xff], "behind id it is cut off"),
+        (&[2 << 3 | 2, 1, b'x'], "quantity: expected a varint, found bytes"),
+        (&[1 << 3, 7], "id: expected bytes, found a varint"),
+        (&[1 << 3 | 2, 9, b'x'], "id: it is cut off"),
+        (&[1 << 3 | 2, 1, 0xff], "id: it is not UTF-8"),
+        (&[4 << 3 | 2, 2, 1 << 3, 7], "home.town: expected bytes, found a varint"),
+    ] {
+        assert_eq!(read::<Big>(payload), Err(format!("no such message: {why}")));
+    }
     assert_eq!(read::<Big>(&[0, 0, 0]), Err("its frame is cut off".to_owned()));
     #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     struct Nowhere {
@@ -206,10 +258,16 @@ fn what_can_not_be_read_is_told_with_its_column() {
         "{why}"
     );
     let of = |name: &str| Protobuf::new(&descriptors()).unwrap().with(name).err().unwrap();
-    assert_eq!(of("Order"), "the descriptors have no message \"Order\", but shop.Order, shop.Place");
+    assert_eq!(
+        of("Order"),
+        "the descriptors have no message \"Order\", but shop.Order, shop.Order.Line, shop.Place"
+    );
     let schema = Schema::of::<Big>();
     let unnamed = Protobuf::new(&descriptors()).unwrap().open(&schema).err().unwrap();
-    assert_eq!(unnamed, "which message is it? Write protobuf:MESSAGE, of shop.Order, shop.Place");
+    assert_eq!(
+        unnamed,
+        "which message is it? Write protobuf:MESSAGE, of shop.Order, shop.Order.Line, shop.Place"
+    );
     assert!(Protobuf::default().open(&schema).err().unwrap().contains("--descriptor FILE"));
     assert!(Protobuf::new(b"secret").err().unwrap().starts_with("it is no set of descriptors"));
 }
