@@ -1,6 +1,7 @@
 //! Sinks: what carries outputs out of the program.
 
 pub mod check;
+pub(crate) mod cut_letter;
 pub mod emit;
 pub mod file;
 pub mod kafka;
@@ -258,6 +259,12 @@ impl<'a> Opener<'a> {
             Target::Kafka(topic) => {
                 let making = self.making;
                 Ok(Some(Box::new(kafka::Kafka::open_dead_letters(self.kafka()?, topic, making)?)))
+            }
+            Target::Webhook(url) => {
+                let run = self.run.as_deref();
+                let emit = target.default_emit();
+                let webhook = webhook::Webhook::open(url, emit, run, self.webhook_max_bytes, self.fault)?;
+                Ok(Some(Box::new(webhook.of_letters())))
             }
             target => self.open(target, target.default_emit()),
         }

@@ -9,7 +9,7 @@ use crate::support::broker::mock;
 use crate::support::kafka::Topic;
 use crate::support::program::{Program, word_count};
 use crate::support::rows::{Change, Replay, assert_counts, finals, recount};
-use crate::support::server::Server;
+use crate::support::server::{Post, Server};
 use crate::support::text::zipf_lines;
 
 #[test]
@@ -197,4 +197,33 @@ fn the_wrong_scheme_is_said() {
     let run = word_count(&topic.address, &topic.name).with("--until-end").args(["-o", &url]).start();
     let line = run.wait_stderr("does not speak TLS");
     assert!(line.contains("http:// instead of https://") && !line.contains("InvalidContentType"), "{line}");
+}
+
+#[test]
+fn dead_letters_that_are_too_large_for_the_server_are_cut_and_say_so() {
+    const REFUSED: Option<&str> = Some("413 Payload Too Large\r\nContent-Length: 0");
+    const TAKEN: Option<&str> = Some("200 OK\r\nContent-Length: 0");
+    let topic = mock().topic(1);
+    let writer = topic.writer();
+    let large = [&[0xff][..], &[b'v'; 3999]].concat();
+    writer.send(0, Some(&large));
+    writer.send(0, Some(b"\xfe"));
+    writer.flush();
+    // Both, the large one, half of it, a quarter of it, and the small one.
+    let server = Server::start(vec![REFUSED, REFUSED, REFUSED, TAKEN, TAKEN]);
+    let program = word_count(&topic.address, &topic.name).with("--until-end -o none --dead-letter");
+    let ended = program.args([format!("webhook:http://{}", server.address)]).run().expect(0);
+    ended.says(&["2 dead letters"]);
+    assert!(!ended.stderr.join("\n").contains("--dead-letter"), "it is given: {:?}", ended.stderr);
+    let posts = server.posts();
+    let rows = |post: &Post| post.body.lines().count();
+    assert_eq!(posts.iter().map(rows).collect::<Vec<_>>(), [2, 1, 1, 1, 1]);
+    let keys =
+        posts.iter().map(|post| post.headers["idempotency-key"].rsplit('/').next().expect("rows").to_owned());
+    assert_eq!(keys.collect::<Vec<_>>(), ["1-2", "1-1", "1-1", "1-1", "2-2"]);
+    assert!(
+        posts[3].body.contains("not UTF-8 from byte 0; only the first 1000 of the value's 4000 bytes"),
+        "{posts:?}"
+    );
+    assert!(posts[3].body.len() < 2000 && posts[4].body.contains(r#""offset":1,"#), "{posts:?}");
 }

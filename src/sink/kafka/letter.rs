@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-/// Characters of a reason that are kept.
-const REASON: usize = 1000;
+use crate::sink::cut_letter;
+
 /// Bytes that a record has beside its key, its value and what a letter's headers say.
 const OVERHEAD: usize = 512;
 
@@ -50,21 +50,7 @@ impl Letter {
     ) -> (Letter, Option<&'a [u8]>, Option<&'a [u8]>) {
         let mut letter = self.clone();
         let room = most.saturating_sub(OVERHEAD + self.topic.len() + self.message.len());
-        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-        if length(key) + length(value) <= room {
-            return (letter, key, value);
-        }
-        let mut cut = |what: &str, bytes: Option<&'a [u8]>, room: usize| {
-            let bytes = bytes?;
-            let kept = &bytes[..bytes.len().min(room)];
-            if kept.len() < bytes.len() {
-                letter.message +=
-                    &format!("; only the first {} of the {what}'s {} bytes", kept.len(), bytes.len());
-            }
-            Some(kept)
-        };
-        let key = cut("key", key, room);
-        let value = cut("value", value, room - length(key));
+        let (key, value) = cut_letter::fit(&mut letter.message, key, value, room);
         (letter, key, value)
     }
 }
@@ -93,10 +79,7 @@ pub(super) fn read(row: &[u8]) -> Result<Read> {
     }
     let row: Row = serde_json::from_slice(row).context("a dead letter's row")?;
     let bytes = |text: Option<String>| text.map(|text| STANDARD.decode(text)).transpose();
-    let message = match row.reason.char_indices().nth(REASON) {
-        Some((end, _)) => format!("{}…", &row.reason[..end]),
-        None => row.reason,
-    };
+    let message = cut_letter::shortened(row.reason);
     Ok(Read {
         letter: Letter {
             topic: row.topic,

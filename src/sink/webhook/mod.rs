@@ -22,7 +22,7 @@ use ureq::http::{Response, StatusCode};
 
 pub use url::Url;
 
-use super::{Emit, Sink, lines};
+use super::{Emit, Sink, cut_letter, lines};
 use crate::fault::Fault;
 use crate::http;
 use crate::retry::Retry;
@@ -57,6 +57,8 @@ pub struct Webhook {
     offsets: String,
     /// Bytes of a POST at most.
     most: usize,
+    /// True iff these are dead letters: what is too large for the server is cut.
+    is_of_letters: bool,
     /// The last epoch that was committed.
     last: Epoch,
     fault: Fault,
@@ -68,6 +70,15 @@ enum Refusal {
     Again(String, Duration),
     /// It would not be taken either.
     Final(String),
+    /// It is larger than the server takes.
+    TooLarge(String),
+}
+
+/// What became of a POST.
+enum Posted {
+    Taken,
+    /// It is larger than the server takes: what that says.
+    TooLarge(String),
 }
 
 impl Webhook {
@@ -88,13 +99,40 @@ impl Webhook {
             cut: Cut::default(),
             offsets: String::new(),
             most,
+            is_of_letters: false,
             last: 0,
             fault: fault.clone(),
         })
     }
 
-    /// Posts a part until it is taken.
+    /// The same, of dead letters: those that are too large for the server are cut, and say so.
+    pub(super) fn of_letters(self) -> Self {
+        Webhook { is_of_letters: true, ..self }
+    }
+
+    /// Posts a part, or what the server takes of it.
+    ///
+    /// Nothing is learned of what it takes: the same rows are always posted under the same keys.
     fn deliver(&self, epoch: Epoch, part: &Part<'_>) -> Result<()> {
+        let Posted::TooLarge(why) = self.offer(epoch, part)? else { return Ok(()) };
+        let refused = || anyhow!("posting to {}: {why}{}", self.url, too_large(part, self.most));
+        if !self.is_of_letters {
+            return Err(refused());
+        }
+        if part.first < part.last {
+            let halves = parts(part.body, part.body.len() / 2).into_iter();
+            return halves.map(|half| half.within(part)).try_for_each(|half| self.deliver(epoch, &half));
+        }
+        for line in cut_letter::shorter(part.body)? {
+            if let Posted::Taken = self.offer(epoch, &Part { body: &line, ..*part })? {
+                return Ok(());
+            }
+        }
+        Err(refused())
+    }
+
+    /// Posts a part until it is taken, or is too large.
+    fn offer(&self, epoch: Epoch, part: &Part<'_>) -> Result<Posted> {
         let mut retry = Retry::new(&self.fault, LONGEST, None);
         let mut failing: Option<Instant> = None;
         loop {
@@ -107,8 +145,9 @@ impl Webhook {
                             since.elapsed().as_secs_f64()
                         );
                     }
-                    return Ok(());
+                    return Ok(Posted::Taken);
                 }
+                Err(Refusal::TooLarge(why)) => return Ok(Posted::TooLarge(why)),
                 Err(Refusal::Final(why)) => bail!("posting to {}: {why}", self.url),
                 Err(Refusal::Again(why, least)) => {
                     let why = format!("posting to {}: {why}", self.url);
@@ -157,7 +196,7 @@ impl Webhook {
         match status {
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {}
             status if status.is_server_error() => {}
-            StatusCode::PAYLOAD_TOO_LARGE => return Err(Refusal::Final(why + &too_large(part, self.most))),
+            StatusCode::PAYLOAD_TOO_LARGE => return Err(Refusal::TooLarge(why)),
             _ => return Err(Refusal::Final(why)),
         }
         let asked = response.headers().get("Retry-After").and_then(|value| value.to_str().ok());

@@ -15,6 +15,15 @@ pub(super) struct Part<'a> {
     pub(super) last: u64,
 }
 
+impl<'a> Part<'a> {
+    /// A part of this part's body, as one of those of the whole: it has its number.
+    pub(super) fn within(self, part: &Part<'_>) -> Part<'a> {
+        let before = part.first - 1;
+        let (first, last) = (before + self.first, before + self.last);
+        Part { number: part.number, of: part.of, first, last, ..self }
+    }
+}
+
 /// The lines of `body` in parts of at most `most` bytes, as many lines in each as it takes; a line that is longer is a part
 /// of its own. The same lines and limit give the same parts.
 pub(super) fn parts(body: &[u8], most: usize) -> Vec<Part<'_>> {
