@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::scan::each;
 use crate::kafka::client::Settings;
 use crate::kafka::topics;
+use crate::sink::cut_letter::cut_from;
 use crate::sink::kafka::LETTER_TIMESTAMP;
 
 /// Where a record is: the identity of its dead letter.
@@ -58,18 +59,50 @@ pub struct Letter {
     pub value: Option<Vec<u8>>,
     /// False where nothing is said of the value.
     pub has_value: bool,
+    /// What the letter has only the first bytes of: it is taken from the record at its place.
+    pub cut: Cut,
     /// Milliseconds since the Unix epoch, where that is known.
     pub timestamp: Option<i64>,
     /// Its number among those that are put back.
     pub number: usize,
 }
 
+/// What of a record is not whole in its letter, since the sink of the letters did not take as much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// Its key.
+    pub key: bool,
+    /// Its value.
+    pub value: bool,
+}
+
+impl Cut {
+    /// What the letter's reason says of these bytes.
+    fn said(reason: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> Self {
+        let is_cut = |what, bytes: Option<&[u8]>| {
+            bytes.is_some_and(|bytes| reason.contains(&cut_from(what, bytes.len())))
+        };
+        Cut { key: is_cut("key", key), value: is_cut("value", value) }
+    }
+}
+
 impl Letter {
+    /// Leaves out what is cut, of what may be: its first bytes are of no use.
+    fn without_cut(mut self, reason: &str, may_be: Cut) -> Letter {
+        let said = Cut::said(reason, self.key.as_ref().and_then(|key| key.as_deref()), self.value.as_deref());
+        self.cut = Cut { key: said.key && may_be.key, value: said.value && may_be.value };
+        self.key = self.key.filter(|_| !self.cut.key);
+        self.value = self.value.filter(|_| !self.cut.value);
+        self
+    }
+
     /// The letter with what a correction says.
     fn corrected(mut self, by: Letter) -> Letter {
         if by.has_value {
             (self.value, self.has_value) = (by.value, true);
+            self.cut.value = by.cut.value;
         }
+        self.cut.key &= by.key.is_none();
         self.key = by.key.or(self.key);
         self.timestamp = by.timestamp.or(self.timestamp);
         self
@@ -85,8 +118,8 @@ struct Row {
     offset: i64,
     #[serde(default)]
     timestamp: Option<i64>,
-    #[serde(default, rename = "reason")]
-    _reason: Option<String>,
+    #[serde(default)]
+    reason: Option<String>,
     #[serde(default, deserialize_with = "there")]
     key: Option<Box<RawValue>>,
     #[serde(default, deserialize_with = "there")]
@@ -138,17 +171,20 @@ pub fn read(line: &str) -> Result<Letter> {
         Ok(change) => serde_json::from_str(change.row.get()),
         Err(_) => serde_json::from_str(line),
     };
-    let Row { topic, partition, offset, timestamp, key, key_base64, value, value_base64, .. } = row?;
+    let Row { topic, partition, offset, timestamp, reason, key, key_base64, value, value_base64 } = row?;
     if partition < 0 || offset < 0 {
         bail!(
             "it is a row of an output that its sink did not take, not a record: it has no place to be put back to"
         );
     }
     let place = Place { topic, partition, offset };
+    // Sinks write base 64: what is there as text, a person has written.
+    let may_be_cut = Cut { key: key.is_none(), value: value.is_none() };
     let key = bytes("key", key, key_base64)?;
     let value = bytes("value", value, value_base64)?;
     let has_value = value.is_some();
-    Ok(Letter { place, key, value: value.flatten(), has_value, timestamp, number: 0 })
+    let letter = Letter { place, key, value: value.flatten(), has_value, timestamp, ..Letter::default() };
+    Ok(letter.without_cut(&reason.unwrap_or_default(), may_be_cut))
 }
 
 /// The letters in lines of a file of this name. Empty lines are none.
@@ -197,9 +233,12 @@ pub fn of_topic(settings: &Settings, topic: &str) -> Result<Vec<Letter>> {
                 let key = Some(record.key().map(<[u8]>::to_vec));
                 let value = record.payload().map(<[u8]>::to_vec);
                 let timestamp = named(LETTER_TIMESTAMP).and_then(|time| time.parse().ok());
-                let letter =
-                    Letter { place: place.clone(), key, value, has_value: true, timestamp, number: 0 };
-                letters.insert(place, letter);
+                let place_of = place.clone();
+                let letter = Letter { place, key, value, has_value: true, timestamp, ..Letter::default() };
+                letters.insert(
+                    place_of,
+                    letter.without_cut(header("message").unwrap_or_default(), Cut { key: true, value: true }),
+                );
             }
             _ => others += 1,
         }
@@ -283,6 +322,33 @@ mod tests {
             let error = format!("{:#}", read(line).unwrap_err());
             assert!(error.contains(says), "{says} in {error}");
         }
+    }
+
+    #[test]
+    fn what_is_cut_is_not_put_back_unless_a_person_says_what_it_is() {
+        let line = |fields: &str| {
+            let reason =
+                "bad; only the first 2 of the key's 9 bytes; only the first 1 of the value's 8 bytes";
+            format!(r#"{{"topic":"t","partition":0,"offset":7,"reason":"{reason}",{fields}}}"#)
+        };
+        let cut = line(r#""key_base64":"a2s=","value_base64":"eA==""#);
+        let letters = || read_all("dead", &cut).unwrap();
+        let letter = read(&cut).unwrap();
+        assert_eq!((letter.cut, letter.key, letter.value), (Cut { key: true, value: true }, None, None));
+        assert!(letter.has_value, "it is to be had where the record is");
+        let correct = |fields: &str| {
+            corrected(letters(), Some(read_all("file", &line(fields)).unwrap()), "dead").unwrap().remove(0)
+        };
+        let fixed = correct(r#""key_base64":"a2s=","value":"y""#);
+        assert_eq!(
+            (fixed.cut, fixed.key, text(fixed.value)),
+            (Cut { key: true, value: false }, None, Some("y".into()))
+        );
+        let fixed = correct(r#""key":"k","value_base64":"eA==""#);
+        assert_eq!((fixed.cut, fixed.key), (Cut { key: false, value: true }, Some(Some(b"k".to_vec()))));
+        // Of other sizes than it says, they are what a person wrote.
+        let fixed = correct(r#""key_base64":"aw==","value_base64":"eHg=""#);
+        assert_eq!(fixed.cut, Cut::default());
     }
 
     #[test]

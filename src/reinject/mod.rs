@@ -24,7 +24,7 @@ use crate::kafka::deliveries::Deliveries;
 use crate::kafka::limits::{BATCH, Limit};
 use crate::kafka::topics;
 use crate::shown::count;
-use letter::{Letter, Place};
+use letter::{Cut, Letter, Place};
 use scan::{Found, scan};
 
 /// The header of a record that was put back: `TOPIC/PARTITION/OFFSET` of the record that it corrects.
@@ -116,11 +116,14 @@ fn sort_out(
 ) -> Result<()> {
     if let (Some((place, offset)), false) = (found.back.first_key_value(), options.skip) {
         bail!(
-            "{place} was put back before, at offset {offset}, and {} with it; nothing is put back now. --skip leaves those out",
-            count(found.back.len() as u64 - 1, "other")
+            "{place} was put back before, at offset {offset}{}; nothing is put back now. --skip leaves those out",
+            match found.back.len() as u64 - 1 {
+                0 => String::new(),
+                others => format!(", and {} with it", count(others, "other")),
+            }
         );
     }
-    let (mut timeless, mut superseded) = (0, 0);
+    let (mut timeless, mut superseded, mut broker_time) = (0, 0, 0);
     for mut letter in letters {
         if found.back.contains_key(&letter.place) {
             outcome.before += 1;
@@ -133,7 +136,15 @@ fn sort_out(
             }
             superseded += 1;
         }
-        let was = found.records.remove(&letter.place).unwrap_or_default();
+        let was = found.records.remove(&letter.place);
+        if was.is_none() {
+            is_whole(&letter)?;
+        }
+        let was = was.unwrap_or_default();
+        if letter.cut.value {
+            letter.value = was.value;
+        }
+        broker_time += u64::from(was.is_broker_time);
         letter.timestamp = letter.timestamp.or(was.timestamp);
         letter.key = letter.key.or(Some(was.key));
         timeless += u64::from(letter.timestamp.is_none());
@@ -147,6 +158,13 @@ fn sort_out(
             count(timeless, "dead letter")
         );
     }
+    if broker_time > 0 {
+        tracing::warn!(
+            "{}: the topic says itself when its records are (message.timestamp.type=LogAppendTime): those that are put back \
+             are of the time at which they are, and not of the one at which they were",
+            count(broker_time, "dead letter")
+        );
+    }
     if superseded > 0 {
         tracing::warn!(
             "{}: a newer record has the key. Where the input is a table, put back with --table, which leaves them out",
@@ -154,6 +172,20 @@ fn sort_out(
         );
     }
     Ok(())
+}
+
+/// An error if the letter of a record that is gone has only the first bytes of what was in it.
+fn is_whole(letter: &Letter) -> Result<()> {
+    let what = match letter.cut {
+        Cut { value: true, .. } => "value",
+        Cut { key: true, .. } => "key",
+        Cut { key: false, value: false } => return Ok(()),
+    };
+    bail!(
+        "{}: the dead letter has only the first bytes of the {what}, and the record is no longer there; nothing is put back \
+         now. Say in FILE what its {what} was, in {what} or {what}_base64",
+        letter.place
+    )
 }
 
 /// The headers of a record, but for the one that says what it corrects.

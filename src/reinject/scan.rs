@@ -29,6 +29,10 @@ const POLL: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub(super) struct Was {
     pub(super) key: Option<Vec<u8>>,
+    /// Where its letter has no more than the first bytes of it.
+    pub(super) value: Option<Vec<u8>>,
+    /// True where the broker says when its records are: a record that is put back has another time.
+    pub(super) is_broker_time: bool,
     pub(super) timestamp: Option<i64>,
     pub(super) headers: OwnedHeaders,
 }
@@ -51,6 +55,8 @@ pub(super) struct Found {
 pub(super) fn scan(settings: &Settings, topic: &str, letters: &[Letter]) -> Result<Found> {
     let mut found = Found::default();
     let places: BTreeSet<&Place> = letters.iter().map(|letter| &letter.place).collect();
+    let cut: BTreeSet<&Place> =
+        letters.iter().filter(|letter| letter.cut.value).map(|letter| &letter.place).collect();
     let mut first: BTreeMap<i32, i64> = BTreeMap::new();
     for place in &places {
         let first = first.entry(place.partition).or_insert(place.offset);
@@ -71,14 +77,16 @@ pub(super) fn scan(settings: &Settings, topic: &str, letters: &[Letter]) -> Resu
             if let Some(key) = &key {
                 keys.entry((here.partition, key.clone())).or_default().insert(here.clone());
             }
-            let timestamp = match record.timestamp() {
-                Timestamp::CreateTime(time) => Some(time),
+            let (timestamp, is_broker_time) = match record.timestamp() {
+                Timestamp::CreateTime(time) => (Some(time), false),
                 // That of the broker is when it was written.
-                Timestamp::LogAppendTime(time) => Some(time),
-                Timestamp::NotAvailable => None,
+                Timestamp::LogAppendTime(time) => (Some(time), true),
+                Timestamp::NotAvailable => (None, false),
             };
             let headers = record.headers().map(kept).unwrap_or_default();
-            found.records.insert(here.clone(), Was { key: key.clone(), timestamp, headers });
+            let value = record.payload().filter(|_| cut.contains(&here)).map(<[u8]>::to_vec);
+            let was = Was { key: key.clone(), value, is_broker_time, timestamp, headers };
+            found.records.insert(here.clone(), was);
         }
         // It stands where the record stood that it corrects.
         let stands = tag.clone().unwrap_or_else(|| here.clone());

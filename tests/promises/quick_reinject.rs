@@ -191,6 +191,53 @@ fn a_table_keeps_what_is_newer() {
 }
 
 #[test]
+fn a_letter_that_was_cut_goes_back_with_the_key_and_value_of_its_record() {
+    let (topic, letters) = (mock().topic(1), mock().topic(1));
+    let key = "k".repeat(5000);
+    let writer = topic.writer();
+    writer.send_keyed(0, &key, br#"{"a":"x","b":"y"}"#);
+    writer.send_keyed(0, &key, br#"{"a":"x"}"#);
+    writer.flush();
+    let cut = "; only the first 3000 of the key's 5000 bytes; only the first 2 of the value's 9 bytes";
+    let letter = |offset: &str| {
+        let headers = [("topic", &*topic.name), ("partition", "0"), ("offset", offset), ("message", cut)];
+        let headers = headers.map(|(name, value)| (format!("__streams.errors.{name}"), value));
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let writer = letters.writer();
+        writer.send_headed(0, &key[..3000], br#"{""#, &headers);
+        writer.flush();
+    };
+    letter("1");
+    let source = format!("kafka:{}", letters.name);
+    let reinject = || cutwater(["reinject", "-b", &topic.address, "--dead-letters", &source]);
+    let run = || {
+        cutwater("run components --until-end --emit final".split(' '))
+            .args(["-b", &topic.address, "-t", &topic.name])
+            .rows()
+    };
+    // As it was, whole.
+    reinject().run().expect(0).says(&["1 record put back"]);
+    let records = topic.records();
+    assert_eq!((records[2].key.as_deref(), records[2].value.as_deref()), (Some(&*key), Some(r#"{"a":"x"}"#)));
+    assert_eq!(run().len(), 2);
+    // The record that is gone can't be had from anywhere.
+    letter("7");
+    let name = &topic.name;
+    let correct = |line: String| {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), line).expect("it is written");
+        reinject().args([file.path()]).run()
+    };
+    let gone = correct(format!(r#"{{"topic":"{name}","partition":0,"offset":7,"value":"x"}}"#));
+    gone.fails(1, &["offset 7", "only the first bytes of the key", "no longer there", "key_base64"]);
+    // A correction goes to the whole key: its old edge is gone.
+    letter("0");
+    correct(format!(r#"{{"topic":"{name}","partition":0,"offset":0,"value":{{"a":"x","b":"z"}}}}"#))
+        .expect(0);
+    assert_eq!(run(), [r#"{"node":"x","component":"x"}"#, r#"{"node":"z","component":"x"}"#]);
+}
+
+#[test]
 fn what_can_not_be_put_back_is_told() {
     let bank = Bank::new();
     let name = &bank.topic.name;

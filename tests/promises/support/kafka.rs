@@ -11,7 +11,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, DeliveryResult, Headers, Message};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
@@ -291,6 +291,15 @@ impl Writer {
     /// Writes a record with a key, soon.
     pub fn send_keyed(&self, partition: i32, key: &str, value: &[u8]) {
         self.write(BaseRecord::to(&self.topic).partition(partition).key(key.as_bytes()).payload(value));
+    }
+
+    /// Writes a record with a key and headers, soon.
+    pub fn send_headed(&self, partition: i32, key: &str, value: &[u8], headers: &[(&str, &str)]) {
+        let headers = headers
+            .iter()
+            .fold(OwnedHeaders::new(), |all, &(key, value)| all.insert(Header { key, value: Some(value) }));
+        let record = BaseRecord::to(&self.topic).partition(partition).headers(headers);
+        self.write(record.key(key.as_bytes()).payload(value));
     }
 
     /// Writes a record of a dataflow's samples, with its timestamp, soon.
