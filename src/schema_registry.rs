@@ -91,6 +91,18 @@ impl Registry {
         Ok(Arc::new(Registry { known: Mutex::default(), asking }))
     }
 
+    /// Whether it answers, asked once: of a schema that it need not have.
+    ///
+    /// # Errors
+    /// If it does not, or won't.
+    pub(crate) fn answers(&self) -> Result<String> {
+        let Asking { url, .. } = &self.asking;
+        match self.asking.ask("schemas/ids/1") {
+            Ok(_) | Err(Missing::Unknown | Missing::Useless(_)) => Ok(format!("{url} answers")),
+            Err(Missing::Away(why) | Missing::Refused(why)) => bail!("{url}: {why}"),
+        }
+    }
+
     fn learn(&self, id: u32, known: Known) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id, known);
     }

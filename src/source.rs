@@ -8,6 +8,8 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use cutwater_dataflows::record::{Malformed, Record};
@@ -470,6 +472,14 @@ impl Source {
     }
 }
 
+/// True iff this process's run keeps its dead letters: no advice is needed then.
+static KEPT: AtomicBool = AtomicBool::new(false);
+
+/// Dead letters of this process's run are kept, or not.
+pub(crate) fn keeps_dead_letters(kept: bool) {
+    KEPT.store(kept, Relaxed);
+}
+
 /// Bytes of a dead letter that are shown at level debug, with `--log-payloads`.
 const SHOWN: usize = 64;
 
@@ -477,10 +487,8 @@ const SHOWN: usize = 64;
 fn log_dead_letter(record: &Record<'_>, reason: &Malformed, folded: &Folded) {
     let Record { topic, partition, offset, value, .. } = record;
     folded.warn(|| {
-        format!(
-            "dead letter: {topic} partition {partition} offset {offset}: {}; --dead-letter keeps them all",
-            reason.0
-        )
+        let advice = if KEPT.load(Relaxed) { "" } else { "; --dead-letter keeps them all" };
+        format!("dead letter: {topic} partition {partition} offset {offset}: {}{advice}", reason.0)
     });
     if let Some(value) = value.filter(|_| shows_payloads()) {
         let shown = &value[..value.len().min(SHOWN)];

@@ -201,6 +201,7 @@ impl Shape {
         rehearse(dataflow, |parts| Shape {
             inputs: parts.inputs,
             formats: parts.formats,
+            decoded: parts.decoded,
             outputs: parts.outputs.into_iter().map(|output| output.shape).collect(),
             persisted: parts.persisted,
             types: parts.types,

@@ -22,6 +22,12 @@ pub trait Decode: 'static {
     /// A panic is caught: the record becomes a dead letter with the panic's message. The decoder is used for the next
     /// record as the panic left it.
     fn decode(&mut self, record: &Record<'_>, rows: &mut Rows<'_, Self::Row>) -> Result<(), Malformed>;
+
+    /// The name of the format that it reads, where it is one that has a name: `--format` may say that name, which changes
+    /// nothing, and no other.
+    fn format(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Takes the rows of a record and sums equal ones. They count when the whole record has been decoded.

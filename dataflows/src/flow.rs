@@ -51,6 +51,8 @@ pub struct Parts<'s> {
     pub inputs: Vec<String>,
     /// How those are read that a format reads, by name.
     pub formats: BTreeMap<String, InputShape>,
+    /// The name of the format that the dataflow decodes itself, by input, where it has one.
+    pub decoded: BTreeMap<String, &'static str>,
     /// The outputs, in the order of their declaration.
     pub outputs: Vec<Output<'s>>,
     /// The dead letters of each input, as rows of [`DeadLetter`](crate::dead_letter::DeadLetter).
@@ -126,7 +128,10 @@ impl<'s> Flow<'s> {
     #[track_caller]
     pub(crate) fn take_input(&self, name: &str) {
         let mut parts = self.parts.borrow_mut();
-        assert!(!parts.inputs.iter().any(|other| other == name), "input {name:?} is named twice");
+        assert!(
+            !parts.inputs.iter().any(|other| other == name),
+            "input {name:?} is named twice: name it once, and clone its collection"
+        );
         parts.inputs.push(name.to_owned());
     }
 
@@ -154,6 +159,10 @@ impl<'s> Flow<'s> {
 
     pub(crate) fn take_format(&self, input: &str, shape: InputShape) {
         self.parts.borrow_mut().formats.insert(input.to_owned(), shape);
+    }
+
+    pub(crate) fn take_decoded(&self, input: &str, format: &'static str) {
+        self.parts.borrow_mut().decoded.insert(input.to_owned(), format);
     }
 
     /// How many workers there are, in all processes.
@@ -189,7 +198,7 @@ impl<'s> Flow<'s> {
         let name = &output.shape.name;
         assert!(
             !parts.outputs.iter().any(|other| other.shape.name == *name),
-            "output {name:?} is named twice"
+            "output {name:?} is named twice: give each output a name of its own, and concat what is to be one"
         );
         parts.outputs.push(output);
     }
@@ -206,7 +215,7 @@ impl<'s> Flow<'s> {
     ) -> Option<(Box<dyn StateWriter>, Barriers<'s>)> {
         let mut parts = self.parts.borrow_mut();
         let twice = parts.types.insert(name.to_owned(), Schema::of::<R>()).is_some();
-        assert!(!twice, "collection {name:?} is persisted twice");
+        assert!(!twice, "collection {name:?} is persisted twice: give each a name of its own");
         parts.persisted.push(name.to_owned());
         drop(parts);
         let mut persistence = self.persistence.borrow_mut();

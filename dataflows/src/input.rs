@@ -54,6 +54,9 @@ impl<'s> Input<'s> {
             "input {:?} has a decoder of its own: format, envelope and event_time are for `rows`",
             self.name
         );
+        if let Some(format) = decoder.format() {
+            self.flow.take_decoded(&self.name, format);
+        }
         self.decoded(decoder)
     }
 

@@ -16,6 +16,8 @@ pub struct Shape {
     pub inputs: Vec<String>,
     /// How those are read that a format reads, by name.
     pub formats: BTreeMap<String, InputShape>,
+    /// The name of the format that the dataflow decodes itself, by input, where it has one.
+    pub decoded: BTreeMap<String, &'static str>,
     /// Its outputs.
     pub outputs: Vec<OutputShape>,
     /// The names of its persisted collections.

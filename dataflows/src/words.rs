@@ -156,6 +156,9 @@ impl Tokenizer {
     }
 }
 
+/// The format that lines are of.
+const TEXT: &str = "text";
+
 /// What to say where the dictionary was left out.
 const MISSING: &str =
     "this program was built without the Chinese dictionary: build it with --features chinese";
@@ -165,6 +168,10 @@ impl Decode for Tokenizer {
 
     fn decode(&mut self, record: &Record<'_>, words: &mut Rows<'_, Text>) -> Result<(), Malformed> {
         self.split(line(record)?, |word| words.push(word))
+    }
+
+    fn format(&self) -> Option<&'static str> {
+        Some(TEXT)
     }
 }
 
@@ -206,6 +213,10 @@ impl Decode for Chosen {
                 words.push(word);
             }
         })
+    }
+
+    fn format(&self) -> Option<&'static str> {
+        Some(TEXT)
     }
 }
 

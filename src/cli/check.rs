@@ -10,7 +10,8 @@ use nix::unistd::{AccessFlags, access};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::metadata::Metadata;
 
-use super::formats;
+use super::first;
+use super::formats::{self, Bound};
 use super::options::RunArgs;
 use super::plan::Plan;
 use super::processes::hosts;
@@ -21,6 +22,7 @@ use crate::kafka::client::{Client, Settings};
 use crate::kafka::identity::{cluster_id, topic_ids};
 use crate::kafka::topics::{self, Pattern, Topic};
 use crate::out;
+use crate::schema_registry::Registry;
 use crate::secrets;
 use crate::shown::{count, shown};
 use crate::sink::{SinkKind, Target};
@@ -33,7 +35,8 @@ use crate::state::storage;
 pub(super) const ABOUT: &str = "Check whether a dataflow would run, and change nothing\n\n\
      cutwater check word-count -t lines -o kafka:counts --state /var/lib/cutwater/words\n\n\
      It takes the options of `run`, and looks at what a run needs before it reads its first record: brokers that answer, topics \
-     that are there with leaders for their partitions and with the offsets that are wanted, formats that fit, sinks that can be \
+     that are there with leaders for their partitions and with the offsets that are wanted, formats that fit, a schema registry \
+     that answers, sinks that can be \
      written, a state that is whole, nobody else's and of this job. A line each: `ok`, or `wrong` and what to do.\n\n\
      No topic is made, no file, no consumer group; no web server is called. Exit code 0 if all is well, 1 if something is wrong, 2 \
      for options that can't be.";
@@ -48,7 +51,7 @@ pub(super) fn check(
     known: &[Arc<dyn Format>],
     sinks: &[SinkKind],
 ) -> Result<()> {
-    let dataflow = formats::bound(args, dataflow, known, &Fault::default())?;
+    let Bound { dataflow, bindings } = formats::bound(args, dataflow, known, &Fault::default())?;
     let shape = Shape::of(&*dataflow)?;
     let plan = Plan::new(args, &shape, dataflow.name(), sinks)?;
     let mut findings = Findings::default();
@@ -56,9 +59,19 @@ pub(super) fn check(
     for input in &shape.inputs {
         let how = match shape.formats.get(input) {
             Some(format) => format!("read as {format}: {}", format.schema),
-            None => "read by a decoder of the dataflow".to_owned(),
+            None => match shape.decoded.get(input) {
+                Some(format) => format!("read as {format}, by a decoder of the dataflow"),
+                None => "read by a decoder of the dataflow".to_owned(),
+            },
         };
         findings.add(&format!("input {input}"), Ok(how));
+    }
+    if let Some(url) = &args.schema_registry {
+        let registry = Registry::new(url, args.kafka.connect_timeout, &Fault::default());
+        findings.add(
+            "schema registry",
+            registry.map_err(anyhow::Error::msg).and_then(|registry| registry.answers()),
+        );
     }
     if args.processes.get() > 1 {
         let size = format!("{} of {} workers", count(args.processes.get() as u64, "process"), args.workers);
@@ -67,6 +80,12 @@ pub(super) fn check(
     let cluster = findings.cluster(&plan.settings);
     for (input, patterns) in &plan.inputs {
         patterns.iter().for_each(|pattern| findings.topic(input, pattern, &plan, cluster.as_ref()));
+    }
+    if cluster.is_some() {
+        match first::look(&plan, &shape, &bindings) {
+            Ok(0) => {}
+            looked => findings.add("first records", looked.map(|_| "fit how they are read".to_owned())),
+        }
     }
     for (output, targets) in shape.outputs.iter().zip(&plan.outputs) {
         targets.iter().for_each(|to| findings.sink(&output.name, to, &plan, cluster.as_ref()));

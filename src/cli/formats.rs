@@ -1,12 +1,12 @@
 //! `--format`: how inputs are read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::Result;
 use cutwater_dataflows::format::{Avro, Protobuf};
 use cutwater_dataflows::lateness::with_lateness;
-use cutwater_dataflows::{Binding, Build, Format, Shape, format};
+use cutwater_dataflows::{Binding, Build, Envelope, Format, Shape, format};
 
 use super::bind::bind;
 use super::options::RunArgs;
@@ -52,7 +52,7 @@ pub(super) fn bound(
     dataflow: Arc<dyn Build>,
     known: &[Arc<dyn Format>],
     fault: &Fault,
-) -> Result<Arc<dyn Build>> {
+) -> Result<Bound> {
     let known = with_schemas(args, known, fault)?;
     let bindings = bindings(&args.format, &Shape::of(&*dataflow)?, dataflow.name(), &known)?;
     let is_asked = bindings.values().any(|binding| binding.format.name() == Avro::default().name());
@@ -69,7 +69,14 @@ pub(super) fn bound(
              INPUT=protobuf:MESSAGE",
         ));
     }
-    Ok(with_lateness(format::bound(dataflow, bindings), args.lateness))
+    let dataflow = with_lateness(format::bound(dataflow, bindings.clone()), args.lateness);
+    Ok(Bound { dataflow, bindings })
+}
+
+/// A dataflow, and how its inputs are read where that was said.
+pub(super) struct Bound {
+    pub(super) dataflow: Arc<dyn Build>,
+    pub(super) bindings: BTreeMap<String, Binding>,
 }
 
 /// What `--format` binds, by input: `shape` is that of the dataflow of this name where nothing is bound.
@@ -82,13 +89,19 @@ pub(super) fn bindings(
     name: &str,
     known: &[Arc<dyn Format>],
 ) -> Result<BTreeMap<String, Binding>> {
-    let mut bindings = BTreeMap::new();
+    let (mut bindings, mut decoded) = (BTreeMap::new(), BTreeSet::new());
     for text in typed {
         let (input, format) = bind("--format", text, "input", &shape.inputs)?;
         let wrong = |why: String| usage(format!("--format {text}: {why}"));
         let binding = Binding::parse(format, known).map_err(wrong)?;
         let Some(of) = shape.formats.get(input) else {
-            return Err(wrong(format!("{name} reads input {input:?} with a decoder of its own")));
+            is_read_so(&binding, shape.decoded.get(input).copied()).map_err(|how| {
+                wrong(format!("{name} reads input {input:?} with a decoder of its own: {how}"))
+            })?;
+            if !decoded.insert(input) {
+                return Err(wrong(format!("input {input:?} is bound twice")));
+            }
+            continue;
         };
         if of.in_code {
             return Err(wrong(format!("{name} itself binds input {input:?}, to {}", of.format)));
@@ -99,4 +112,19 @@ pub(super) fn bindings(
         }
     }
     Ok(bindings)
+}
+
+/// Whether a binding says what a dataflow does itself, with a decoder that reads this format.
+///
+/// # Errors
+/// If it does not: what to do.
+fn is_read_so(binding: &Binding, reads: Option<&str>) -> Result<(), String> {
+    match reads {
+        Some(reads) if binding.format.name() != reads => Err(format!("it reads {reads}; leave --format out")),
+        Some(reads) if !matches!(binding.envelope, None | Some(Envelope::Append)) => {
+            Err(format!("each record is one of {reads}, as with +append; leave the envelope out"))
+        }
+        Some(_) => Ok(()),
+        None => Err("leave --format out".to_owned()),
+    }
 }

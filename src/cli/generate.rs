@@ -63,12 +63,21 @@ pub(super) struct GenerateArgs {
 /// How many records there are where nothing is said.
 const RECORDS: u64 = 1000;
 
-/// Makes samples as the options say, and tells how it went.
-pub(super) fn generate(args: &GenerateArgs, general: &LogArgs, registry: &[Entry]) -> Result<()> {
+/// Makes samples as the options say, and tells how it went. With `typed_brokers`, a cluster is named by an option, and not by
+/// the environment alone.
+pub(super) fn generate(
+    args: &GenerateArgs,
+    typed_brokers: bool,
+    general: &LogArgs,
+    registry: &[Entry],
+) -> Result<()> {
     let entry = find_entry(registry, &args.dataflow)?;
     let samples = entry.sampled(args.seed).ok_or_else(|| none(entry, registry))?;
     let (samples, inputs) = inputs(entry, samples)?;
     let folder = args.to.as_deref().map(folder).transpose()?;
+    if typed_brokers && args.to.is_some() {
+        return Err(usage("samples go to files or to a cluster, not to both: leave --to out, or --brokers"));
+    }
     let stopping = Stopping::listen()?;
     let records = args.records.or(if args.rate.is_some() { None } else { Some(RECORDS) });
     let amount = Amount { records, rate: args.rate };

@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod emit;
 mod explain;
+mod first;
 mod formats;
 mod generate;
 #[cfg(feature = "http")]
@@ -49,6 +50,7 @@ use anyhow::Result;
 #[cfg(feature = "bench")]
 use clap::builder::{OsStr, Resettable};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use cutwater_dataflows::Entry;
 
@@ -188,6 +190,7 @@ fn serve(registry: &[Entry], sinks: &[SinkKind], matches: &ArgMatches, program: 
         }
         "generate" => generate::generate(
             &GenerateArgs::from_arg_matches(matches)?,
+            matches.value_source("brokers") == Some(ValueSource::CommandLine),
             &LogArgs::from_arg_matches(matches)?,
             registry,
         ),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::Result;
 use cutwater_dataflows::{Build, Format, Shape};
 
-use super::formats;
+use super::first;
+use super::formats::{self, Bound};
 use super::live::{self, Live};
 use super::options::{LogArgs, RunArgs};
 use super::plan::Plan;
@@ -28,7 +29,7 @@ use crate::state::joining::Joining;
 use crate::state::lock::Lock;
 use crate::state::open::{Kept, StateOptions};
 use crate::supervise::Inherited;
-use crate::{exit, signals, supervise};
+use crate::{exit, signals, source, supervise};
 
 /// Runs a dataflow as the options say: here, or in several processes that are started and watched here.
 pub(super) fn run(
@@ -39,7 +40,7 @@ pub(super) fn run(
     sinks: &[SinkKind],
 ) -> Result<()> {
     let fault = Fault::default();
-    let dataflow = formats::bound(args, dataflow, formats, &fault)?;
+    let Bound { dataflow, bindings } = formats::bound(args, dataflow, formats, &fault)?;
     let shape = Shape::of(&*dataflow)?;
     let plan = Plan::new(args, &shape, dataflow.name(), sinks)?;
     let state = args
@@ -57,6 +58,9 @@ pub(super) fn run(
     signals::renew_on_hangup()?;
     let running = Running::new(args, dataflow, shape, fault);
     let is_told = running.process == 0 && !general.quiet;
+    if running.process == 0 {
+        first::look(&plan, &running.shape, &bindings)?;
+    }
     if args.processes.get() > 1 {
         log::name_process(running.process);
     }
@@ -86,6 +90,7 @@ fn run_here(running: &Running<'_>, plan: Plan, given: Given, sinks: &[SinkKind])
     let cluster = cluster(args, &*running.dataflow, inherited, secret)?;
     exit::name_peers(&cluster.addresses);
     // The sinks of worker 0 take all rows; the other processes open none.
+    source::keeps_dead_letters(plan.dead_letter.is_some());
     let (outputs, mut dead_letters) = plan.open(here, state_options.is_some(), fault, sinks)?;
     dead_letters.extend(served.letters());
     // The process that writes them looks after them.

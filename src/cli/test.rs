@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow, bail};
 use cutwater_dataflows::lateness::with_lateness;
 use cutwater_dataflows::rows::{Column, Kind, Schema};
 use cutwater_dataflows::testing::{KnownRow, Outcome, RowReader, Sample, Test, difference, read_records};
-use cutwater_dataflows::{Build, Envelope, Format, Shape, format};
+use cutwater_dataflows::{Binding, Build, Envelope, Format, Shape, format};
 use serde::Deserialize;
 
 use super::formats;
@@ -49,7 +49,7 @@ pub(super) struct TestArgs {
     /// Write what was found to the files of --expect and --expect-dead-letters, and compare nothing
     #[arg(long, help_heading = "Test")]
     pub update: bool,
-    /// How an input is read, as of `run`
+    /// How an input is read, as of `run`; not as avro or protobuf, whose records are no lines
     #[arg(short, long, value_name = "INPUT=FORMAT+ENVELOPE", help_heading = "Test")]
     pub format: Vec<String>,
     /// How late an event may come, as of `run`; later ones are dead letters [default: unlimited]
@@ -77,8 +77,10 @@ fn epochs(text: &str) -> Result<NonZeroUsize, String> {
 /// # Errors
 /// A usage error if a name or file is not there or can't be read; another if something differs.
 pub(super) fn test(args: &TestArgs, dataflow: Arc<dyn Build>, known: &[Arc<dyn Format>]) -> Result<()> {
-    let bindings = formats::bindings(&args.format, &Shape::of(&*dataflow)?, dataflow.name(), known)?;
-    let dataflow = with_lateness(format::bound(dataflow, bindings), args.lateness);
+    let shape = Shape::of(&*dataflow)?;
+    args.format.iter().try_for_each(|typed| are_lines(typed, &shape, known))?;
+    let bindings = formats::bindings(&args.format, &shape, dataflow.name(), known)?;
+    let dataflow = with_lateness(format::bound(dataflow, bindings.clone()), args.lateness);
     let shape = Shape::of(&*dataflow)?;
     if args.expect.is_empty() && args.expect_dead_letters.is_none() {
         let outputs: Vec<&str> = shape.outputs.iter().map(|output| output.name.as_str()).collect();
@@ -88,6 +90,9 @@ pub(super) fn test(args: &TestArgs, dataflow: Arc<dyn Build>, known: &[Arc<dyn F
         )));
     }
     let given = Given::read(&args.input, &shape)?;
+    for (input, binding) in &bindings {
+        given.look(input, &shape, binding)?;
+    }
     let mut wanted = wanted(args, &shape)?;
     let outcome = answer(args, &dataflow, &given)?;
     let letters = given.letters(&outcome)?;
@@ -103,6 +108,20 @@ pub(super) fn test(args: &TestArgs, dataflow: Arc<dyn Build>, known: &[Arc<dyn F
         count(letters.len() as u64, "dead letter")
     );
     if args.update { update(&wanted, &about) } else { compare(&wanted, &about) }
+}
+
+/// An error where a record of a format is no line: those that come with Cutwater and need schemas.
+fn are_lines(typed: &str, shape: &Shape, known: &[Arc<dyn Format>]) -> Result<()> {
+    let (_, format) = super::bind::bind("--format", typed, "input", &shape.inputs)?;
+    let name = format.split([':', '+']).next().unwrap_or_default();
+    let is_own = known.iter().filter(|known| known.name() == name).count() > 1;
+    if is_own || !matches!(name, "avro" | "protobuf") {
+        return Ok(());
+    }
+    Err(usage(format!(
+        "--format {typed}: the files of a test have a record a line, and those of {name} are no lines. Write the fixture in \
+         json or csv: the rows, and what comes of them, are the same"
+    )))
 }
 
 /// The records of each input, and where each is from.
@@ -124,6 +143,17 @@ impl Given {
             inputs.entry(input.to_owned()).or_default().extend(records);
         }
         Ok(Given { inputs })
+    }
+
+    /// Looks at the first record of an input, as a run would.
+    fn look(&self, input: &str, shape: &Shape, binding: &Binding) -> Result<()> {
+        let look = shape.formats.get(input).and_then(|shape| binding.look(shape));
+        let first = self.inputs.get(input).and_then(|records| records.first());
+        let (Some(mut look), Some((Sample { value: Some(value), .. }, place))) = (look, first) else {
+            return Ok(());
+        };
+        look(value)
+            .map_err(|why| usage(format!("--format {input}={}: {place}: {why}", binding.format.name())))
     }
 
     fn records(&self) -> usize {

@@ -5,6 +5,7 @@ pub mod access;
 pub mod client;
 pub mod credentials;
 pub mod deliveries;
+pub(crate) mod first;
 pub mod identity;
 pub mod limits;
 pub(crate) mod mark;

@@ -155,6 +155,33 @@ fn what_a_registry_does_not_have_or_that_is_away_is_told() {
 }
 
 #[test]
+fn check_asks_the_registry() {
+    let (topic, registry) = (mock().topic(1), Registry::start());
+    let check = |url: &str| {
+        let args = [
+            "check",
+            "sold",
+            "-b",
+            &topic.address,
+            "-t",
+            &topic.name,
+            "-f",
+            "avro",
+            "--schema-registry",
+            url,
+        ];
+        own(&args).run()
+    };
+    let found = |ended: &Ended| {
+        ended.stdout.iter().find(|line| line.contains("schema registry")).expect("a line of it").clone()
+    };
+    let well = found(&check(&registry.url).expect(0));
+    assert!(well.starts_with("ok ") && well.ends_with("answers"), "{well}");
+    let away = found(&check("http://127.0.0.1:1").expect(1));
+    assert!(away.starts_with("wrong ") && away.contains("http://127.0.0.1:1: "), "{away}");
+}
+
+#[test]
 fn a_registry_that_can_not_be_asked_is_wrong_usage() {
     let run = |more: &str| {
         let args = format!("run sold -b x:1 -t sales {more}");

@@ -4,7 +4,7 @@ use cutwater_dataflows::format::{Decoder, RowWriter, Undecoded};
 use cutwater_dataflows::prelude::*;
 
 use crate::support::broker::mock;
-use crate::support::program::{own, word_count};
+use crate::support::program::{cutwater, own, word_count};
 
 /// Hands on orders and products
 #[derive(clap::Args, Debug)]
@@ -204,6 +204,54 @@ fn formats_that_can_not_be_are_wrong_usage() {
     wrong("-f orders=text", &["--format", "input \"orders\"", "text fills one column", "Order has 2"]);
     wrong("-f lines=json", &["--format", "itself binds input \"lines\"", "bars"]);
     wrong("-f orders=json -f orders=bars", &["--format", "\"orders\" is bound twice"]);
-    let own_decoder = word_count("x:1", "lines").with("--format json").run();
-    own_decoder.fails(2, &["--format json", "word-count reads input \"lines\" with a decoder of its own"]);
+    for (typed, why) in [
+        ("json", "it reads text; leave --format out"),
+        ("text+upsert", "each record is one of text, as with +append"),
+    ] {
+        let own_decoder = word_count("x:1", "lines").with(&format!("--format {typed}")).run();
+        let whole = format!("word-count reads input \"lines\" with a decoder of its own: {why}");
+        own_decoder.fails(2, &[&format!("--format {typed}"), &whole]);
+    }
+    word_count("x:1", "lines").with("-f text -f lines=text").run().fails(2, &["\"lines\" is bound twice"]);
+}
+
+#[test]
+fn lines_are_text_whether_that_is_said_or_not() {
+    let topic = mock().topic(1);
+    topic.send(["a b", "b"]);
+    for format in ["text", "lines=text+append"] {
+        let rows =
+            word_count(&topic.address, &topic.name).with("--until-end --emit final -f").args([format]).rows();
+        assert_eq!(rows, [r#"{"word":"a","count":1}"#, r#"{"word":"b","count":2}"#], "{format}");
+        let top = cutwater(["run", "top-words", "-b", &topic.address, "-t", &topic.name, "-f", format]);
+        assert_eq!(top.with("--until-end --emit final").rows().len(), 2, "{format}");
+    }
+}
+
+#[test]
+fn a_header_in_another_order_is_a_mistake_before_any_line_is_counted() {
+    let topic = mock().topic(2);
+    topic.send(["to,from,amount", "bob,ann,5"]);
+    let program = |command: &str, format: &str| {
+        cutwater([command, "balances", "-b", &topic.address, "-t", &topic.name, "-f", format])
+    };
+    let rows = |format: &str| program("run", format).with("--until-end --emit final -o total=none");
+    let said =
+        "partition 0: its header has the fields in another order: read the input as csv:to,from,amount";
+    rows("csv").run().fails(2, &["--format transfers=csv", said]);
+    let checked = program("check", "csv").run().expect(1);
+    assert!(
+        checked.stdout.iter().any(|line| line.starts_with("wrong ") && line.contains(said)),
+        "{:?}",
+        checked.stdout
+    );
+    let right = [r#"{"account":"ann","balance":"-5.00"}"#, r#"{"account":"bob","balance":"5.00"}"#];
+    assert_eq!(rows("csv:to,from,amount").rows(), right);
+    let checked = program("check", "csv:to,from,amount").run().expect(0);
+    assert!(checked.stdout.iter().any(|line| line.contains("fit how they are read")), "{:?}", checked.stdout);
+
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "to,from,amount\nbob,ann,5\n").expect("it is written");
+    let test = cutwater(["test", "balances", "-f", "csv", "--expect", "total=/dev/null", "--input"]);
+    test.args([file.path()]).run().fails(2, &[":1: its header has the fields in another order"]);
 }

@@ -131,6 +131,7 @@ fn wrong_usage_says_what_there_is() {
     wrong("generate word-cuont", &["word-cuont", "did you mean word-count?", "balances"]);
     wrong("generate word-count --to lines.txt", &["--to lines.txt", "file:DIR"]);
     wrong("generate word-count -b x:1 -t words=t", &["--topic words=t", "no input \"words\"", "lines"]);
+    wrong("generate word-count -b x:1 -o file:d", &["to files or to a cluster, not to both", "--brokers"]);
     wrong("generate word-count --rate 0", &["--rate", "0.001"]);
     own(&["generate", "shop"]).run().fails(2, &["dataflow shop has no samples", ".samples("]);
     // Whoever reads has seen enough.

@@ -170,3 +170,20 @@ fn wrong_usage_names_what_there_is() {
     cutwater(["test"]).run().fails(2, &["cutwater test DATAFLOW", "word-count"]);
     cutwater(["test", "word-cuont"]).run().fails(2, &["word-cuont", "did you mean word-count?"]);
 }
+
+#[test]
+fn a_format_whose_records_are_no_lines_is_wrong_usage_that_says_what_to_write() {
+    for format in ["avro", "transfers=protobuf:shop.Order"] {
+        let test = cutwater([
+            "test",
+            "balances",
+            "-f",
+            format,
+            "--input",
+            "/dev/null",
+            "--expect",
+            "total=/dev/null",
+        ]);
+        test.run().fails(2, &["have a record a line", "Write the fixture in json or csv"]);
+    }
+}

@@ -23,3 +23,11 @@ fn a_crash_in_the_middle_puts_none_back_twice() {
         );
     }
 }
+
+#[test]
+fn a_topic_that_says_itself_when_its_records_are_is_warned_of() {
+    let bank = Bank::on(real().topic_of_its_own_time());
+    let corrected = bank.corrections();
+    let ended = bank.reinject(&bank.dead()).args([&corrected]).run().expect(0);
+    ended.says(&["2 dead letters: the topic says itself when its records are", "LogAppendTime"]);
+}

@@ -1,12 +1,13 @@
 //! CSV: a line a record, whose fields are the columns.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use super::fields::{Field, Node, fields, leaves};
 use super::scalar;
-use super::{Decoder, Format, Layout, RowWriter, Undecoded};
+use super::{Decoder, Format, Layout, Look, RowWriter, Undecoded};
 use crate::record::{Malformed, Record};
 use crate::rows::{Kind, Schema, Value};
 
@@ -18,7 +19,10 @@ use crate::rows::{Kind, Schema, Value};
 /// Fields of other names are ignored. A column of a struct within is named `home.town`.
 ///
 /// A record that is the header itself, all its fields the names in their order, is no row and no mistake: a topic that was
-/// made of a file begins with it. Where a column may be missing, so may the text between its commas. Numbers, times and
+/// made of a file begins with it. Where the first record of a partition has the names in another order, the lines are not what
+/// they are taken for: a run does not begin, and says which `csv:HEADER` to write. Where such a record comes first in a run
+/// that has begun, all lines of its partition are dead letters that say so. (Text could be in any order: without
+/// `csv:HEADER` such a line is taken for a header, with it for a row.) Where a column may be missing, so may the text between its commas. Numbers, times and
 /// bytes are written as in [`json`](super::json), truth values as `true` and `false`.
 ///
 /// Costs two passes over what is read.
@@ -102,7 +106,69 @@ impl Format for Csv {
         // One more than there may be: so that too many are noticed.
         let ends = vec![0; names.len() + 1];
         let line = Line { reader, text: Vec::new(), ends, fields: 0 };
-        Ok(Box::new(Lines { line, fields, paths, places, names, bytes: Vec::new() }))
+        let order =
+            Order { delimiter: self.delimiter, is_typed: self.header.is_some(), others: HashMap::new() };
+        Ok(Box::new(Lines { line, fields, paths, places, names, order, bytes: Vec::new() }))
+    }
+
+    fn look(&self, schema: &Schema) -> Option<Look> {
+        let (mut lines, layout) = (self.open(schema).ok()?, Layout::new(schema).ok()?);
+        Some(Box::new(move |payload| {
+            let (mut out, record) = (Vec::new(), Record::of_value(Some(payload)));
+            // Only what is said of the order is a mistake: others are dead letters.
+            match lines.decode(payload, &record, &mut RowWriter::new(&layout, &mut out)) {
+                Err(Undecoded::Malformed(why)) if why.0.starts_with(OTHER_ORDER) => Err(why.0.into_owned()),
+                _ => Ok(()),
+            }
+        }))
+    }
+}
+
+/// How a reason begins that is of the order of the fields.
+const OTHER_ORDER: &str = "its header has the fields in another order";
+
+/// In which order the fields of lines are.
+struct Order {
+    delimiter: u8,
+    /// True iff `csv:HEADER` says it.
+    is_typed: bool,
+    /// The partitions that began with a header of another order, by topic, and what to say of each.
+    others: HashMap<String, HashMap<i32, String>>,
+}
+
+impl Order {
+    /// What to say of the lines of a partition that began with a header of another order.
+    fn of(&self, record: &Record<'_>) -> Option<Malformed> {
+        let why = self.others.get(record.topic)?.get(&record.partition)?;
+        Some(Malformed(why.clone().into()))
+    }
+
+    /// A line has the names in another order: it is a header, if it is no row, or the first line of a partition whose order
+    /// nobody has said.
+    #[cold]
+    fn other(
+        &mut self,
+        line: &Line,
+        names: &[String],
+        is_row: bool,
+        record: &Record<'_>,
+    ) -> Option<Malformed> {
+        let is_first = record.offset == 0;
+        if is_row && (self.is_typed || !is_first) {
+            return None;
+        }
+        let found: Vec<_> =
+            (0..line.fields).map(|index| String::from_utf8_lossy(line.field(index)).into_owned()).collect();
+        let found = found.join(&char::from(self.delimiter).to_string());
+        let mut why = format!("{OTHER_ORDER}: read the input as csv:{found}");
+        if is_row {
+            why += &format!(", or as csv:{} if that is no header but a row", names.join(","));
+        }
+        if is_first {
+            let of_topic = self.others.entry(record.topic.to_owned()).or_default();
+            of_topic.insert(record.partition, why.clone());
+        }
+        Some(Malformed(why.into()))
     }
 }
 
@@ -115,23 +181,52 @@ struct Lines {
     places: Vec<Option<usize>>,
     /// The names of the fields of a line.
     names: Vec<String>,
+    order: Order,
     bytes: Vec<u8>,
 }
 
 impl Decoder for Lines {
-    fn decode(&mut self, payload: &[u8], _: &Record<'_>, row: &mut RowWriter<'_>) -> Result<(), Undecoded> {
+    fn decode(
+        &mut self,
+        payload: &[u8],
+        record: &Record<'_>,
+        row: &mut RowWriter<'_>,
+    ) -> Result<(), Undecoded> {
+        if !self.order.others.is_empty()
+            && let Some(why) = self.order.of(record)
+        {
+            return Err(why.into());
+        }
         self.line.read(payload)?;
         let (found, expected) = (self.line.fields, self.names.len());
         if found != expected {
             let found = if found > expected { "more".to_owned() } else { found.to_string() };
-            return Err(Malformed(format!("expected {expected} fields, found {found}").into()).into());
+            let fields = if expected == 1 { "field" } else { "fields" };
+            return Err(Malformed(format!("expected {expected} {fields}, found {found}").into()).into());
         }
         if self.names.iter().enumerate().all(|(index, name)| self.line.field(index) == name.as_bytes()) {
             return Err(Undecoded::NoRow);
         }
         let Lines { line, fields, paths, places, bytes, .. } = self;
         let mut reading = Reading { line, paths, places, bytes, row, next: 0 };
-        Ok(reading.all(fields)?)
+        let read = reading.all(fields);
+        if (read.is_err() || record.offset == 0)
+            && self.has_all_names()
+            && let Some(why) = self.order.other(&self.line, &self.names, read.is_ok(), record)
+        {
+            return Err(why.into());
+        }
+        Ok(read?)
+    }
+}
+
+impl Lines {
+    /// True iff the fields of the line are the names, in whatever order. There are as many.
+    #[cold]
+    fn has_all_names(&self) -> bool {
+        let is_there =
+            |name: &String| (0..self.line.fields).any(|index| self.line.field(index) == name.as_bytes());
+        self.names.iter().all(is_there)
     }
 }
 

@@ -126,6 +126,13 @@ pub trait Format: Send + Sync + 'static {
         self.open(schema)
     }
 
+    /// Looks at the first record of each partition, before a run reads any, for formats in which a mistake of the command line
+    /// shows there. Where it does, the run does not begin: what comes later than that, a decoder can make a dead letter of, and
+    /// no more.
+    fn look(&self, _schema: &Schema) -> Option<Look> {
+        None
+    }
+
     /// The format with what `--format` says of it after a colon, `csv:id,price`. Its name has that in it.
     ///
     /// # Errors
@@ -134,6 +141,9 @@ pub trait Format: Send + Sync + 'static {
         Err(format!("format {} takes nothing after a colon, but {arguments:?} is there", self.name()))
     }
 }
+
+/// Looks at the first record of a partition: an error says what is wrong with how it is to be read, and what to write instead.
+pub type Look = Box<dyn FnMut(&[u8]) -> Result<(), String>>;
 
 /// Decodes records of a format to rows of a schema, inside the source operator, on the borrowed record.
 pub trait Decoder: 'static {
@@ -280,6 +290,11 @@ impl Binding {
 }
 
 impl Binding {
+    /// Looks at first records of an input of this shape: [`Format::look`].
+    pub fn look(&self, input: &InputShape) -> Option<Look> {
+        self.format.look(&without(&input.schema))
+    }
+
     /// Whether an input of this shape can be read so.
     ///
     /// # Errors

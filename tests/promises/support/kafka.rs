@@ -53,6 +53,11 @@ impl Kafka {
         self.make(&unique(), 1, &[("max.message.bytes", &bytes.to_string())])
     }
 
+    /// Makes a topic for this test with one partition, whose records are of the time at which they are written.
+    pub fn topic_of_its_own_time(&self) -> Topic {
+        self.make(&unique(), 1, &[("message.timestamp.type", "LogAppendTime")])
+    }
+
     fn make(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> Topic {
         let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
         for (key, value) in config {

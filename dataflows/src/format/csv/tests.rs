@@ -3,7 +3,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::rows::{DynRow, Float, Row, Text, Timestamp, decode};
+use crate::rows::{Decimal, DynRow, Float, Row, Text, Timestamp, decode};
 use crate::testing::decoded_row;
 
 #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +58,62 @@ fn a_line_is_a_row_by_position_or_by_the_names_of_its_fields() {
     assert!(pair("1|0", "0|1").is_ok_and(|row| row.is_some()));
 }
 
+/// What comes of these lines of a partition, and what a look at the first says.
+fn partition<R: Row>(
+    header: &str,
+    first: i64,
+    lines: &[&str],
+) -> (Result<(), String>, Vec<Result<(), String>>) {
+    let csv = match header {
+        "" => Arc::new(Csv::default()),
+        header => Csv::default().with(header).unwrap(),
+    };
+    let schema = Schema::of::<R>();
+    let (mut decoder, layout) = (csv.open(&schema).unwrap(), Layout::new(&schema).unwrap());
+    let read = (first..).zip(lines).map(|(offset, line)| {
+        let (mut out, record) = (Vec::new(), Record { offset, ..Record::of_value(Some(line.as_bytes())) });
+        match decoder.decode(line.as_bytes(), &record, &mut RowWriter::new(&layout, &mut out)) {
+            Err(Undecoded::Malformed(why)) => Err(why.0.into_owned()),
+            _ => Ok(()),
+        }
+    });
+    let read = read.collect();
+    (csv.look(&schema).unwrap()(lines[0].as_bytes()), read)
+}
+
+#[test]
+fn a_header_in_another_order_is_told_and_no_line_behind_it_is_misread() {
+    #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    struct Transfer {
+        from: Text,
+        to: Text,
+        amount: Decimal<2>,
+    }
+    let lines = ["to,from,amount", "bob,ann,5", "bob,ann,x"];
+    let why =
+        || Err("its header has the fields in another order: read the input as csv:to,from,amount".to_owned());
+    let right = ["from,to,amount", "ann,bob,5"];
+    assert_eq!(partition::<Transfer>("", 0, &right), (Ok(()), vec![Ok(()), Ok(())]));
+    assert_eq!(partition::<Transfer>("", 0, &lines), (why(), vec![why(), why(), why()]));
+    assert_eq!(partition::<Transfer>("from,to,amount", 0, &lines[..2]), (why(), vec![why(), why()]));
+    assert_eq!(partition::<Transfer>("to,from,amount", 0, &lines[..2]), (Ok(()), vec![Ok(()), Ok(())]));
+    // In the middle of a partition it is a line that can't be read, and no more: anybody could write it.
+    assert_eq!(partition::<Transfer>("", 7, &lines[..2]).1, [why(), Ok(())]);
+
+    // Two names may be a row. Whoever says in which order they are is believed.
+    #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    struct Edge {
+        a: Text,
+        b: Text,
+    }
+    let why = || {
+        Err("its header has the fields in another order: read the input as csv:b,a, or as csv:a,b if that is no header but a row".to_owned())
+    };
+    assert_eq!(partition::<Edge>("", 0, &["b,a", "x,y"]), (why(), vec![why(), why()]));
+    assert_eq!(partition::<Edge>("a,b", 0, &["b,a", "x,y"]), (Ok(()), vec![Ok(()), Ok(())]));
+    assert_eq!(partition::<Edge>("", 7, &["b,a", "x,y"]).1, [Ok(()), Ok(())]);
+}
+
 #[test]
 fn empty_fields_are_missing_where_a_column_may_be() {
     let person = |line: &str| read::<Person>("", line.as_bytes()).map(|row| row.expect("a row"));
@@ -88,6 +144,7 @@ fn what_can_not_be_read_is_told_with_its_column_and_not_quoted() {
     ] {
         assert_eq!(pair("", line), Err(why.to_owned()), "{line:?}");
     }
+    assert_eq!(read::<Text>("0", b"a,b"), Err("expected 1 field, found more".to_owned()));
     assert_eq!(read::<(Text, i64)>("", b"\xff,7"), Err("0: it is not UTF-8".to_owned()));
     for (header, why) in [
         ("a,,b", "csv: name 2 of 3 is empty"),
