@@ -44,7 +44,15 @@ pub(super) fn list(registry: &[Entry], out: &mut dyn Write) -> Result<()> {
                 }
             }
             None => {
-                writeln!(out, "  reads and writes what its options say")?;
+                let needed = command.get_arguments().filter(|option| option.is_required_set());
+                let needed: Vec<_> =
+                    needed.filter_map(|option| Some(format!("--{}", option.get_long()?))).collect();
+                writeln!(
+                    out,
+                    "  reads and writes what {} says; `cutwater help run {}` has the inputs and columns",
+                    needed.join(" and "),
+                    entry.name()
+                )?;
                 let about = command.get_long_about().map(ToString::to_string).unwrap_or_default();
                 if let Some(example) = about.lines().find_map(|line| line.strip_prefix("Example: ")) {
                     writeln!(out, "  example {example}")?;
