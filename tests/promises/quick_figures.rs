@@ -300,7 +300,7 @@ fn a_profile_is_of_the_next_seconds() {
             && of_operator(graph, "Count", "rows_out") == 2000
     });
     // What was before is not in it.
-    let profile = http.json("/v1/profile?seconds=2");
+    let profile = http.json("/v1/profile?seconds=4");
     let operators = profile["operators"].as_array().unwrap();
     assert!(!operators.is_empty(), "workers look for what is due four times a second: {profile}");
     let rows: u64 = operators
@@ -311,7 +311,7 @@ fn a_profile_is_of_the_next_seconds() {
     assert_eq!(rows, 0, "{profile}");
     let busy: Vec<f64> = operators.iter().map(|operator| operator["busy"].as_f64().unwrap()).collect();
     assert!(busy.windows(2).all(|pair| pair[0] >= pair[1]), "the costliest comes first: {busy:?}");
-    let picture = http.get_with("/v1/profile?seconds=1", &[("accept", "image/svg+xml")]);
+    let picture = http.get_with("/v1/profile?seconds=4", &[("accept", "image/svg+xml")]);
     assert_eq!((picture.status, &*picture.headers["content-type"]), (200, "image/svg+xml"));
     assert!(picture.body.contains("<svg") && picture.body.contains("worker 1"), "{}", picture.body);
     http.get("/v1/profile?seconds=61").fails(400, &["seconds=61", "from 1 to 60"]);
