@@ -19,7 +19,7 @@ use super::command::{Run, Took};
 use super::contestant::{self, Contestant, Order};
 use super::{median, write};
 use crate::job::Stop;
-use crate::kafka::client::Settings;
+use crate::kafka::client::{Fetch, Settings};
 use crate::produce::samples::{Amount, Topics};
 use crate::shown::count;
 use crate::{log, out};
@@ -30,6 +30,8 @@ use crate::{produce, signals};
 pub struct AnyOptions {
     /// The cluster; `None` is librdkafka's in-process broker.
     pub cluster: Option<Settings>,
+    /// How runs fetch records.
+    pub fetch: Fetch,
     /// The dataflow's own options, as typed.
     pub args: Vec<String>,
     /// Its inputs.
@@ -119,7 +121,7 @@ pub fn run(dataflows: &[(&Entry, AnyOptions)]) -> Result<()> {
 fn of_one(entry: &Entry, options: &AnyOptions, stop: Stop) -> Result<Report> {
     let samples = || entry.sampled(options.seed).context("the dataflow has no samples");
     let (records, bytes) = size(samples()?, options)?;
-    let broker = Broker::open(options.cluster.clone())?;
+    let broker = Broker::open(options.cluster.clone(), options.fetch)?;
     let compared = !entry.is_of_processing_time();
     let bench = Bench { name: entry.name(), compared, options, stop, broker };
     bench.say(&format!(

@@ -9,7 +9,7 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
-use crate::kafka::client::{Client, Settings};
+use crate::kafka::client::{Client, Fetch, Settings};
 use crate::kafka::topics::{self, Making};
 
 /// Records that the in-process broker keeps of a partition, with some to spare.
@@ -39,12 +39,12 @@ impl Broker {
     ///
     /// # Errors
     /// If no broker answers.
-    pub(super) fn open(settings: Option<Settings>) -> Result<Self> {
+    pub(super) fn open(settings: Option<Settings>, fetch: Fetch) -> Result<Self> {
         let (settings, kind) = match settings {
             Some(settings) => {
                 let client = settings.metadata()?;
                 topics::connect(&client, &settings)?;
-                (settings, Kind::Real(client))
+                (Settings { fetch, ..settings }, Kind::Real(client))
             }
             None => {
                 let broker = MockCluster::new(1).context("starting the in-process broker")?;
@@ -54,7 +54,7 @@ impl Broker {
                     properties: vec![("fetch.wait.max.ms".to_owned(), "10".to_owned())],
                     files: Vec::new(),
                     connect_timeout: Duration::from_secs(10),
-                    ..Settings::default()
+                    fetch,
                 };
                 (settings, Kind::InProcess(ManuallyDrop::new(broker)))
             }

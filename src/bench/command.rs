@@ -50,6 +50,8 @@ impl Run {
             &workers.to_string(),
             "--processes",
             &processes.to_string(),
+            "--fetch",
+            settings.fetch.name(),
             "--log",
             "warn,librdkafka=error",
         ];

@@ -38,7 +38,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use indicatif::HumanBytes;
 
 use crate::job::Stop;
-use crate::kafka::client::Settings;
+use crate::kafka::client::{Fetch, Settings};
 use crate::shown::count;
 use crate::signals;
 use crate::sink::Delivery;
@@ -64,6 +64,8 @@ const FIRST_RATE: (f64, f64) = (50_000.0, 2_000.0);
 pub struct Options {
     /// The cluster; `None` is librdkafka's in-process broker.
     pub cluster: Option<Settings>,
+    /// How runs fetch records.
+    pub fetch: Fetch,
     /// The workload.
     pub workload: Spec,
     /// Records of the topic that is read to its end.
@@ -116,7 +118,7 @@ pub fn run(options: &Options) -> Result<()> {
     let request = stop.clone();
     let begun = stop.clone();
     signals::stop_by(move || begun.has_begun(), move || request.request())?;
-    let broker = Broker::open(options.cluster.clone())?;
+    let broker = Broker::open(options.cluster.clone(), options.fetch)?;
     // Where a file can't be written, it is told before anything is measured.
     for path in options.json.iter().chain(&options.svg) {
         let opened = File::options().append(true).create(true).open(path);

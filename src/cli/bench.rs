@@ -13,6 +13,7 @@ use super::kafka::{KafkaArgs, duration};
 use super::options::{LogArgs, MOST_WORKERS, number, workers};
 use super::{find_entry, generate};
 use crate::bench::{self, AnyOptions, Law, Options, Rates, Spec};
+use crate::feed::kafka::check_fetch;
 use crate::kafka::client::{Fetch, Settings};
 use crate::sink::Delivery;
 use crate::usage::usage;
@@ -88,7 +89,7 @@ pub(super) struct BenchArgs {
     /// Shortest time an epoch stays open, at offered rates
     #[arg(short, long, value_name = "DURATION", default_value = "10ms", value_parser = duration, help_heading = "Measurement")]
     pub epoch: Duration,
-    /// How word-count fetches records: by librdkafka, or by direct fetches
+    /// How what is measured fetches records, but for bare consumers: by librdkafka, or by direct fetches
     #[arg(long, value_enum, value_name = "librdkafka|direct", default_value_t = Fetch::Librdkafka, hide_possible_values = true, help_heading = "Measurement")]
     pub fetch: Fetch,
     /// How word-count writes, at offered rates
@@ -189,6 +190,7 @@ fn any(args: &BenchArgs, entry: &Entry, registry: &[Entry], quiet: bool) -> Resu
     let shape = Shape::of(&*entry.parse(&matches)?)?;
     Ok(AnyOptions {
         cluster: cluster(args)?,
+        fetch: args.fetch,
         args: args.options.clone(),
         inputs: shape.inputs,
         outputs: shape.outputs.into_iter().map(|output| output.name).collect(),
@@ -207,7 +209,9 @@ fn any(args: &BenchArgs, entry: &Entry, registry: &[Entry], quiet: bool) -> Resu
 fn cluster(args: &BenchArgs) -> Result<Option<Settings>> {
     match args.kafka.brokers.as_deref() {
         Some(brokers) if !brokers.is_empty() => {
-            Ok(Some(Settings { fetch: args.fetch, ..args.kafka.settings()? }))
+            let settings = Settings { fetch: args.fetch, ..args.kafka.settings()? };
+            check_fetch(&settings).map_err(|error| usage(format!("{error:#}")))?;
+            Ok(Some(settings))
         }
         _ if !args.kafka.set.is_empty() => {
             Err(usage("--set is for a cluster: name its brokers with --brokers HOST:PORT"))
@@ -277,6 +281,7 @@ fn options(args: &BenchArgs, quiet: bool) -> Result<Options> {
     check_rates(args, seconds)?;
     Ok(Options {
         cluster,
+        fetch: args.fetch,
         workload,
         records,
         rounds: args.rounds,

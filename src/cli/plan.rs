@@ -11,7 +11,7 @@ use super::options::RunArgs;
 use super::processes;
 use crate::epoch::EpochOptions;
 use crate::fault::Fault;
-use crate::feed::kafka::{self as feed, Reading};
+use crate::feed::kafka::{Reading, check_fetch};
 use crate::job::{Binding, DEAD_LETTERS};
 use crate::kafka::client::Settings;
 use crate::kafka::topics::{Making, Pattern};
@@ -47,7 +47,7 @@ impl Plan {
     /// A usage error if they can't be.
     pub(super) fn new(args: &RunArgs, shape: &Shape, name: &str, sinks: &[SinkKind]) -> Result<Self> {
         let settings = Settings { fetch: args.fetch, ..args.kafka.settings()? };
-        feed::check_fetch(&settings).map_err(|error| usage(error.to_string()))?;
+        check_fetch(&settings).map_err(|error| usage(format!("{error:#}")))?;
         let inputs = inputs(args, shape, name)?;
         let names: Vec<String> = shape.outputs.iter().map(|output| output.name.clone()).collect();
         let outputs = outputs(&args.to, &names)?;

@@ -48,6 +48,17 @@ pub enum Fetch {
     Direct,
 }
 
+impl Fetch {
+    /// As it is typed.
+    #[cfg(feature = "bench")]
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Fetch::Librdkafka => "librdkafka",
+            Fetch::Direct => "direct",
+        }
+    }
+}
+
 /// A property that must have this value, and why.
 type Fixed<'a> = (&'a str, &'a str, &'a str);
 
