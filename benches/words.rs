@@ -139,6 +139,7 @@ fn cutwater(lines: &Arc<Vec<Vec<u8>>>, workers: usize, epoch: Duration, measured
         epochs: EpochOptions { shortest: epoch, ..EpochOptions::default() },
         outputs: vec![Binding { emits: Vec::new(), ..Binding::new(Vec::new()) }],
         dead_letters: Vec::new(),
+        letters_are_kept: false,
         cuts: None,
         views: Viewing::Off,
         state: None,

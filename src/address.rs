@@ -3,6 +3,10 @@
 
 use std::net::{Ipv6Addr, ToSocketAddrs as _};
 
+/// The port on which Kafka listens where nothing else is said.
+#[cfg(feature = "direct")]
+const KAFKA: &str = "9092";
+
 /// Checks `HOST:PORT`; an IPv6 address stands in brackets.
 ///
 /// # Errors
@@ -27,11 +31,30 @@ pub fn is_loopback(text: &str) -> bool {
 /// In words, with the one that is wrong.
 pub fn check_brokers(text: &str) -> Result<(), String> {
     let mut some = false;
-    for broker in text.split(',').map(str::trim).filter(|broker| !broker.is_empty()) {
+    for broker in brokers(text) {
         some = true;
-        check_authority(broker.split_once("://").map_or(broker, |(_, address)| address))?;
+        check_authority(broker)?;
     }
     if some { Ok(()) } else { Err(format!("{text:?} names no broker: expected HOST:PORT,...")) }
+}
+
+/// The `HOST[:PORT]` of each of these bootstrap servers.
+fn brokers(text: &str) -> impl Iterator<Item = &str> {
+    let named = text.split(',').map(str::trim).filter(|broker| !broker.is_empty());
+    named.map(|broker| broker.split_once("://").map_or(broker, |(_, address)| address))
+}
+
+/// The `HOST:PORT` of each of these bootstrap servers, which were checked: Kafka's port where none is named.
+#[cfg(feature = "direct")]
+pub(crate) fn of_brokers(text: &str) -> Vec<String> {
+    let whole = |(host, port): (&str, Option<&str>)| joined(host, port.unwrap_or(KAFKA));
+    brokers(text).filter_map(|broker| split(broker).ok()).map(whole).collect()
+}
+
+/// `HOST:PORT`, with an IPv6 address in brackets.
+#[cfg(feature = "direct")]
+pub(crate) fn joined(host: &str, port: impl std::fmt::Display) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// Checks the `HOST[:PORT]` of a URL.
@@ -134,5 +157,20 @@ mod tests {
         for wrong in ["", ",", "a:1,b:99999", "a:1,:2", "PLAINTEXT://a:0", "a:b", "PLAINTEXT://"] {
             assert!(check_brokers(wrong).is_err(), "{wrong}");
         }
+    }
+    #[cfg(feature = "direct")]
+    #[test]
+    fn addresses_have_ports() {
+        for (named, address) in [
+            ("a", "a:9092"),
+            ("a:1", "a:1"),
+            ("[::1]", "[::1]:9092"),
+            ("[::1]:2", "[::1]:2"),
+            ("SSL://a:3", "a:3"),
+            ("::1", "[::1]:9092"),
+        ] {
+            assert_eq!(of_brokers(named), [address]);
+        }
+        assert_eq!(of_brokers("a:1, b,"), ["a:1", "b:9092"]);
     }
 }

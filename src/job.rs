@@ -21,10 +21,11 @@ use timely::dataflow::operators::{Concatenate, Probe};
 use timely::dataflow::{Scope, Stream};
 use timely::worker::Worker;
 
+use crate::dead_letter_log::DeadLetterLog;
 use crate::epoch::{Clock, EpochOptions, announce};
 use crate::fault::Fault;
 use crate::feed::{Feed, Feeds, Place};
-use crate::fold::{self, Folded};
+use crate::fold;
 use crate::measure::operators::Graph;
 use crate::measure::operators::carry::Carry;
 use crate::measure::operators::tally::Tally;
@@ -53,6 +54,8 @@ pub struct Job {
     pub outputs: Vec<Binding>,
     /// Where dead letters go. Their rows are changes, shown as those of an output `dead-letters`.
     pub dead_letters: Vec<Box<dyn Sink>>,
+    /// True iff dead letters go where the user has said, in all processes: then no warning says how to keep them.
+    pub letters_are_kept: bool,
     /// Hears of every cut before its epoch leaves. Used only in the process with worker 0.
     pub cuts: Option<Box<dyn Cuts>>,
     /// Whether its outputs are to be asked while it runs, the same in all processes.
@@ -237,7 +240,7 @@ pub struct Setup {
     stop: Stop,
     fault: Fault,
     time: Arc<dyn Time>,
-    dead_letters: Arc<Folded>,
+    dead_letters: Arc<DeadLetterLog>,
     /// For the worker of this process that tells what was restored.
     restored: Mutex<Option<Arc<dyn StateWriters>>>,
 }
@@ -251,7 +254,18 @@ impl Setup {
     /// # Panics
     /// If there are not as many bindings as the dataflow has outputs.
     pub fn new(job: Job, stop: &Stop, fault: &Fault) -> Result<(Setup, Noting, Publishing)> {
-        let Job { dataflow, feeds, epochs, outputs, dead_letters, cuts, views, state, status } = job;
+        let Job {
+            dataflow,
+            feeds,
+            epochs,
+            outputs,
+            dead_letters,
+            letters_are_kept,
+            cuts,
+            views,
+            state,
+            status,
+        } = job;
         let shape = Shape::of(&*dataflow)?;
         assert_eq!(shape.outputs.len(), outputs.len(), "a binding for each output of {}", dataflow.name());
         let published = state.as_ref().map(|state| state.resume.published);
@@ -288,7 +302,7 @@ impl Setup {
         let publisher = Mutex::new(Some(publisher));
         let (stop, fault) = (stop.clone(), fault.clone());
         let time: Arc<dyn Time> = Arc::new(MachineTime::default());
-        let dead_letters = Arc::new(Folded::new("dead letters"));
+        let dead_letters = Arc::new(DeadLetterLog::new(letters_are_kept));
         let setup = Setup {
             dataflow,
             shape,
@@ -486,7 +500,7 @@ pub struct WorkerLoop {
     stop: Stop,
     time: Arc<dyn Time>,
     nudged: Duration,
-    dead_letters: Arc<Folded>,
+    dead_letters: Arc<DeadLetterLog>,
     /// The last epoch that a run before had.
     replayed: Epoch,
     /// Where operators are measured.

@@ -33,6 +33,7 @@ pub mod bench;
 pub mod cli;
 pub mod cluster;
 pub mod crash;
+pub mod dead_letter_log;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod epoch;
@@ -49,6 +50,8 @@ mod live;
 pub mod log;
 pub mod measure;
 pub mod out;
+#[cfg(any(feature = "direct", feature = "http"))]
+mod pem;
 pub mod produce;
 pub mod publish;
 pub mod reinject;

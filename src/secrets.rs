@@ -168,7 +168,7 @@ fn users(text: &str) -> Vec<Range<usize>> {
 
 /// What may stand before a user that is typed without a scheme, and before the `@` of no user.
 const BEFORE: &str = "/?#,;='\"<>(){}[]`";
-/// Kinds of sinks. Whoever mistypes one has them before the user.
+/// Kinds of sinks. A place that is mistyped has them before the user.
 const KINDS: [&str; 3] = ["kafka:", "webhook:", "file:"];
 
 /// The places of `USER:PASSWORD` in a part of a text that has no URL.

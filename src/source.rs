@@ -8,8 +8,6 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use cutwater_dataflows::record::{Malformed, Record};
@@ -17,12 +15,11 @@ use cutwater_dataflows::source::{DecodeRecord, Driver, Moved, Report, Turn};
 use cutwater_dataflows::watermark::{EventTimes, Known, TimeReport};
 use cutwater_dataflows::{Activator, Epoch, SyncActivator};
 
+use crate::dead_letter_log::DeadLetterLog;
 use crate::epoch::{Clock, Closing};
 use crate::event_time::Partitions;
 use crate::fault::Fault;
 use crate::feed::{Budget, Feed, Polled, Took};
-use crate::fold::Folded;
-use crate::shown::shows_payloads;
 use crate::state::cut::Topics;
 use crate::state::resume::Resume;
 use crate::time::Time;
@@ -45,7 +42,7 @@ pub struct Source {
     clock: Rc<RefCell<Clock>>,
     time: Arc<dyn Time>,
     fault: Fault,
-    dead_letters: Arc<Folded>,
+    dead_letters: Arc<DeadLetterLog>,
     /// As long as epochs are read again.
     replay: Option<Replay>,
     here: Option<Activator>,
@@ -87,7 +84,7 @@ pub struct Shared(Rc<RefCell<Source>>);
 
 impl Shared {
     /// A source that reads `feed`, which was opened for `input` at `begin`: from the clock's first epoch on, those epochs
-    /// again that `resume` knows. Its dead letters are folded with those of the other sources of `dead_letters`.
+    /// again that `resume` knows. Its dead letters are told together with those of the other sources of `dead_letters`.
     ///
     /// # Errors
     /// If the feed can't be read as far as `resume` says.
@@ -98,7 +95,7 @@ impl Shared {
         resume: Option<&Arc<Resume>>,
         clock: &Rc<RefCell<Clock>>,
         fault: &Fault,
-        dead_letters: &Arc<Folded>,
+        dead_letters: &Arc<DeadLetterLog>,
     ) -> anyhow::Result<Self> {
         let (epoch, time) = (clock.borrow().first(), Arc::clone(clock.borrow().time()));
         let mut partitions = Partitions::new(clock.borrow().options().idle_after);
@@ -178,7 +175,7 @@ impl Driver for Shared {
     }
 
     fn late(&mut self, record: &Record<'_>, reason: &Malformed) {
-        log_dead_letter(record, reason, &self.0.borrow().dead_letters);
+        self.0.borrow().dead_letters.warn(record, reason);
     }
 }
 
@@ -387,7 +384,7 @@ impl Source {
             }
             if let Some(reason) = decoded.malformed {
                 read.dead_letters += 1;
-                log_dead_letter(record, &reason, dead_letters);
+                dead_letters.warn(record, &reason);
             }
             Took::Yes
         })?;
@@ -469,33 +466,5 @@ impl Source {
         if let Some(here) = &self.here {
             here.activate();
         }
-    }
-}
-
-/// True iff this process's run keeps its dead letters: no advice is needed then.
-static KEPT: AtomicBool = AtomicBool::new(false);
-
-/// Dead letters of this process's run are kept, or not.
-pub(crate) fn keeps_dead_letters(kept: bool) {
-    KEPT.store(kept, Relaxed);
-}
-
-/// Bytes of a dead letter that are shown at level debug, with `--log-payloads`.
-const SHOWN: usize = 64;
-
-/// Warns of a dead letter, without what is in it: what people send does not belong in a log that nobody asked for.
-fn log_dead_letter(record: &Record<'_>, reason: &Malformed, folded: &Folded) {
-    let Record { topic, partition, offset, value, .. } = record;
-    folded.warn(|| {
-        let advice = if KEPT.load(Relaxed) { "" } else { "; --dead-letter keeps them all" };
-        format!("dead letter: {topic} partition {partition} offset {offset}: {}{advice}", reason.0)
-    });
-    if let Some(value) = value.filter(|_| shows_payloads()) {
-        let shown = &value[..value.len().min(SHOWN)];
-        let more = if shown.len() < value.len() { "…" } else { "" };
-        tracing::debug!(
-            "dead letter: {topic} partition {partition} offset {offset}: \"{}\"{more}",
-            shown.escape_ascii()
-        );
     }
 }

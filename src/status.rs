@@ -162,7 +162,7 @@ impl Status {
         look(&self.lock())
     }
 
-    /// The run resumes from the checkpoint of an epoch, and reads again what a run before has read up to another one. What
+    /// The run resumes from the checkpoint of an epoch, and replays what a run before has read up to another one. What
     /// the checkpoint holds is published.
     pub fn resumes(&self, from: &Resume) {
         let there = from.cut.by_topic().into_iter().filter(|(topic, _)| !from.gone.contains(topic));

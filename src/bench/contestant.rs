@@ -195,6 +195,7 @@ fn word_count(order: &Order) -> Result<Run> {
         epochs: EpochOptions::at_end(),
         outputs: vec![Binding { emits: vec![Emit::Final], ..Binding::new(vec![Box::new(rows.clone())]) }],
         dead_letters: Vec::new(),
+        letters_are_kept: false,
         cuts: None,
         views: Viewing::Off,
         state: None,

@@ -73,6 +73,7 @@ fn graph(dataflow: Arc<dyn Build>) -> Result<Graph> {
         epochs: EpochOptions::default(),
         outputs,
         dead_letters: Vec::new(),
+        letters_are_kept: false,
         cuts: None,
         views: Viewing::Off,
         state: None,

@@ -29,7 +29,7 @@ use crate::state::joining::Joining;
 use crate::state::lock::Lock;
 use crate::state::open::{Kept, StateOptions};
 use crate::supervise::Inherited;
-use crate::{exit, signals, source, supervise};
+use crate::{exit, signals, supervise};
 
 /// Runs a dataflow as the options say: here, or in several processes that are started and watched here.
 pub(super) fn run(
@@ -90,7 +90,7 @@ fn run_here(running: &Running<'_>, plan: Plan, given: Given, sinks: &[SinkKind])
     let cluster = cluster(args, &*running.dataflow, inherited, secret)?;
     exit::name_peers(&cluster.addresses);
     // The sinks of worker 0 take all rows; the other processes open none.
-    source::keeps_dead_letters(plan.dead_letter.is_some());
+    let letters_are_kept = plan.dead_letter.is_some();
     let (outputs, mut dead_letters) = plan.open(here, state_options.is_some(), fault, sinks)?;
     dead_letters.extend(served.letters());
     // The process that writes them looks after them.
@@ -116,6 +116,7 @@ fn run_here(running: &Running<'_>, plan: Plan, given: Given, sinks: &[SinkKind])
         epochs,
         outputs,
         dead_letters,
+        letters_are_kept,
         cuts,
         views,
         state,

@@ -185,6 +185,7 @@ fn start(
         epochs: EpochOptions::default(),
         outputs: vec![Binding::new(vec![Box::new(counts)])],
         dead_letters: Vec::new(),
+        letters_are_kept: false,
         cuts: None,
         views: Viewing::Off,
         state: None,

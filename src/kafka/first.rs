@@ -39,7 +39,7 @@ pub(crate) fn each_first(
         let mut heard = Instant::now();
         while !open.is_empty() && heard.elapsed() < settings.connect_timeout.min(PATIENCE) {
             match consumer.poll(POLL) {
-                // What was fetched beyond the first ones comes as well, until all partitions are heard of.
+                // What was fetched beyond the first ones comes as well, until something of all partitions has come.
                 Some(Ok(record)) if record.topic() == topic && open.remove(&record.partition()) => {
                     heard = Instant::now();
                     show(&record)?;

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::pem;
 
 /// What takes connections with TLS 1.2 or 1.3: with the certificates of one PEM file, the server's own first, and the key of
 /// another.
@@ -17,11 +19,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 /// If they can't be read, or the key is not that of the certificate: the error names the file.
 pub fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor> {
     let shown = format!("--http-cert {}", cert.display());
-    let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = chain.with_context(|| format!("reading {shown}"))?;
-    if chain.is_empty() {
-        bail!("{shown}: there is no certificate in it: expected PEM");
-    }
+    let chain = pem::certificates(&shown, cert)?;
     let shown_key = format!("--http-key {}", key.display());
     let key = PrivateKeyDer::from_pem_file(key).with_context(|| format!("reading {shown_key}"))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))

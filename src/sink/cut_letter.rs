@@ -51,15 +51,29 @@ struct Line {
     row: Row,
 }
 
+/// A dead letter's row.
 #[derive(Deserialize, Serialize)]
-struct Row {
-    topic: String,
-    partition: i64,
-    offset: i64,
-    timestamp: Option<i64>,
-    reason: String,
+pub(super) struct Row {
+    pub(super) topic: String,
+    pub(super) partition: i64,
+    pub(super) offset: i64,
+    pub(super) timestamp: Option<i64>,
+    pub(super) reason: String,
     key_base64: Option<String>,
     value_base64: Option<String>,
+}
+
+impl Row {
+    /// Its record's key and value.
+    ///
+    /// # Errors
+    /// If they are not in base 64: that is a fault of ours.
+    pub(super) fn bytes(&self) -> Result<[Option<Vec<u8>>; 2]> {
+        let bytes = |text: &Option<String>| text.as_ref().map(|text| STANDARD.decode(text)).transpose();
+        let key = bytes(&self.key_base64).context("a dead letter's key")?;
+        let value = bytes(&self.value_base64).context("a dead letter's value")?;
+        Ok([key, value])
+    }
 }
 
 /// The line of a dead letter, with less and less of its key and value: half of them, a quarter, and so on to nothing.
@@ -68,9 +82,7 @@ struct Row {
 /// If it is no such line: that is a fault of ours.
 pub(super) fn shorter(line: &[u8]) -> Result<impl Iterator<Item = Vec<u8>> + use<>> {
     let Line { epoch, output, diff, row } = serde_json::from_slice(line).context("a dead letter's line")?;
-    let bytes = |text: &Option<String>| text.as_ref().map(|text| STANDARD.decode(text)).transpose();
-    let key = bytes(&row.key_base64).context("a dead letter's key")?;
-    let value = bytes(&row.value_base64).context("a dead letter's value")?;
+    let [key, value] = row.bytes()?;
     let reason = shortened(row.reason);
     let mut room = key.as_ref().map_or(0, Vec::len) + value.as_ref().map_or(0, Vec::len);
     Ok(std::iter::from_fn(move || {

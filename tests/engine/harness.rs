@@ -170,6 +170,7 @@ impl Run {
                 })
                 .collect(),
             dead_letters: sink(DEAD_LETTERS),
+            letters_are_kept: true,
             cuts: match &self.ledger {
                 Some(storage) if process == 0 => Some(Box::new(self.cuts(storage)?)),
                 Some(_) => None,

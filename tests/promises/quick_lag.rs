@@ -65,6 +65,7 @@ fn job(topic: &Topic, sink: Stalled, status: &Status, fault: &Fault) -> Job {
         epochs: EpochOptions { shortest: Duration::from_millis(1), in_flight: 1, ..EpochOptions::default() },
         outputs: vec![Binding::new(vec![Box::new(sink)])],
         dead_letters: Vec::new(),
+        letters_are_kept: false,
         cuts: None,
         views: Viewing::Off,
         state: None,

@@ -1,4 +1,4 @@
-//! Records are the same by either way of fetching them, whoever wrote them and however.
+//! Records are the same by either way of fetching them, whatever producer wrote them.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};

@@ -40,7 +40,7 @@ pub(super) fn all(gathered: &mut Gathered, url: &str, token: Option<&Path>) -> R
             None => ask(&agent, url, path, token.as_deref()),
             Some(why) => Err(anyhow!("{why}")),
         };
-        // Whoever is not reached once need not be asked, and waited for, again.
+        // A run that is not reached once need not be asked, and waited for, again.
         if gathered.asked == 0 {
             let error = answer.as_ref().err().filter(|error| error.is::<ureq::Error>());
             out_of_reach = error.map(|error| format!("{error:#}"));

@@ -8,7 +8,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::Offset;
 
-use super::direct::reader::{Copied, Given, Reader as Direct};
+use super::direct::reader::{Copied, Reader as Direct};
 use crate::kafka::client::Client;
 use crate::kafka::native::batch::{Batches, Event, Kept as KeptMessage, Lent};
 
@@ -39,6 +39,7 @@ pub(super) enum Kept {
     /// librdkafka's own.
     Message(KeptMessage<Client>),
     /// A copy.
+    #[cfg_attr(not(feature = "direct"), expect(dead_code))]
     Copied(Copied),
 }
 
@@ -70,31 +71,6 @@ impl Handed for Lent<'_, Client> {
     }
     fn keep(self) -> Kept {
         Kept::Message(Lent::keep(self))
-    }
-}
-
-impl Handed for Given<'_> {
-    #[inline]
-    fn event(&self) -> Event<'_> {
-        Given::event(self)
-    }
-    fn topic(&self) -> &str {
-        Given::topic(self)
-    }
-    fn partition(&self) -> i32 {
-        Given::partition(self)
-    }
-    fn broker(&self) -> Option<i32> {
-        Given::broker(self)
-    }
-    #[inline]
-    fn follows(&self) -> bool {
-        Given::follows(self)
-    }
-    // Without direct fetches there is nothing to be kept.
-    #[cfg_attr(not(feature = "direct"), expect(unreachable_code))]
-    fn keep(self) -> Kept {
-        Kept::Copied(Given::keep(self))
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) mod reader {
 
     use anyhow::Result;
 
+    use super::super::reader::{Handed, Kept};
     use crate::kafka::native::batch::Event;
 
     /// There is none.
@@ -60,28 +61,28 @@ pub(super) mod reader {
     /// There is none.
     pub(in super::super) struct Given<'a>(None, PhantomData<&'a ()>);
 
-    impl Given<'_> {
-        pub(in super::super) fn event(&self) -> Event<'_> {
+    impl Handed for Given<'_> {
+        fn event(&self) -> Event<'_> {
             match self.0 {}
         }
 
-        pub(in super::super) fn topic(&self) -> &str {
+        fn topic(&self) -> &str {
             match self.0 {}
         }
 
-        pub(in super::super) fn partition(&self) -> i32 {
+        fn partition(&self) -> i32 {
             match self.0 {}
         }
 
-        pub(in super::super) fn broker(&self) -> Option<i32> {
+        fn broker(&self) -> Option<i32> {
             match self.0 {}
         }
 
-        pub(in super::super) fn follows(&self) -> bool {
+        fn follows(&self) -> bool {
             match self.0 {}
         }
 
-        pub(in super::super) fn keep(self) -> Copied {
+        fn keep(self) -> Kept {
             match self.0 {}
         }
     }

@@ -4,11 +4,8 @@
 use std::borrow::Cow;
 
 use anyhow::{Context as _, Result};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 
-use crate::sink::cut_letter;
+use crate::sink::cut_letter::{self, Row};
 
 /// Bytes that a record has beside its key, its value and what a letter's headers say.
 const OVERHEAD: usize = 512;
@@ -67,18 +64,8 @@ pub(super) struct Read {
 /// # Errors
 /// If it is not one: that is a fault of ours.
 pub(super) fn read(row: &[u8]) -> Result<Read> {
-    #[derive(Deserialize)]
-    struct Row {
-        topic: String,
-        partition: i64,
-        offset: i64,
-        timestamp: Option<i64>,
-        reason: String,
-        key_base64: Option<String>,
-        value_base64: Option<String>,
-    }
     let row: Row = serde_json::from_slice(row).context("a dead letter's row")?;
-    let bytes = |text: Option<String>| text.map(|text| STANDARD.decode(text)).transpose();
+    let [key, value] = row.bytes()?;
     let message = cut_letter::shortened(row.reason);
     Ok(Read {
         letter: Letter {
@@ -88,8 +75,8 @@ pub(super) fn read(row: &[u8]) -> Result<Read> {
             message,
             timestamp: row.timestamp,
         },
-        key: bytes(row.key_base64).context("a dead letter's key")?,
-        value: bytes(row.value_base64).context("a dead letter's value")?,
+        key,
+        value,
     })
 }
 

@@ -8,12 +8,9 @@ const MOST: usize = 1 << 20;
 
 #[cfg(test)]
 pub(super) fn good() -> Vec<Vec<u8>> {
-    use std::io::Write as _;
+    use kafka_protocol::records::{Record, TimestampType};
 
-    use bytes::BytesMut;
-    use kafka_protocol::records::{
-        Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
-    };
+    use super::batches::{CODECS, batch};
 
     let record = |offset: i64, producer: i64| Record {
         transactional: producer >= 0,
@@ -30,35 +27,8 @@ pub(super) fn good() -> Vec<Vec<u8>> {
         value: Some(Bytes::from(vec![b'v'; offset as usize * 20])),
         headers: Default::default(),
     };
-    let compress = |body: &mut BytesMut, out: &mut BytesMut, codec| {
-        let body = match codec {
-            Compression::None => body.to_vec(),
-            Compression::Gzip => {
-                let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-                out.write_all(body).and_then(|()| out.finish()).expect("memory takes all")
-            }
-            Compression::Snappy => snap::raw::Encoder::new().compress_vec(body).expect("memory takes all"),
-            Compression::Lz4 => {
-                let mut out = lz4_flex::frame::FrameEncoder::new(Vec::new());
-                out.write_all(body).expect("memory takes all");
-                out.finish().expect("memory takes all")
-            }
-            Compression::Zstd => zstd::encode_all(&body[..], 1).expect("memory takes all"),
-        };
-        out.extend_from_slice(&body);
-        Ok(())
-    };
-    let codecs =
-        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
-    let batches = codecs.into_iter().flat_map(|compression| {
-        [-1, 7].map(|producer| {
-            let mut out = BytesMut::new();
-            let records = [record(3, producer), record(4, producer), record(9, producer)];
-            let options = RecordEncodeOptions { version: 2, compression };
-            RecordBatchEncoder::encode_with_custom_compression(&mut out, &records, &options, Some(compress))
-                .expect("these are records");
-            out.to_vec()
-        })
+    let batches = CODECS.into_iter().flat_map(|codec| {
+        [-1, 7].map(|producer| batch(&[record(3, producer), record(4, producer), record(9, producer)], codec))
     });
     let mut all: Vec<Vec<u8>> = batches.collect();
     all.push(all.concat());

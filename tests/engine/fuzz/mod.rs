@@ -5,6 +5,8 @@
 //! that are made of good ones, as `scripts/test` has no time for more. Most mutations would end at a checksum, so the
 //! targets put checksums right first where they can: a checksum is no defence against who can compute it.
 
+#[cfg(test)]
+mod batches;
 pub(crate) mod fetched;
 pub(crate) mod flat;
 pub(crate) mod ledger;

@@ -240,6 +240,7 @@ impl Job {
                 .map(|output| Binding::new(sinks(output)))
                 .into(),
             dead_letters: sinks(DEAD_LETTERS),
+            letters_are_kept: false,
             cuts: Some(owned.cuts),
             views: Viewing::Off,
             state: Some(job::State {

@@ -100,7 +100,7 @@ fn a_header_in_another_order_is_told_and_no_line_behind_it_is_misread() {
     // In the middle of a partition it is a line that can't be read, and no more: anybody could write it.
     assert_eq!(partition::<Transfer>("", 7, &lines[..2]).1, [why(), Ok(())]);
 
-    // Two names may be a row. Whoever says in which order they are is believed.
+    // Two names may be a row. A user who says in which order they are is believed.
     #[derive(Row, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     struct Edge {
         a: Text,

@@ -2,6 +2,8 @@
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
+use super::frame::varint;
+
 /// How deep messages within each other are looked through.
 const DEEPEST: usize = 32;
 
@@ -75,11 +77,4 @@ fn value<'p>(rest: &mut &'p [u8], wire: u8) -> Option<&'p [u8]> {
     let (value, after) = rest.split_at_checked(length)?;
     *rest = after;
     Some(value)
-}
-
-fn varint(rest: &mut &[u8]) -> Option<u64> {
-    let end = rest.iter().take(10).position(|byte| *byte < 0x80)?;
-    let (number, after) = rest.split_at(end + 1);
-    *rest = after;
-    Some(number.iter().rev().fold(0, |sum, byte| sum << 7 | u64::from(byte & 0x7f)))
 }

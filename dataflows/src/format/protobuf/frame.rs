@@ -18,19 +18,21 @@ pub(super) fn unframed(payload: &[u8]) -> Result<(Option<Place>, &[u8]), Malform
     }
     let mut rest = payload.get(5..).ok_or(CUT_OFF)?;
     // In zigzag, and never below zero; no number stands for the first message.
-    let count = number(&mut rest)? >> 1;
+    let mut number = || varint(&mut rest).ok_or(CUT_OFF);
+    let count = number()? >> 1;
     let mut place = Vec::new();
     for _ in 0..count {
-        place.push(number(&mut rest)? >> 1);
+        place.push(number()? >> 1);
     }
     Ok((Some(if place.is_empty() { vec![0] } else { place }), rest))
 }
 
-fn number(rest: &mut &[u8]) -> Result<u64, Malformed> {
-    let end = rest.iter().take(10).position(|byte| *byte < 0x80).ok_or(CUT_OFF)?;
+/// Takes a number of the wire, seven bits in a byte; `None` where it is cut off.
+pub(super) fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let end = rest.iter().take(10).position(|byte| *byte < 0x80)?;
     let (number, after) = rest.split_at(end + 1);
     *rest = after;
-    Ok(number.iter().rev().fold(0_u64, |sum, byte| sum << 7 | u64::from(byte & 0x7f)))
+    Some(number.iter().rev().fold(0, |sum, byte| sum << 7 | u64::from(byte & 0x7f)))
 }
 
 /// The places by which frames may name a message: some writers count the entries of maps among the messages within one, and

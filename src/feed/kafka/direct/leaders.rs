@@ -20,6 +20,7 @@ use super::errors::{self, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_OR_PARTITION
 use super::fetch::Fetcher;
 use super::parts::Parts;
 use super::properties::Options;
+use crate::address;
 use crate::fold::Folded;
 use crate::kafka::identity::Ids;
 
@@ -133,7 +134,7 @@ impl Leaders {
         self.brokers = answer
             .brokers
             .iter()
-            .map(|broker| (broker.node_id.0, format!("{}:{}", bracketed(&broker.host), broker.port)))
+            .map(|broker| (broker.node_id.0, address::joined(&broker.host, broker.port)))
             .collect();
         for topic in &answer.topics {
             let Some(name) = topic.name.as_ref().map(|name| name.as_str()) else { continue };
@@ -242,9 +243,4 @@ async fn fetch(parts: Arc<Parts>, options: Arc<Options>, broker: i32, address: S
         parts.lock().connected.remove(&broker);
         parts.lose_leader(|part| part.leader == Some(broker));
     }
-}
-
-/// A host as it stands before a port.
-fn bracketed(host: &str) -> String {
-    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
 }

@@ -8,6 +8,7 @@ use tokio_rustls::TlsConnector;
 
 use super::sasl::Mechanism;
 use super::tls;
+use crate::address;
 use crate::kafka::client::Settings;
 use crate::kafka::credentials;
 use crate::kafka::identity::Pinned;
@@ -156,7 +157,7 @@ impl Options {
             if properties.get(old_name).is_some() { old_name } else { "max.partition.fetch.bytes" };
         let brokers = properties.get("bootstrap.servers").unwrap_or(&settings.brokers);
         Ok(Options {
-            brokers: brokers.split(',').map(|broker| with_port(broker.trim())).collect(),
+            brokers: address::of_brokers(brokers),
             access: access(&properties, settings)?,
             wait: Duration::from_millis(properties.number("fetch.wait.max.ms")?),
             least: properties.number("fetch.min.bytes")?,
@@ -202,15 +203,6 @@ fn access(properties: &Properties<'_>, settings: &Settings) -> Result<Access> {
     })
 }
 
-/// Kafka's port where none is named, as librdkafka has it.
-fn with_port(broker: &str) -> String {
-    let host = broker.rsplit_once("://").map_or(broker, |(_, host)| host);
-    let named = host.rsplit_once(':').is_some_and(|(before, port)| {
-        port.parse::<u16>().is_ok() && (!before.contains(':') || before.ends_with(']'))
-    });
-    if named { host.to_owned() } else { format!("{host}:9092") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,19 +241,6 @@ mod tests {
         ] {
             let error = options(properties).err().expect("it can't be honoured");
             assert!(format!("{error:#}").contains(named), "{error:#}");
-        }
-    }
-
-    #[test]
-    fn addresses_have_ports() {
-        for (named, address) in [
-            ("a", "a:9092"),
-            ("a:1", "a:1"),
-            ("[::1]", "[::1]:9092"),
-            ("[::1]:2", "[::1]:2"),
-            ("SSL://a:3", "a:3"),
-        ] {
-            assert_eq!(with_port(named), address);
         }
     }
 }

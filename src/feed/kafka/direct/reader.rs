@@ -7,6 +7,7 @@ use anyhow::Result;
 use cutwater_dataflows::record::{Headers, Record};
 use rdkafka::types::RDKafkaErrorCode;
 
+use super::super::reader::{Handed, Kept};
 use super::batch::{Raw, RawHeaders};
 use super::chunk::Cursor;
 use super::codecs::Codecs;
@@ -50,31 +51,26 @@ enum What<'a> {
     Error { code: RDKafkaErrorCode, text: String, offset: i64 },
 }
 
-impl<'a> Given<'a> {
-    /// The topic that it is of.
-    pub(in super::super) fn topic(&self) -> &str {
+impl Handed for Given<'_> {
+    fn topic(&self) -> &str {
         &self.name.0
     }
 
-    /// The partition of that topic.
-    pub(in super::super) fn partition(&self) -> i32 {
+    fn partition(&self) -> i32 {
         self.name.1
     }
 
-    /// The broker that it came from; `None` where that is not known.
-    pub(in super::super) fn broker(&self) -> Option<i32> {
+    fn broker(&self) -> Option<i32> {
         (self.broker >= 0).then_some(self.broker)
     }
 
-    /// True only if it is of the same partition as the one that was given before it, in the same call.
     #[inline]
-    pub(in super::super) fn follows(&self) -> bool {
+    fn follows(&self) -> bool {
         self.follows
     }
 
-    /// What it is.
     #[inline]
-    pub(in super::super) fn event(&self) -> Event<'_> {
+    fn event(&self) -> Event<'_> {
         match &self.what {
             What::Record(raw) => Event::Record(record(self.name, raw)),
             What::Passed(offset) => Event::Passed { offset: *offset },
@@ -89,8 +85,7 @@ impl<'a> Given<'a> {
         }
     }
 
-    /// Keeps a record beyond the call: copies it.
-    pub(in super::super) fn keep(self) -> Copied {
+    fn keep(self) -> Kept {
         let (raw, name) = match self.what {
             What::Record(raw) => (raw, self.name.clone()),
             _ => (
@@ -98,14 +93,14 @@ impl<'a> Given<'a> {
                 self.name.clone(),
             ),
         };
-        Copied {
+        Kept::Copied(Copied {
             name,
             offset: raw.offset,
             timestamp: raw.timestamp,
             key: raw.key.map(Into::into),
             value: raw.value.map(Into::into),
             headers: raw.headers.0.into(),
-        }
+        })
     }
 }
 

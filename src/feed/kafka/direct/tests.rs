@@ -1,8 +1,8 @@
 //! Batches that another encoder has written, read here: whole, damaged, and of transactions.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kafka_protocol::protocol::StrBytes;
-use kafka_protocol::records::{Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType};
+use kafka_protocol::records::{Compression, Record, TimestampType};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rdkafka::types::RDKafkaErrorCode;
@@ -10,10 +10,12 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::batch::{RawHeaders, Wrong};
 use super::chunk::{Chunk, Cursor, Reach, reach, read};
 use super::codecs::Codecs;
+use batches::{CODECS, batch, compress};
+
+#[path = "../../../../tests/engine/fuzz/batches.rs"]
+mod batches;
 
 const MOST: usize = 1 << 20;
-const CODECS: [Compression; 5] =
-    [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
 /// A record, as it is compared.
 type Seen = (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>);
@@ -55,37 +57,6 @@ fn marker(producer: i64, offset: i64, commits: bool) -> Record {
         value: Some(Bytes::from_static(&[0; 6])),
         ..of_producer(producer, offset)
     }
-}
-
-fn compress(body: &[u8], codec: Compression) -> Vec<u8> {
-    use std::io::Write as _;
-    match codec {
-        Compression::None => body.to_vec(),
-        Compression::Gzip => {
-            let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-            out.write_all(body).and_then(|()| out.finish()).expect("memory takes all")
-        }
-        Compression::Snappy => snap::raw::Encoder::new().compress_vec(body).expect("memory takes all"),
-        Compression::Lz4 => {
-            let mut out = lz4_flex::frame::FrameEncoder::new(Vec::new());
-            out.write_all(body).expect("memory takes all");
-            out.finish().expect("memory takes all")
-        }
-        Compression::Zstd => zstd::encode_all(body, 1).expect("memory takes all"),
-    }
-}
-
-/// One batch.
-fn batch(records: &[Record], codec: Compression) -> Vec<u8> {
-    let mut out = BytesMut::new();
-    let options = RecordEncodeOptions { version: 2, compression: codec };
-    let compressor = |body: &mut BytesMut, out: &mut BytesMut, codec| {
-        out.extend_from_slice(&compress(body, codec));
-        Ok(())
-    };
-    RecordBatchEncoder::encode_with_custom_compression(&mut out, records, &options, Some(compressor))
-        .expect("these are records");
-    out.to_vec()
 }
 
 fn seen(batches: &[u8], aborted: &[(i64, i64)]) -> Result<Vec<Seen>, Wrong> {

@@ -16,6 +16,7 @@ use tokio_rustls::rustls::{
 };
 
 use super::properties::Properties;
+use crate::pem;
 
 /// The properties that are honoured.
 pub(super) const HONOURED: [&str; 4] = [
@@ -73,11 +74,7 @@ pub(super) fn connector(properties: &Properties<'_>) -> Result<TlsConnector> {
 }
 
 fn certificates(property: &str, path: &str) -> Result<Vec<CertificateDer<'static>>> {
-    let read =
-        CertificateDer::pem_file_iter(Path::new(path)).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let read = read.with_context(|| format!("reading {property}={path}"))?;
-    ensure!(!read.is_empty(), "{property}={path}: there is no certificate in it: PEM is wanted");
-    Ok(read)
+    pem::certificates(&format!("{property}={path}"), Path::new(path))
 }
 
 fn roots(path: &str) -> Result<RootCertStore> {
