@@ -141,7 +141,7 @@ impl Connection {
         let answer = self.exchanged(version, &request, REQUEST).await?;
         if answer.error_code != 0 {
             let said = answer.error_message.unwrap_or_default();
-            bail!("the broker does not let us in: {} ({said})", errors::text(answer.error_code));
+            bail!("{} ({said})", errors::text(answer.error_code));
         }
         if let Ok(lifetime @ 1..) = u64::try_from(answer.session_lifetime_ms) {
             self.proof_until = Some(Instant::now() + Duration::from_millis(lifetime).mul_f64(RENEW));
