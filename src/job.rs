@@ -216,7 +216,8 @@ fn leave(output: &OutputShape, binding: Binding, published: Option<Epoch>) -> (L
         renderer: (binding.renderer)(&output.schema),
     };
     let Binding { snapshot, sinks, .. } = binding;
-    (leaving, Outlet { name: output.name.clone(), check, snapshot, sinks })
+    let with_offsets = output.with_offsets;
+    (leaving, Outlet { name: output.name.clone(), check, snapshot, with_offsets, sinks })
 }
 
 /// What is wanted of an output whose epochs up to `published` have left.
@@ -280,6 +281,7 @@ impl Setup {
             // One of a place is as good as another.
             check: None,
             snapshot: false,
+            with_offsets: false,
             sinks: dead_letters,
         });
         let (resume, checkpoints) = match &state {

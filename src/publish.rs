@@ -27,9 +27,10 @@ use timely::dataflow::{Scope, Stream};
 use crate::crash;
 use crate::fault::{Fault, Waiting};
 use crate::fold::Folded;
-use crate::sink::Sink;
 use crate::sink::check::Check;
+use crate::sink::origin::Offsets;
 use crate::sink::too_large::TooLarge;
+use crate::sink::{Origin, Sink};
 use crate::state::checkpoint::Checkpoints;
 use crate::state::digest::{Digest, Digests};
 use crate::state::resume::Resume;
@@ -43,6 +44,8 @@ pub struct Outlet {
     pub check: Option<Check>,
     /// Do the sinks get what precedes the first epoch, and every epoch after it?
     pub snapshot: bool,
+    /// Do its rows leave with the offsets that they were read from?
+    pub with_offsets: bool,
     /// Where they go.
     pub sinks: Vec<Box<dyn Sink>>,
 }
@@ -151,8 +154,18 @@ pub fn stages(
         Noting { inbox, noted, cuts, done: done.clone(), first, names, digested, status: status.clone() };
     let waiting = fault.waiting();
     let said = Folded::new("epochs with rows too large for a sink");
-    let publishing =
-        Publishing { inbox: outbox, outlets, views, checkpoints, status, done, wake: None, waiting, said };
+    let publishing = Publishing {
+        inbox: outbox,
+        outlets,
+        offsets: Offsets::new(resume),
+        views,
+        checkpoints,
+        status,
+        done,
+        wake: None,
+        waiting,
+        said,
+    };
     Ok((publisher, noting, publishing))
 }
 
@@ -234,6 +247,8 @@ impl Noting {
 pub struct Publishing {
     inbox: Receiver<Order>,
     outlets: Vec<Open>,
+    /// What epochs are read from.
+    offsets: Offsets,
     views: Option<Box<dyn Views>>,
     checkpoints: Option<Arc<dyn Checkpoints>>,
     status: Status,
@@ -250,12 +265,13 @@ struct Open {
     name: String,
     check: Option<Check>,
     snapshot: bool,
+    with_offsets: bool,
     sinks: Vec<(Epoch, Box<dyn Sink>)>,
 }
 
 impl Open {
     fn new(outlet: Outlet, resume: Option<&Resume>) -> Result<Self> {
-        let Outlet { name, check, snapshot, sinks } = outlet;
+        let Outlet { name, check, snapshot, with_offsets, sinks } = outlet;
         let least = resume.filter(|_| !snapshot).map_or(0, |resume| resume.published);
         let open = |mut sink: Box<dyn Sink>| {
             let held = resume.map_or(Ok(0), |resume| sink.resume(resume))?;
@@ -264,7 +280,7 @@ impl Open {
         };
         let sinks =
             sinks.into_iter().map(open).collect::<Result<_>>().with_context(|| format!("output {name:?}"))?;
-        Ok(Open { name, check, snapshot, sinks })
+        Ok(Open { name, check, snapshot, with_offsets, sinks })
     }
 
     /// The sinks that want an epoch.
@@ -317,8 +333,18 @@ impl Publishing {
         Ok(())
     }
 
+    /// Tells all sinks of an epoch that begins.
+    fn begin(&mut self, epoch: Epoch, reports: &[Report]) {
+        let offsets = self.offsets.of(epoch, reports);
+        for outlet in &mut self.outlets {
+            let origin = Origin { offsets: &offsets, with_rows: outlet.with_offsets };
+            outlet.sinks.iter_mut().for_each(|(_, sink)| sink.begin(epoch, origin));
+        }
+    }
+
     fn publish(&mut self, epoch: Epoch, mut content: Content) -> Result<()> {
         self.status.in_sinks(true);
+        self.begin(epoch, &content.reports);
         let changes = self.write(epoch, std::mem::take(&mut content.changes))?;
         // Every sink hears of every epoch, also of one in which its output did not change.
         for outlet in &mut self.outlets {

@@ -52,6 +52,8 @@ pub(crate) struct About {
     pub(crate) unique: Option<usize>,
     /// Its author says that no row is ever withdrawn.
     pub(crate) appended: bool,
+    /// Its author says that rows leave with the offsets that they were read from.
+    pub(crate) with_offsets: bool,
 }
 
 /// On which worker a row is.
@@ -146,7 +148,7 @@ impl<'s, R: Row> Collection<'s, R> {
     /// # let shape = Test::building("seen", |flow| {
     /// #     seen(flow.input("views").rows::<(Text, Timestamp, Text)>().map(|&(user, at, page)| (user, (at, page))));
     /// # }).shape();
-    /// # assert!(shape.outputs[0].unique);
+    /// # assert_eq!(shape.outputs[0].unique, cutwater_dataflows::Unique::ByKey);
     /// ```
     pub fn unique_by(mut self, columns: usize) -> Self {
         self.about.unique = Some(columns);

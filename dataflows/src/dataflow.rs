@@ -19,7 +19,7 @@ use crate::flow_time::FlowTime;
 use crate::format::{Format, formats};
 use crate::panics::caught;
 use crate::sample::Sample;
-pub use crate::shape::{OutputShape, Shape};
+pub use crate::shape::{OutputShape, Shape, Unique};
 use crate::{Activator, Epoch, SyncActivator};
 
 /// A dataflow: its options, and how it is built from them.

@@ -66,7 +66,7 @@ impl Dataflow for EventMonitor {
         let alarms = watched.hysteresis("alarms", move |(name, _source)| levels(&rules, name, lateness));
         let rows =
             alarms.map::<Alarm>(|&((rule, source), (since, count))| (rule, source, true, since, count));
-        rows.unique_by(2).output("alarms", &["rule", "source"], &["raised", "since", "count"]);
+        rows.unique_by(2).with_offsets().output("alarms", &["rule", "source"], &["raised", "since", "count"]);
     }
 }
 

@@ -102,7 +102,7 @@ pub mod words;
 pub use arrangement::Arrangement;
 pub use collection::Collection;
 pub use cutwater_rows as rows;
-pub use dataflow::{Build, BuildError, Dataflow, Entry, OutputShape, Samples, Shape, entry};
+pub use dataflow::{Build, BuildError, Dataflow, Entry, OutputShape, Samples, Shape, Unique, entry};
 pub use flow::{Flow, Parts};
 pub use format::{Binding, Envelope, Format, InputShape};
 pub use input::{Input, Refined};

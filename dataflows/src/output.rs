@@ -3,7 +3,7 @@
 use crate::collection::{About, Collection};
 use crate::rows::{DynRow, Kind, Row, Schema};
 pub use crate::shape::Output;
-use crate::shape::OutputShape;
+use crate::shape::{OutputShape, Unique};
 
 impl<'s, R: Row> Collection<'s, R> {
     /// Hands the collection out under `name`. `key` names the columns that tell one row from another, which
@@ -29,12 +29,35 @@ impl<'s, R: Row> Collection<'s, R> {
         self.with(about)
     }
 
+    /// Says that it matters to readers which records a row comes of: each record of a Kafka topic then has the header
+    /// `offsets`, which says from where to where the row's epoch was read, as `Cutwater-Offsets` of a webhook's POSTs does. It
+    /// costs up to 2,000 bytes a record, so it is for outputs with few rows: alarms, not counts.
+    ///
+    /// ```
+    /// # use cutwater_dataflows::prelude::*;
+    /// fn alarms<'s>(found: Collection<'s, (Text, i64)>) {
+    ///     found.with_offsets().output("alarms", &["source"], &["events"]);
+    /// }
+    /// # use cutwater_dataflows::testing::Test;
+    /// # let shape = Test::building("a", |flow| alarms(flow.input("events").rows::<(Text, i64)>())).shape();
+    /// # assert!(shape.outputs[0].with_offsets);
+    /// ```
+    pub fn with_offsets(self) -> Self {
+        let about = About { with_offsets: true, ..self.about().clone() };
+        self.with(about)
+    }
+
     fn hand_out(self, name: &str, schema: Schema) {
         let shape = OutputShape {
             name: name.to_owned(),
             restorable: self.about().restorable,
-            unique: self.about().unique.is_some_and(|columns| columns <= schema.key),
+            unique: match self.about().unique {
+                Some(columns) if columns <= schema.key => Unique::ByKey,
+                Some(columns) => Unique::ByMore(columns),
+                None => Unique::Unknown,
+            },
             appends: self.about().appended,
+            with_offsets: self.about().with_offsets,
             schema,
         };
         let flow = self.flow().clone();

@@ -37,11 +37,24 @@ pub struct OutputShape {
     pub schema: Schema,
     /// True iff all its rows are made of persisted collections, so that a restart has all of them.
     pub restorable: bool,
-    /// True iff the way it is made shows that it has one row of a key at most. False says nothing.
-    pub unique: bool,
+    /// Whether it has one row of a key at most, as far as the way it is made shows.
+    pub unique: Unique,
     /// True iff its rows are only ever added, as its author says: what sinks get of it is `append`, unless they are told
     /// otherwise.
     pub appends: bool,
+    /// True iff its rows leave with the offsets that they were read from, where a sink has a place for them.
+    pub with_offsets: bool,
+}
+
+/// What is known of the rows of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unique {
+    /// There is one at most.
+    ByKey,
+    /// It takes so many columns, the first ones, to tell one row from another: more than the key has.
+    ByMore(usize),
+    /// Nothing.
+    Unknown,
 }
 
 /// A named output: its changes.

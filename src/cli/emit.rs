@@ -36,6 +36,7 @@ fn unknown(name: &str, outputs: &[OutputShape]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use cutwater_dataflows::Unique;
     use cutwater_dataflows::rows::{Schema, Text};
 
     use super::*;
@@ -45,8 +46,9 @@ mod tests {
             name: name.into(),
             schema: Schema::of::<Text>(),
             restorable: true,
-            unique: false,
+            unique: Unique::Unknown,
             appends: false,
+            with_offsets: false,
         };
         let typed: Vec<String> = typed.iter().map(|&text| text.to_owned()).collect();
         let added = OutputShape { appends: true, ..output("added") };

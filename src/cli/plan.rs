@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
-use cutwater_dataflows::Shape;
+use cutwater_dataflows::{OutputShape, Shape};
 
 use super::bind::bind;
 use super::emit::emits;
@@ -15,6 +15,7 @@ use crate::feed::kafka::{Reading, check_fetch};
 use crate::job::{Binding, DEAD_LETTERS};
 use crate::kafka::client::Settings;
 use crate::kafka::topics::{Making, Pattern};
+use crate::sink::check::refusal_of_upserts;
 use crate::sink::too_large::OnTooLarge;
 use crate::sink::{Delivery, Emit, Opener, Sink, SinkKind, Target};
 use crate::supervise::Restart;
@@ -63,6 +64,7 @@ impl Plan {
         if emits.contains(&Some(Emit::Final)) && !args.until_end {
             return Err(usage("--emit final shows the rows after the end: it needs --until-end"));
         }
+        check_upserts(&shape.outputs, &outputs, &emits)?;
         check_state(args)?;
         if args.on_too_large == OnTooLarge::DeadLetter && args.dead_letter.is_none() {
             return Err(usage(
@@ -156,6 +158,19 @@ impl Plan {
         opener.start()?;
         Ok((outputs, dead_letters))
     }
+}
+
+/// Refuses upserts of outputs whose keys are known to have several rows.
+fn check_upserts(shapes: &[OutputShape], outputs: &[Vec<Target>], emits: &[Option<Emit>]) -> Result<()> {
+    for ((shape, targets), emit) in shapes.iter().zip(outputs).zip(emits) {
+        let bound = targets.iter().filter(|target| **target != Target::None);
+        let upserts =
+            bound.map(|target| emit.unwrap_or(target.default_emit())).any(|emit| emit == Emit::Upserts);
+        if let Some(why) = refusal_of_upserts(shape).filter(|_| upserts) {
+            return Err(usage(why));
+        }
+    }
+    Ok(())
 }
 
 /// The topics of each input.

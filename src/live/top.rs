@@ -131,13 +131,21 @@ fn text(value: Value<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use cutwater_dataflows::Unique;
     use cutwater_dataflows::rows::{Decimal, Row, Text, encode};
 
     use super::*;
 
     fn order<R: Row>(key: &[&str], value: &[&str]) -> Order {
         let schema = Schema::of::<R>().named(key, value).unwrap();
-        Order::of(&OutputShape { name: "o".into(), schema, restorable: true, unique: true, appends: false })
+        Order::of(&OutputShape {
+            name: "o".into(),
+            schema,
+            restorable: true,
+            unique: Unique::ByKey,
+            appends: false,
+            with_offsets: false,
+        })
     }
 
     fn names(order: &Order, rows: &[Vec<u8>], most: usize) -> Vec<(String, String)> {

@@ -6,6 +6,7 @@ pub mod emit;
 pub mod file;
 pub mod kafka;
 mod lines;
+pub(crate) mod origin;
 pub mod own;
 pub mod stdout;
 pub mod too_large;
@@ -27,6 +28,7 @@ pub use cutwater_dataflows::render::Change;
 pub use cutwater_dataflows::source::Report;
 pub use emit::Emit;
 pub use kafka::Delivery;
+pub use origin::Origin;
 pub use own::{Opening, SinkKind};
 use too_large::{OnTooLarge, TooLarge};
 
@@ -113,6 +115,10 @@ impl Target {
 
 /// Carries changes out, epoch by epoch, in order.
 pub trait Sink: Send {
+    /// An epoch begins: what comes up to [`Sink::commit`] is of it. Called before anything else is of it, also where the
+    /// sink is not given its rows, since it holds them.
+    fn begin(&mut self, _epoch: Epoch, _origin: Origin<'_>) {}
+
     /// Takes the net changes of one output in one epoch, ordered by row. Of what precedes the first epoch, which is epoch
     /// 0, sinks that want it get the rows in any order, in several calls.
     ///

@@ -118,14 +118,6 @@ impl Resume {
         begin
     }
 
-    /// The cut of the last epoch that is known to be published. Partitions that join after it are at their starts.
-    pub fn published_cut(&self) -> Cut {
-        let mut cut = self.begin();
-        let published = self.replay.iter().filter(|entry| entry.epoch <= self.published);
-        published.for_each(|entry| cut.advance(&entry.cut));
-        cut
-    }
-
     /// Up to where an input is read in an epoch, for epochs that the ledger knows: partitions that are not named
     /// don't move. `None` for epochs after the last.
     pub fn bound(&self, epoch: Epoch, input: &str) -> Option<Topics> {

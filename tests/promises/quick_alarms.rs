@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
+use rdkafka::message::Message as _;
 use serde_json::Value;
 
 use crate::support::broker::mock;
+use crate::support::committed;
 use crate::support::kafka::Topic;
 use crate::support::program::{Program, cutwater};
 use crate::support::server::{Post, Server};
@@ -102,6 +104,39 @@ fn a_raise_and_a_clear_are_called_once_for_their_cause_across_a_crash() {
     // Whatever comes again has the same keys.
     monitor(folder.path(), &topic, &server).with("--until-end").run().expect(0);
     assert!(server.posts().iter().all(|post| posts.contains(post)), "{:#?}", server.posts());
+}
+
+#[test]
+fn a_record_of_an_alarm_says_the_offsets_that_caused_it() {
+    let (topic, alarms) = (mock().topic(1), mock().topic(1));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rules = folder.path().join("rules.toml");
+    std::fs::write(&rules, RULES).expect("the rules are written");
+    let monitor = || {
+        let run = cutwater(["run", "event-monitor", "-b", &topic.address, "-t", &topic.name]);
+        let run = run.with("-e 1ms --max-records 1 --until-end --emit changes");
+        let run = run.args(["--rules".as_ref(), rules.as_os_str()]);
+        run.args(["--state".as_ref(), folder.path().join("state").as_os_str()])
+            .args(["-o", &format!("kafka:{}", alarms.name)])
+    };
+    let seen = || {
+        let mut seen = Vec::new();
+        committed::each(&alarms, "read_committed", |message| {
+            let value: Value = serde_json::from_slice(message.payload().expect("a change")).expect("JSON");
+            let offsets = committed::header(message, "offsets").expect("a header offsets");
+            seen.push((value["diff"].as_i64().expect("a difference"), offsets.to_owned()));
+        });
+        seen
+    };
+    let caused = |diff: i64, range: &str| (diff, format!("events={} 0: {range}", topic.name));
+
+    topic.send([event(1, "a", "bad"), event(2, "a", "worse"), event(3, "a", "bad")]);
+    monitor().run().expect(0);
+    assert_eq!(seen(), [caused(1, "2-3")]);
+    // A run that resumes knows where the one before has come to.
+    topic.send([event(14, "b", "fine")]);
+    monitor().run().expect(0);
+    assert_eq!(seen(), [caused(1, "2-3"), caused(-1, "3-4")]);
 }
 
 #[test]

@@ -21,6 +21,7 @@ impl<R: Row> Concat for Collection<'_, R> {
             restorable: one.restorable && two.restorable,
             unique: None,
             appended: one.appended && two.appended,
+            with_offsets: one.with_offsets || two.with_offsets,
         };
         let snapshot = Snapshot::of([self.snapshot(), other.snapshot()]);
         let changes = self.into_changes().concat(other.into_changes());

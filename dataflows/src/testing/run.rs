@@ -12,7 +12,7 @@ use super::state::State;
 use super::{Sample, Step, Test};
 use crate::Epoch;
 use crate::clock::FlowTime;
-use crate::dataflow::{Build, Shape};
+use crate::dataflow::{Build, Shape, Unique};
 use crate::dead_letter;
 use crate::flat::FlatBatch;
 use crate::flow::{Flow, Persistence};
@@ -155,7 +155,7 @@ fn outcome(shape: &Shape, captured: BTreeMap<(Option<String>, Epoch), Vec<FlatBa
         states: BTreeMap::new(),
         not_unique: None,
     };
-    let unique = shape.outputs.iter().filter(|output| output.unique);
+    let unique = shape.outputs.iter().filter(|output| output.unique == Unique::ByKey);
     let mut unique: BTreeMap<_, _> =
         unique.map(|output| (output.name.clone(), Standing::default())).collect();
     for ((output, epoch), batches) in captured {

@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cutwater_dataflows::OutputShape;
 use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::render::{Encoded, rendered};
 use cutwater_dataflows::rows::{Decimal, Schema, Text, encode};
 use cutwater_dataflows::source::Report;
+use cutwater_dataflows::{OutputShape, Unique};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -23,7 +23,14 @@ type Filter = Box<dyn Fn(&Plain) -> bool>;
 
 fn output() -> OutputShape {
     let schema = Schema::of::<Row>().named(&["category", "region"], &["price", "number"]).unwrap();
-    OutputShape { name: "o".into(), schema, restorable: true, unique: false, appends: false }
+    OutputShape {
+        name: "o".into(),
+        schema,
+        restorable: true,
+        unique: Unique::Unknown,
+        appends: false,
+        with_offsets: false,
+    }
 }
 
 fn encoded(row: &Plain) -> Vec<u8> {
@@ -172,8 +179,14 @@ fn ranked(
 #[test]
 fn a_key_that_is_the_whole_row_is_no_beginning_of_another() {
     let schema = Schema::of::<Text>().named(&["word"], &[]).unwrap();
-    let output =
-        OutputShape { name: "words".into(), schema, restorable: true, unique: false, appends: false };
+    let output = OutputShape {
+        name: "words".into(),
+        schema,
+        restorable: true,
+        unique: Unique::Unknown,
+        appends: false,
+        with_offsets: false,
+    };
     let views = Views::new(vec![output.clone()]);
     let history = History { time: Duration::from_secs(3600), bytes: usize::MAX };
     let mut publisher = views.fill(history, None).unwrap();

@@ -6,7 +6,7 @@ use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::render::{Encoded, rendered};
 use cutwater_dataflows::rows::{Schema, Text};
 use cutwater_dataflows::source::{Moved, Report};
-use cutwater_dataflows::{Diff, Epoch, OutputShape};
+use cutwater_dataflows::{Diff, Epoch, OutputShape, Unique};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -20,7 +20,14 @@ const FOREVER: History = History { time: Duration::from_secs(3600), bytes: usize
 
 fn shape(name: &str, appends: bool) -> OutputShape {
     let schema = Schema::of::<Text>();
-    OutputShape { name: name.into(), schema, restorable: !appends, unique: false, appends }
+    OutputShape {
+        name: name.into(),
+        schema,
+        restorable: !appends,
+        unique: Unique::Unknown,
+        appends,
+        with_offsets: false,
+    }
 }
 
 /// As workers send them: in several batches, each in order.

@@ -9,11 +9,29 @@ pub mod keys;
 use anyhow::{Result, bail};
 use cutwater_dataflows::flat::FlatBatch;
 use cutwater_dataflows::render::Change;
-use cutwater_dataflows::{Epoch, OutputShape};
+use cutwater_dataflows::{Epoch, OutputShape, Unique};
 
 use super::Emit;
 use crate::shown::beginning;
 use keys::Keys;
+
+/// Why a sink can't get the newest row of each key of an output; `None` where it can, as far as is known before there are rows.
+pub fn refusal_of_upserts(output: &OutputShape) -> Option<String> {
+    let Unique::ByMore(columns) = output.unique else { return None };
+    let names = |count: usize| {
+        let names: Vec<&str> =
+            output.schema.columns.iter().take(count).map(|column| column.name.as_str()).collect();
+        names.join(", ")
+    };
+    let (name, key) = (&output.name, output.schema.key);
+    Some(format!(
+        "output {name:?}: a key ({}) has several rows, which {} tell apart, and upserts would leave one of them. Show it with \
+         --emit {name}=changes or --emit {name}=append; or, in the dataflow, make the first {columns} columns the key, or say \
+         unique_by({key}) of rows that are unique by fewer",
+        names(key),
+        names(columns),
+    ))
+}
 
 /// Checks the rows of an output.
 pub enum Check {
@@ -29,7 +47,8 @@ impl Check {
         if emits.contains(&Emit::Append) {
             return Some(Check::Append(output.name.clone()));
         }
-        (emits.contains(&Emit::Upserts) && !output.unique).then(|| Check::Keys(Keys::new(&output.name)))
+        (emits.contains(&Emit::Upserts) && output.unique != Unique::ByKey)
+            .then(|| Check::Keys(Keys::new(&output.name)))
     }
 
     /// Does it need the keys of what precedes the first epoch, and of every epoch, published or not?
@@ -74,25 +93,46 @@ mod tests {
 
     use super::*;
 
-    fn output(unique: bool) -> OutputShape {
+    fn output(unique: Unique) -> OutputShape {
         let schema = Schema::of::<(Text, i64)>();
-        OutputShape { name: "o".into(), restorable: true, unique, appends: false, schema }
+        OutputShape {
+            name: "o".into(),
+            restorable: true,
+            unique,
+            appends: false,
+            with_offsets: false,
+            schema,
+        }
     }
 
     #[test]
     fn upserts_are_checked_where_keys_may_have_several_rows_and_append_always() {
         use Emit::*;
         for emits in [&[Changes][..], &[Final], &[]] {
-            assert!(Check::of(&output(false), emits).is_none(), "{emits:?}");
+            assert!(Check::of(&output(Unique::Unknown), emits).is_none(), "{emits:?}");
         }
-        assert!(matches!(Check::of(&output(false), &[Changes, Upserts]), Some(Check::Keys(_))));
-        assert!(Check::of(&output(true), &[Upserts]).is_none());
-        assert!(matches!(Check::of(&output(true), &[Append]), Some(Check::Append(_))));
+        let unknown = output(Unique::Unknown);
+        assert!(matches!(Check::of(&unknown, &[Changes, Upserts]), Some(Check::Keys(_))));
+        let known = output(Unique::ByKey);
+        assert!(Check::of(&known, &[Upserts]).is_none());
+        assert!(matches!(Check::of(&known, &[Append]), Some(Check::Append(_))));
+    }
+
+    #[test]
+    fn upserts_are_refused_where_a_key_is_known_to_have_several_rows() {
+        assert_eq!(refusal_of_upserts(&output(Unique::ByKey)), None);
+        assert_eq!(refusal_of_upserts(&output(Unique::Unknown)), None);
+        let schema = Schema::of::<(Text, i64)>().named(&["word"], &["rank"]).unwrap();
+        let refused = refusal_of_upserts(&OutputShape { schema, ..output(Unique::ByMore(2)) }).unwrap();
+        assert!(
+            refused.starts_with("output \"o\": a key (word) has several rows, which word, rank tell apart"),
+            "{refused}"
+        );
     }
 
     #[test]
     fn a_withdrawal_of_an_output_that_is_appended_names_output_and_key() {
-        let mut check = Check::of(&output(false), &[Emit::Append]).unwrap();
+        let mut check = Check::of(&output(Unique::Unknown), &[Emit::Append]).unwrap();
         let change = |diff| Change { key: b"{\"a\":1}".as_slice().into(), row: "".into(), diff };
         check.check(3, &[change(2)]).unwrap();
         let error = check.check(4, &[change(1), change(-1)]).unwrap_err().to_string();

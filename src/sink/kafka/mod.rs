@@ -37,7 +37,7 @@ pub use letter::TIMESTAMP as LETTER_TIMESTAMP;
 pub use shared::{Delivery, Shared};
 
 use super::too_large::{OnTooLarge, TooLarge};
-use super::{Emit, Sink, lines, upserts};
+use super::{Emit, Origin, Sink, lines, upserts};
 use crate::kafka::topics::Making;
 use crate::measure::transactions::Transacted;
 use crate::state::resume::Resume;
@@ -90,6 +90,13 @@ impl Kafka {
 impl Sink for Kafka {
     fn transactions(&self) -> Option<Arc<Transacted>> {
         Some(Arc::clone(&self.shared.lock().pending().transacted))
+    }
+
+    fn begin(&mut self, _epoch: Epoch, origin: Origin<'_>) {
+        if origin.with_rows {
+            let mut shared = self.shared.lock();
+            origin.offsets.clone_into(&mut shared.pending().target(self.topic).offsets);
+        }
     }
 
     fn write(&mut self, epoch: Epoch, output: &str, changes: &[Change]) -> Result<()> {

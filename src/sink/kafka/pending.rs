@@ -125,7 +125,9 @@ impl Pending {
                 Some((letter, key, value)) => (Some(letter), *key, *value),
                 None => (None, key, value),
             };
-            writer.send(&Outgoing { topic: &target.name, key, value, epoch: number.as_deref(), letter })?;
+            let offsets = Some(&*target.offsets).filter(|offsets| !offsets.is_empty());
+            let topic = &target.name;
+            writer.send(&Outgoing { topic, key, value, epoch: number.as_deref(), offsets, letter })?;
             self.sent += 1;
         }
         Ok(())

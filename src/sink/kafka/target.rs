@@ -17,6 +17,8 @@ pub(super) struct Target {
     pub(super) name: String,
     /// The output whose rows it gets; empty before the first.
     pub(super) output: String,
+    /// The offsets that the epoch was read from, where its rows leave with them; else empty.
+    pub(super) offsets: String,
     /// What it takes, as it said at the start.
     pub(super) limit: Limit,
     /// What dead letters are cut to, where the topic has refused some that it should have taken.
@@ -29,6 +31,7 @@ impl Target {
         Target {
             name: name.to_owned(),
             output: String::new(),
+            offsets: String::new(),
             limit: Limit::of(client, settings, name),
             cut: usize::MAX,
         }
@@ -41,7 +44,7 @@ impl Target {
 
     /// The most bytes that the key and the row of a change may have together.
     pub(super) fn most_of_a_row(&self, output: &str) -> usize {
-        self.most().saturating_sub(OVERHEAD + output.len())
+        self.most().saturating_sub(OVERHEAD + output.len() + self.offsets.len())
     }
 
     /// A dead letter with so many bytes of key and value was refused: cuts them to half. False if there is nothing to

@@ -60,18 +60,23 @@ pub(super) struct Outgoing<'a> {
     pub(super) value: Option<&'a [u8]>,
     /// The value of its header `epoch`, if it has one.
     pub(super) epoch: Option<&'a str>,
+    /// The value of its header `offsets`, if it has one.
+    pub(super) offsets: Option<&'a str>,
     /// What its other headers say, if it is a dead letter.
     pub(super) letter: Option<&'a Letter>,
 }
 
 impl Outgoing<'_> {
     fn headers(&self) -> Option<OwnedHeaders> {
-        if self.epoch.is_none() && self.letter.is_none() {
+        if self.epoch.is_none() && self.offsets.is_none() && self.letter.is_none() {
             return None;
         }
         let mut headers = OwnedHeaders::new();
         if self.epoch.is_some() {
             headers = headers.insert(Header { key: "epoch", value: self.epoch });
+        }
+        if self.offsets.is_some() {
+            headers = headers.insert(Header { key: "offsets", value: self.offsets });
         }
         for (key, value) in self.letter.into_iter().flat_map(Letter::headers) {
             headers = headers.insert(Header { key, value: Some(&*value) });

@@ -16,19 +16,17 @@ use cutwater_dataflows::Epoch;
 use cutwater_dataflows::operators::accumulate::END;
 use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::Report;
-use cutwater_dataflows::watermark::Times;
 use ureq::Agent;
 use ureq::http::{Response, StatusCode};
 
 pub use url::Url;
 
-use super::{Emit, Sink, cut_letter, lines};
+use super::{Emit, Origin, Sink, cut_letter, lines};
 use crate::fault::Fault;
 use crate::http;
 use crate::retry::Retry;
 use crate::shown::{shown, speaks_tls};
-use crate::state::cut::Cut;
-use crate::state::resume::{Entry, Resume};
+use crate::state::resume::Resume;
 use parts::{Part, parts};
 pub(crate) use url::Place;
 
@@ -36,8 +34,6 @@ pub(crate) use url::Place;
 const LONGEST: Duration = Duration::from_secs(30);
 /// The longest wait that a server can ask for.
 const ASKED: Duration = Duration::from_secs(600);
-/// So many bytes of offsets are in a header at most.
-const OFFSETS: usize = 2000;
 /// As many bytes of an answer are shown.
 const SHOWN: u64 = 200;
 
@@ -51,9 +47,7 @@ pub struct Webhook {
     job: String,
     output: String,
     body: Vec<u8>,
-    /// The cut of what was committed.
-    cut: Cut,
-    /// The offsets that the epoch was read from, as a header has them; empty where only time has moved.
+    /// The offsets that the epoch was read from; empty where only time has moved.
     offsets: String,
     /// Bytes of a POST at most.
     most: usize,
@@ -96,7 +90,6 @@ impl Webhook {
             job: run.unwrap_or_default().to_owned(),
             output: String::new(),
             body: Vec::new(),
-            cut: Cut::default(),
             offsets: String::new(),
             most,
             is_of_letters: false,
@@ -229,20 +222,6 @@ fn key(job: &str, output: &str, epoch: Epoch, last: Epoch, part: &Part<'_>) -> S
     }
 }
 
-/// Offsets as a header may have them: in visible ASCII, and no longer than servers take.
-fn header(offsets: &str) -> String {
-    // Topics are, and inputs nearly always.
-    let shown: String =
-        offsets.chars().map(|c| if c.is_ascii() && !c.is_ascii_control() { c } else { '?' }).collect();
-    match shown.len() {
-        ..=OFFSETS => shown,
-        _ => {
-            let whole = shown[..OFFSETS].rfind(", ").unwrap_or(OFFSETS);
-            format!("{}, ...", &shown[..whole])
-        }
-    }
-}
-
 /// What to do about a POST that is too large for the server.
 fn too_large(part: &Part<'_>, most: usize) -> String {
     let bytes = part.body.len();
@@ -278,6 +257,10 @@ fn start(response: &mut Response<ureq::Body>) -> String {
 }
 
 impl Sink for Webhook {
+    fn begin(&mut self, _epoch: Epoch, origin: Origin<'_>) {
+        origin.offsets.clone_into(&mut self.offsets);
+    }
+
     fn write(&mut self, epoch: Epoch, output: &str, changes: &[Change]) -> Result<()> {
         output.clone_into(&mut self.output);
         for changes in changes.chunk_by(|a, b| a.key == b.key) {
@@ -286,11 +269,7 @@ impl Sink for Webhook {
         Ok(())
     }
 
-    fn commit(&mut self, epoch: Epoch, reports: &[Report]) -> Result<()> {
-        let moved = Entry::new(epoch, reports, &Times::default(), 0, 0);
-        self.offsets = header(&moved.moved(&self.cut));
-        self.cut.advance(&moved.starts);
-        self.cut.advance(&moved.cut);
+    fn commit(&mut self, epoch: Epoch, _reports: &[Report]) -> Result<()> {
         if !self.body.is_empty() {
             let what = || format!("output {} of epoch {epoch}", self.output);
             for part in parts(&self.body, self.most) {
@@ -307,7 +286,6 @@ impl Sink for Webhook {
     fn resume(&mut self, from: &Resume) -> Result<Epoch> {
         self.job.clone_from(&from.job);
         self.last = from.published;
-        self.cut = from.published_cut();
         Ok(from.published)
     }
 }
@@ -321,15 +299,6 @@ mod tests {
         let part = Part { body: b"", number: 2, of: 2, first: 5, last: 9 };
         assert_eq!(key("j", "counts", 7, 6, &part), "j/counts/7/5-9");
         assert_eq!(key("j", "counts", END, 7, &part), "j/counts/end-7/5-9");
-    }
-
-    #[test]
-    fn offsets_are_a_header_of_a_bounded_length() {
-        assert_eq!(header("events=a 0: 1-2, 1: 3-4"), "events=a 0: 1-2, 1: 3-4");
-        assert_eq!(header("\u{e4}=a 0: 1-2"), "?=a 0: 1-2");
-        let many: Vec<String> = (0..500).map(|partition| format!("{partition}: 100-200")).collect();
-        let shown = header(&format!("events=a {}", many.join(", ")));
-        assert!(shown.len() <= OFFSETS + 5 && shown.ends_with("-200, ..."), "{shown}");
     }
 
     #[test]

@@ -162,9 +162,13 @@ pub fn each(
 
 /// The epoch that a record says it is of.
 pub fn epoch(message: &BorrowedMessage<'_>) -> Option<u64> {
-    let header = message.headers()?.iter().find(|header| header.key == "epoch")?;
-    let text = std::str::from_utf8(header.value?).expect("text");
-    Some(text.parse().expect("an epoch is a number"))
+    Some(header(message, "epoch")?.parse().expect("an epoch is a number"))
+}
+
+/// A record's header of this name.
+pub fn header<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a str> {
+    let header = message.headers()?.iter().find(|header| header.key == name)?;
+    Some(std::str::from_utf8(header.value?).expect("text"))
 }
 
 /// What must hold of committed output: in each partition epochs never go back, and within an epoch a key comes once
