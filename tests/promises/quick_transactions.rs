@@ -118,13 +118,14 @@ fn a_dead_letter_that_is_refused_is_cut_until_it_is_taken() {
     let mut run = Run::open_dead_letters(&settings(&input.address, &[]), &input, &output);
     assert_eq!(run.resume(&run.ledger(&unique(), 0, 0)).expect("it goes on"), 0);
     // The topic does not tell beforehand what it takes.
-    cluster.request_errors(Produce, &[RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    // Not once: librdkafka may call the transaction failed before it tells of which record.
+    cluster.request_errors(Produce, &[RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 3]);
     run.write_dead_letter(1, 100_000).expect("it is sent");
     run.commit(1).expect("it is sent again, shorter");
     let letters = letters(&output);
     let letter = letters.last().expect("a dead letter");
     let value = letter.value.as_deref().expect("a value");
-    assert!((40_000..60_000).contains(&value.len()), "{}", value.len());
+    assert!((10_000..60_000).contains(&value.len()), "{}", value.len());
     assert!(letter.message.contains(&format!("only the first {}", value.len())), "{}", letter.message);
     assert_eq!((letter.topic.as_str(), letter.key.as_deref()), ("source", Some(b"key".as_slice())));
 }

@@ -258,8 +258,8 @@ impl Writer {
 
     /// Has this producer failed, or one of the transaction's records for good?
     fn check(&self) -> Result<(), TransactionError> {
-        self.too_large()?;
-        self.producer.check()
+        // In this order: the report of a record that is too large may come in between.
+        self.explained(self.producer.check())
     }
 
     /// Was a record of the transaction refused as it is too large?
