@@ -309,6 +309,7 @@ impl Publishing {
     /// # Errors
     /// If a sink fails.
     pub fn finish(&mut self) -> Result<()> {
+        self.status.rests();
         self.outlets.iter_mut().flat_map(|outlet| &mut outlet.sinks).try_for_each(|(_, sink)| sink.finish())
     }
 

@@ -1,6 +1,6 @@
 //! What a run has done so far, for progress, the summary and the demo's table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -77,12 +77,15 @@ pub struct Figures {
     pub latency: Duration,
     /// The latencies of all epochs, in microseconds.
     pub latencies: Histogram<u64>,
-    /// Records behind the end, by topic and partition: those between what is published and the partition's end, as the
-    /// broker last said.
+    /// Records behind the end, by topic and partition: those between what was published and the partition's end when the
+    /// broker last said where that is. What is published since is not counted off: what has come since is not known either,
+    /// and a lag of this moment's position and that moment's end would be too low by as much.
     pub lag: BTreeMap<(String, i32), i64>,
+    /// When that was, in microseconds since the Unix epoch.
+    pub lag_at: BTreeMap<(String, i32), i64>,
     /// The offset up to which all is published, by topic and partition.
     pub next: BTreeMap<(String, i32), i64>,
-    /// The offset after the last published record, and the end.
+    /// The offset after the last published record, and the end as far as it is known.
     pub offsets: BTreeMap<(String, i32), (i64, i64)>,
     /// The latencies of epochs as Prometheus has them, in seconds.
     pub epoch_latency: Buckets,
@@ -110,6 +113,24 @@ pub struct Mark {
     rows: u64,
 }
 
+/// What there was lately.
+#[derive(Default)]
+pub struct Lately(VecDeque<Mark>);
+
+impl Lately {
+    /// Notes what there is at `now`. Returns what there was [`LATELY`] before, or at the first note if that is later.
+    pub fn note(&mut self, now: Mark) -> Mark {
+        self.0.push_back(now);
+        while self.0.get(1).is_some_and(|mark| now.at.saturating_duration_since(mark.at) >= LATELY) {
+            self.0.pop_front();
+        }
+        self.0[0]
+    }
+}
+
+/// The time of which a line that is drawn again and again tells the rate.
+const LATELY: Duration = Duration::from_secs(5);
+
 /// Latencies that are kept for a point of the history.
 const RECENT: usize = 10_000;
 /// Published epochs are noted for the age of checkpoints at most so often.
@@ -135,6 +156,7 @@ impl Default for Figures {
             // Two digits of an hour in microseconds; longer ones count as an hour.
             latencies: Histogram::new_with_max(3_600_000_000, 2).expect("the bounds are valid"),
             lag: BTreeMap::new(),
+            lag_at: BTreeMap::new(),
             next: BTreeMap::new(),
             offsets: BTreeMap::new(),
             reasons: Reasons::default(),
@@ -284,7 +306,7 @@ impl Status {
         figures.changes += changes;
         figures.watermarks.advance(times(reports));
         for Moved { topic, partition, next, end, .. } in reports.iter().flat_map(|report| &report.moved) {
-            figures.stand((topic, *partition), Some(*next), *end);
+            figures.move_on((topic, *partition), *next, *end);
             figures.next.insert((topic.clone(), *partition), *next);
         }
         // An epoch is read again by all workers, or by none.
@@ -327,13 +349,23 @@ impl Status {
     /// published yet.
     pub fn ends(&self, ends: &BTreeMap<(String, i32), i64>, begun: &BTreeMap<(String, i32), i64>) {
         let mut figures = self.lock();
+        let now = micros_since_epoch() as i64;
         for (key, &end) in ends {
             let (next, _) = figures.offsets.get(key).copied().unzip();
             if let Some(next) = next.or_else(|| begun.get(key).copied()) {
                 figures.offsets.insert(key.clone(), (next, end));
-                figures.stand((&key.0, key.1), None, end);
+                // An answer may be older than what was read since.
+                figures.lag.insert(key.clone(), (end - next).max(0));
+                figures.lag_at.insert(key.clone(), now);
             }
         }
+    }
+
+    /// Nothing more will be published: the lag is what is left, up to the ends as they were heard last.
+    pub fn rests(&self) {
+        let mut figures = self.lock();
+        figures.lag =
+            figures.offsets.iter().map(|(key, (next, end))| (key.clone(), (end - next).max(0))).collect();
     }
 
     /// What was accumulated until the end is published.
@@ -355,22 +387,26 @@ fn switch(watch: &mut Stopwatch, begins: bool) {
     if begins { watch.begin(now) } else { watch.end(now) }
 }
 
+/// How many a second, from `then` at `since` to `now`.
+fn per_second(now: u64, then: u64, since: Instant) -> HumanCount {
+    HumanCount((now.saturating_sub(then) as f64 / since.elapsed().as_secs_f64().max(1e-6)) as u64)
+}
+
 impl Figures {
     /// Epochs up to this one are in a checkpoint.
     fn cover(&mut self, epoch: Epoch) {
         self.uncovered = self.uncovered.split_off(&(epoch + 1));
     }
 
-    /// A partition ends there, and all of it below `next` is published, where something more is.
-    fn stand(&mut self, (topic, partition): (&str, i32), next: Option<i64>, end: i64) {
+    /// All of a partition below `next` is published. The client that has read it knows the end as of its last fetch.
+    fn move_on(&mut self, (topic, partition): (&str, i32), next: i64, end: i64) {
         let key = (topic.to_owned(), partition);
-        let (published, before) = self.offsets.get(&key).copied().unwrap_or_default();
-        // The client that reads knows the end as of its last fetch; who asks for it may know more.
-        let end = if next.is_some() { end.max(before) } else { end };
-        let next = next.unwrap_or(published);
+        // Who asks for it may know more.
+        let end = self.offsets.get(&key).map_or(end, |&(_, before)| end.max(before));
         self.offsets.insert(key.clone(), (next, end));
-        // An answer may be older than what was read since.
-        self.lag.insert(key, (end - next).max(0));
+        if !self.lag_at.contains_key(&key) {
+            self.lag.insert(key, (end - next).max(0));
+        }
     }
 
     /// Records behind the end, of all partitions.
@@ -390,8 +426,7 @@ impl Figures {
 
     /// As [`Figures::line`], with how fast it was since then.
     pub fn line_since(&self, since: Mark) -> String {
-        let seconds = since.at.elapsed().as_secs_f64().max(1e-6);
-        let rate = |now: u64, then: u64| HumanCount((now.saturating_sub(then) as f64 / seconds) as u64);
+        let rate = |now: u64, then: u64| per_second(now, then, since.at);
         let mut line = format!(
             "{} ({}/s), {}, {} ({}/s), {}, lag {}",
             count(self.records, "record"),
@@ -424,9 +459,13 @@ impl Figures {
     }
 
     /// The same in at most `width` columns: as much of it as fits, what matters most first.
-    pub fn short(&self, width: usize) -> String {
+    pub fn short(&self, since: Mark, width: usize) -> String {
         let mut parts = vec![
-            format!("{} ({}/s)", count(self.records, "record"), self.per_second(self.records)),
+            format!(
+                "{} ({}/s)",
+                count(self.records, "record"),
+                per_second(self.records, since.records, since.at)
+            ),
             format!("lag {}", HumanCount(self.total_lag().max(0) as u64)),
         ];
         if self.dead_letters > 0 {
@@ -451,10 +490,6 @@ impl Figures {
         line
     }
 
-    fn per_second(&self, count: u64) -> HumanCount {
-        HumanCount((count as f64 / self.started.elapsed().as_secs_f64().max(1e-6)) as u64)
-    }
-
     /// A quantile of the latencies.
     fn millis(&self, quantile: f64) -> f64 {
         self.latencies.value_at_quantile(quantile) as f64 / 1000.0
@@ -473,6 +508,42 @@ mod tests {
     }
 
     #[test]
+    fn the_lag_is_of_when_the_end_was_heard() {
+        let status = Status::default();
+        let key = || ("lines".to_owned(), 0);
+        let publish = |epoch, next, end| {
+            let moved = vec![Moved { topic: key().0, partition: 0, start: None, id: None, next, end }];
+            status.published(epoch, &[Report { moved, ..Report::default() }], 0);
+            status.with(|figures| (figures.total_lag(), figures.offsets[&key()]))
+        };
+        let hear = |end| {
+            status.ends(&[(key(), end)].into(), &[(key(), 10)].into());
+            status.with(|figures| (figures.total_lag(), figures.offsets[&key()]))
+        };
+        // Of nothing published, from where reading begins.
+        assert_eq!(hear(100), (90, (10, 100)));
+        // 60 records are published, and nobody knows how many have come meanwhile: whoever fetches has heard of some.
+        assert_eq!(publish(1, 70, 70), (90, (70, 100)));
+        assert_eq!(publish(2, 100, 120), (90, (100, 120)));
+        let before = status.with(|figures| figures.lag_at[&key()]);
+        assert_eq!(hear(190), (90, (100, 190)));
+        assert!(status.with(|figures| figures.lag_at[&key()]) >= before);
+        // At the end nothing moves any more but the end itself.
+        publish(3, 180, 185);
+        status.rests();
+        assert_eq!(status.with(Figures::total_lag), 10);
+    }
+
+    #[test]
+    fn what_nobody_asks_for_lags_behind_what_its_reader_knows() {
+        let status = Status::default();
+        let moved =
+            vec![Moved { topic: "lines".into(), partition: 0, start: None, id: None, next: 3, end: 5 }];
+        status.published(1, &[Report { moved, ..Report::default() }], 0);
+        assert_eq!(status.with(|figures| (figures.total_lag(), figures.lag_at.len())), (2, 0));
+    }
+
+    #[test]
     fn rates_are_of_the_time_since_a_mark() {
         let minute_ago = Instant::now() - Duration::from_secs(60);
         let figures = Figures { started: minute_ago, records: 60_000, rows: 120_000, ..Figures::default() };
@@ -484,18 +555,40 @@ mod tests {
     }
 
     #[test]
+    fn the_short_line_tells_the_rate_of_the_last_seconds() {
+        let now = Instant::now();
+        let ago = |seconds| now - Duration::from_secs(seconds);
+        let mut lately = Lately::default();
+        // A thousand a second for a minute, and then nothing for ten seconds.
+        let at = |seconds: u64| Mark { at: ago(seconds), records: (70 - seconds).min(60) * 1000, rows: 0 };
+        assert_eq!(lately.note(at(70)).records, 0);
+        assert_eq!(lately.note(at(69)).records, 0, "of the time that there is");
+        for seconds in (10..69).rev() {
+            assert_eq!(lately.note(at(seconds)).records, at((seconds + 5).min(70)).records);
+        }
+        for seconds in (1..10).rev() {
+            lately.note(at(seconds));
+        }
+        let figures = Figures { started: ago(70), records: 60_000, ..Figures::default() };
+        let short = figures.short(lately.note(figures.mark()), 80);
+        assert!(short.starts_with("60,000 records (0/s)"), "{short}");
+        assert!(figures.line().starts_with("60,000 records (85"), "on the whole: {}", figures.line());
+    }
+
+    #[test]
     fn the_short_line_fits_and_has_what_matters_most() {
         let mut figures = Figures { records: 12_345_678_901, rows: 99, epochs: 1, ..Figures::default() };
         figures.dead_letters = 1;
         figures.latencies.record(1_234_567).unwrap();
         figures.lag.insert(("lines".into(), 0), 9_876_543);
+        let short = |width| figures.short(figures.mark(), width);
         for width in 0..200 {
-            assert!(figures.short(width).len() <= width, "{}", figures.short(width));
+            assert!(short(width).len() <= width, "{}", short(width));
         }
-        let line = figures.short(80);
+        let line = short(80);
         for wanted in ["12,345,678,901 records (", "lag 9,876,543", "1 dead letter"] {
             assert!(line.contains(wanted), "{line}");
         }
-        assert!(figures.short(200).ends_with(", 1 epoch, 0 B"), "{}", figures.short(200));
+        assert!(short(200).ends_with(", 1 epoch, 0 B"), "{}", short(200));
     }
 }

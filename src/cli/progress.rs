@@ -1,5 +1,5 @@
-//! Shows how a run is getting on: a line that is drawn again and again on a terminal, a line of the log once a minute
-//! elsewhere.
+//! Shows how a run is getting on: a line that is drawn again and again on a terminal, with the rate of the last
+//! seconds; a line of the log once a minute elsewhere, with that of the minute.
 
 use std::io::{self, IsTerminal};
 use std::thread::JoinHandle;
@@ -10,7 +10,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use indicatif::ProgressBar;
 
 use crate::log;
-use crate::status::Status;
+use crate::status::{Lately, Status};
 
 /// How often the line is drawn.
 const DRAW: Duration = Duration::from_millis(200);
@@ -54,8 +54,10 @@ impl Progress {
                 Way::Line => {
                     let bar = log::spinner();
                     std::thread::spawn(move || {
+                        let mut lately = Lately::default();
+                        lately.note(status.with(|figures| figures.mark()));
                         while end.recv_timeout(DRAW) == Err(RecvTimeoutError::Timeout) {
-                            draw(&bar, &status);
+                            draw(&bar, &status, &mut lately);
                         }
                         bar.finish_and_clear();
                     })
@@ -75,10 +77,11 @@ impl Progress {
     }
 }
 
-fn draw(bar: &ProgressBar, status: &Status) {
+fn draw(bar: &ProgressBar, status: &Status, lately: &mut Lately) {
     // The spinner and a space are before it; a line that fills the last column wraps on some terminals.
     let width = usize::from(Term::stderr().size().1).saturating_sub(3);
-    bar.set_message(status.figures().short(width));
+    let figures = status.figures();
+    bar.set_message(figures.short(lately.note(figures.mark()), width));
 }
 
 impl Drop for Progress {

@@ -280,7 +280,7 @@ impl Shown {
         let figures = &self.figures;
         to.gauges(
             "cutwater_consumer_lag_records",
-            "Records between what is published of a partition and its end, as the broker says",
+            "Records between what was published of a partition and its end when the broker last said where that is",
             figures.lag.iter().map(|(key, &lag)| (labels(key), lag as f64)),
         )?;
         to.gauges(

@@ -14,7 +14,7 @@ use cutwater::job::{self, Binding, Job, Stop, Viewing};
 use cutwater::kafka::client::Settings;
 use cutwater::kafka::topics::Pattern;
 use cutwater::sink::Sink;
-use cutwater::status::Status;
+use cutwater::status::{Figures, Status};
 use cutwater_dataflows::Epoch;
 use cutwater_dataflows::render::Change;
 use cutwater_dataflows::source::Report;
@@ -73,14 +73,37 @@ fn job(topic: &Topic, sink: Stalled, status: &Status, fault: &Fault) -> Job {
     }
 }
 
+/// Waits until the figures are so.
+#[track_caller]
+fn wait(status: &Status, so: impl Fn(&Figures) -> bool) -> Figures {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let figures = status.figures();
+        if so(&figures) {
+            return figures;
+        }
+        let (lag, offsets) = (figures.total_lag(), &figures.offsets);
+        assert!(Instant::now() < deadline, "the lag is {lag}, the offsets {offsets:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Waits until the lag is this.
 #[track_caller]
 fn wait_lag(status: &Status, lag: i64) {
-    let deadline = Instant::now() + DEADLINE;
-    while status.figures().total_lag() != lag {
-        let figures = status.figures();
-        assert!(Instant::now() < deadline, "the lag is {}, and was to be {lag}", figures.total_lag());
-        std::thread::sleep(Duration::from_millis(10));
+    wait(status, |figures| figures.total_lag() == lag);
+}
+
+fn cluster() -> Cluster {
+    Cluster {
+        workers: 2,
+        process: 0,
+        addresses: Vec::new(),
+        listener: None,
+        fingerprint: 0,
+        secret: None,
+        timeout: DEADLINE,
+        peer_timeout: DEADLINE,
     }
 }
 
@@ -91,17 +114,7 @@ fn the_lag_grows_while_the_sink_stalls() {
     let (status, stop, fault) = (Status::default(), Stop::default(), Fault::default());
     let ((asked, asks), (allow, allowed)) = (unbounded(), bounded(1));
     let job = job(&topic, Stalled { asked, allowed }, &status, &fault);
-    let cluster = Cluster {
-        workers: 2,
-        process: 0,
-        addresses: Vec::new(),
-        listener: None,
-        fingerprint: 0,
-        secret: None,
-        timeout: DEADLINE,
-        peer_timeout: DEADLINE,
-    };
-    let workers = cluster.connect().and_then(|connected| connected.workers()).expect("workers");
+    let workers = cluster().connect().and_then(|connected| connected.workers()).expect("workers");
     let stopping = stop.clone();
     let run = std::thread::spawn(move || job::run(job, workers, &stopping, &fault));
 
@@ -113,10 +126,49 @@ fn the_lag_grows_while_the_sink_stalls() {
     // Something is, and then nothing again.
     allow.send(()).expect("the sink waits");
     asks.recv_timeout(DEADLINE).expect("another epoch is to be finished");
-    let left = status.figures().total_lag();
-    assert!(left < 5, "an epoch is published: {left}");
+    let left = wait(&status, |figures| figures.total_lag() < 5).total_lag();
     topic.send(["f"; 30]);
     wait_lag(&status, left + 30);
+
+    drop(allow);
+    wait_lag(&status, 0);
+    stop.request();
+    run.join().expect("no panic").expect("it ends well");
+}
+
+/// What is published after the end was heard is not counted off until it is heard again: until then nobody knows what has
+/// come meanwhile.
+#[test]
+fn the_lag_is_of_the_moment_when_the_end_was_heard() {
+    let topic = mock().topic(1);
+    topic.send(["a"]);
+    let (status, stop, fault) = (Status::default(), Stop::default(), Fault::default());
+    let ((asked, asks), (allow, allowed)) = (unbounded(), bounded(1));
+    let job = job(&topic, Stalled { asked, allowed }, &status, &fault);
+    let workers = cluster().connect().and_then(|connected| connected.workers()).expect("workers");
+    let stopping = stop.clone();
+    let run = std::thread::spawn(move || job::run(job, workers, &stopping, &fault));
+
+    let key = (topic.name.clone(), 0);
+    let deadline = Instant::now() + DEADLINE;
+    // Until something is published between two answers: almost at once.
+    let (before, after) = loop {
+        assert!(Instant::now() < deadline, "an answer came with each epoch");
+        asks.recv_timeout(DEADLINE).expect("an epoch is to be finished");
+        let behind = |figures: &Figures| {
+            let (offset, end) = figures.offsets.get(&key).copied().unwrap_or_default();
+            figures.lag_at.contains_key(&key) && figures.lag[&key] > 0 && end > offset
+        };
+        let before = wait(&status, behind);
+        topic.send(["b"]);
+        allow.send(()).expect("the sink waits");
+        let after = wait(&status, |figures| figures.epoch > before.epoch);
+        if after.lag_at == before.lag_at {
+            break (before, after);
+        }
+    };
+    assert!(after.next[&key] > before.offsets[&key].0, "something is published");
+    assert_eq!(after.lag, before.lag);
 
     drop(allow);
     wait_lag(&status, 0);

@@ -71,6 +71,7 @@ struct Partition {
     offset: i64,
     end: i64,
     lag: i64,
+    lag_at: Option<String>,
 }
 
 /// Seconds.
@@ -153,6 +154,7 @@ fn partitions(figures: &Figures) -> Vec<Partition> {
         offset,
         end,
         lag: figures.lag.get(key).copied().unwrap_or(0),
+        lag_at: figures.lag_at.get(key).map(|&at| shown(at)),
     });
     each.collect()
 }
