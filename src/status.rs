@@ -118,7 +118,7 @@ pub struct Mark {
 pub struct Lately(VecDeque<Mark>);
 
 impl Lately {
-    /// Notes what there is at `now`. Returns what there was [`LATELY`] before, or at the first note if that is later.
+    /// Notes what there is at `now`. Returns what there was five seconds before, or at the first note if that is later.
     pub fn note(&mut self, now: Mark) -> Mark {
         self.0.push_back(now);
         while self.0.get(1).is_some_and(|mark| now.at.saturating_duration_since(mark.at) >= LATELY) {
